@@ -1,0 +1,18 @@
+from snakemake.utils import min_version
+
+min_version("9.18")
+
+
+configfile: "params.yaml"
+
+
+container: "docker://python:3.11-slim"
+
+
+include: "rules/common.smk"
+include: "rules/data.smk"
+
+
+for paper in PAPERS:
+
+    include: f"rules/{paper}.smk"

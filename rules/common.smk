@@ -1,0 +1,60 @@
+# What every rules file uses: checked params, and addresses of results.
+import fcntl
+import json
+import os
+import sys
+from pathlib import Path
+
+SRC = Path(workflow.basedir, "src")
+sys.path.insert(0, str(SRC))
+# The code beside this Snakefile runs, whatever pr12 is installed (DVC runs copies of the tree).
+os.environ["PYTHONPATH"] = str(SRC)
+
+from pr12.shared import address as addresses
+from pr12.shared import settings
+from pr12.shared.errors import UserError
+
+try:
+    P = settings.resolve(config)
+except UserError as error:
+    print(f"error: {error}", file=sys.stderr)
+    os._exit(2)  # Snakemake would wrap any exception in its own words
+
+PAPERS = config["papers"]
+RUN = P["run"]
+BUILD = f"build/{RUN}"
+CURRENT = set()  # every folder that today's params and source address
+
+
+def address(module, place, params, *upstream):
+    """Folder of a step's outputs; its name ends with the digest of all that determines them."""
+    digest = addresses.digest(addresses.source_digest(module), params, upstream)
+    folder = f"{BUILD}/{place}.{digest}"
+    CURRENT.add(folder)
+    return folder
+
+
+def as_json(params):
+    """Params as a command line takes them."""
+    return json.dumps(params, ensure_ascii=False)
+
+
+def paths(files):
+    """Named files as a command line takes them: name=path name=path."""
+    return " ".join(f"{name}={path}" for name, path in files.items())
+
+
+# Snakemake's own lock has a fault: a second, refused start can delete the first one's lock. The
+# kernel releases this one, so that nothing is left behind after a crash.
+LOCK = None
+
+
+onstart:
+    LOCK = open(".snakemake/pr12.lock", "w")
+    try:
+        fcntl.flock(LOCK, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        print(
+            "error: another snakemake is running in this folder; wait for it to end", file=sys.stderr
+        )
+        os._exit(2)

@@ -1,0 +1,1 @@
+"""Five papers of the PR12 series, reproduced."""

@@ -1,0 +1,327 @@
+"""Nets and losses of PR-009; equation numbers are those of Hinton, Vinyals & Dean (2015).
+
+z are the student's logits, v the teacher's, T the temperature, p and q probabilities.
+"""
+
+import itertools
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class Linear(nn.Module):
+    """An affine layer whose weight is kept as (in, out).
+
+    `nn.Linear` keeps (out, in); under `vmap` that layout costs a transposed copy of every
+    weight at every step (measured: a third of the step's time at 1200 units).
+
+    Parameters
+    ----------
+    inputs, outputs : int
+        Number of units.
+    generator : torch.Generator
+        Stream of the initial weights, He normal: standard deviation sqrt(2 / inputs).
+    """
+
+    def __init__(self, inputs: int, outputs: int, generator: torch.Generator) -> None:
+        super().__init__()
+        scale = (2 / inputs) ** 0.5
+        self.weight = nn.Parameter(torch.randn(inputs, outputs, generator=generator) * scale)
+        self.bias = nn.Parameter(torch.zeros(outputs))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Map (B, in) to (B, out)."""
+        return torch.addmm(self.bias, inputs, self.weight)
+
+
+class MLP(nn.Module):
+    """A multi-layer perceptron of ReLU units that gives logits.
+
+    Parameters
+    ----------
+    inputs : int
+        Number of pixels.
+    hidden : sequence of int
+        Units of each hidden layer.
+    outputs : int
+        Number of classes.
+    bottleneck : int
+        Linear units between the input and the first hidden layer (Ba & Caruana 2014, Sec. 2.4:
+        W is factorised into U V); 0 for none.
+    generator : torch.Generator
+        Stream of the initial weights.
+
+    Examples
+    --------
+    The student of Sec. 3 has 784-800-800-10 units:
+
+    >>> net = MLP(784, (800, 800), 10, 0, torch.Generator())
+    >>> parameter_count(net)
+    1276810
+    >>> net(torch.zeros(5, 784)).shape
+    torch.Size([5, 10])
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        hidden: Sequence[int],
+        outputs: int,
+        bottleneck: int,
+        generator: torch.Generator,
+    ) -> None:
+        super().__init__()
+        self.bottleneck = Linear(inputs, bottleneck, generator) if bottleneck else None
+        sizes = [bottleneck or inputs, *hidden, outputs]
+        self.layers = nn.ModuleList(
+            Linear(before, after, generator) for before, after in itertools.pairwise(sizes)
+        )
+
+    def forward(self, images: Tensor, masks: Sequence[Tensor] | None = None) -> Tensor:
+        """Give logits (B, C) of flat images (B, D).
+
+        `masks` are the dropout masks of the input and of each hidden layer, drawn outside (each
+        replica of a stack has its own stream), already scaled by 1 / (1 - rate).
+        """
+        values = images if masks is None else images * masks[0]
+        if self.bottleneck is not None:
+            values = self.bottleneck(values)
+        for index, layer in enumerate(self.layers[:-1], start=1):
+            values = functional.relu(layer(values))
+            if masks is not None:
+                values = values * masks[index]
+        return self.layers[-1](values)
+
+
+def restore(parameters: Mapping[str, Tensor]) -> MLP:
+    """Give the structure to which stacked parameters belong; their shapes tell it.
+
+    Parameters
+    ----------
+    parameters : mapping of str to Tensor
+        Of an `MLP`, stacked: each (S, ...).
+
+    Examples
+    --------
+    >>> net = MLP(4, (3,), 2, 0, torch.Generator())
+    >>> stacked = {name: value[None] for name, value in net.state_dict().items()}
+    >>> [tuple(layer.weight.shape) for layer in restore(stacked).layers]
+    [(4, 3), (3, 2)]
+    """
+    count = sum(name.endswith(".weight") and name.startswith("layers.") for name in parameters)
+    shapes = [parameters[f"layers.{i}.weight"].shape[1:] for i in range(count)]
+    narrow = parameters.get("bottleneck.weight")
+    inputs, bottleneck = (shapes[0][0], 0) if narrow is None else narrow.shape[1:]
+    hidden = [shape[1] for shape in shapes[:-1]]
+    return MLP(inputs, hidden, shapes[-1][1], bottleneck, torch.Generator())
+
+
+def parameter_count(net: nn.Module) -> int:
+    """Count the numbers that training changes.
+
+    Parameters
+    ----------
+    net : nn.Module
+        Any net.
+
+    Examples
+    --------
+    The teacher of Sec. 3 has 784-1200-1200-10 units:
+
+    >>> parameter_count(MLP(784, (1200, 1200), 10, 0, torch.Generator()))
+    2395210
+    """
+    return sum(parameter.numel() for parameter in net.parameters())
+
+
+def scaled_widths(hidden: Sequence[int], width_scale: float) -> tuple[int, ...]:
+    """Scale the paper's layer widths to the size of a run, at least 2 units each.
+
+    Parameters
+    ----------
+    hidden : sequence of int
+        Units of each hidden layer in the paper.
+    width_scale : float
+        1 in the full run.
+
+    Examples
+    --------
+    >>> scaled_widths((800, 30), 0.1)
+    (80, 3)
+    """
+    return tuple(max(2, round(width * width_scale)) for width in hidden)
+
+
+def soften(logits: Tensor, temperature: float) -> Tensor:
+    """Give the class probabilities at temperature T (Eq. 1).
+
+    Parameters
+    ----------
+    logits : Tensor
+        Shape (..., C).
+    temperature : float
+        T > 0; 1 is the usual softmax, infinity the uniform distribution.
+
+    Examples
+    --------
+    >>> soften(torch.tensor([0.0, 2 * torch.log(torch.tensor(3.0))]), 2.0)
+    tensor([0.2500, 0.7500])
+    """
+    return functional.softmax(logits / temperature, dim=-1)
+
+
+def ensemble_probabilities(member_logits: Tensor, temperature: float, mean: str) -> Tensor:
+    """Combine the members' distributions at temperature T into soft targets (Sec. 2).
+
+    Parameters
+    ----------
+    member_logits : Tensor
+        Shape (M, N, C).
+    temperature : float
+        T > 0.
+    mean : str
+        ``arithmetic`` or ``geometric``; the geometric mean, renormalised, is the softmax of the
+        mean logits.
+
+    Returns
+    -------
+    Tensor
+        Probabilities, shape (N, C).
+
+    Examples
+    --------
+    >>> members = torch.tensor([[[0.0, 0.0]], [[4.0, 0.0]]])
+    >>> ensemble_probabilities(members, 1.0, "geometric")[0, 0] == torch.sigmoid(torch.tensor(2.0))
+    tensor(True)
+    """
+    if mean == "geometric":
+        return soften(member_logits.mean(dim=0), temperature)
+    return soften(member_logits, temperature).mean(dim=0)
+
+
+def soft_loss(logits: Tensor, probabilities: Tensor, temperature: float) -> Tensor:
+    """Give the cross-entropy with soft targets at T, times T squared (Sec. 2).
+
+    The factor keeps the gradient's size as T changes: it falls as 1 / T^2 otherwise.
+
+    Parameters
+    ----------
+    logits : Tensor
+        The student's z, shape (..., B, C).
+    probabilities : Tensor
+        Soft targets p, computed at the same T, same shape.
+    temperature : float
+        T > 0.
+
+    Returns
+    -------
+    Tensor
+        Mean over the batch in nats, shape (...).
+
+    Examples
+    --------
+    >>> soft_loss(torch.zeros(1, 4), torch.full((1, 4), 0.25), 2.0) / 4  # ln 4
+    tensor(1.3863)
+    """
+    log_q = functional.log_softmax(logits / temperature, dim=-1)
+    return -(probabilities * log_q).sum(dim=-1).mean(dim=-1) * temperature**2
+
+
+def hard_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """Give the cross-entropy with the true labels at T = 1.
+
+    Parameters
+    ----------
+    logits : Tensor
+        Shape (..., B, C).
+    labels : Tensor
+        int64, shape (..., B).
+
+    Returns
+    -------
+    Tensor
+        Mean over the batch in nats, shape (...).
+
+    Examples
+    --------
+    >>> hard_loss(torch.zeros(3, 4), torch.tensor([0, 1, 2]))
+    tensor(1.3863)
+    """
+    log_q = functional.log_softmax(logits, dim=-1)
+    return -log_q.gather(-1, labels.unsqueeze(-1)).squeeze(-1).mean(dim=-1)
+
+
+def logit_loss(logits: Tensor, teacher_logits: Tensor) -> Tensor:
+    """Give half the squared distance of the logits (Ba & Caruana 2014, Eq. 1).
+
+    It is summed over classes, as in the paper; averaging would divide the gradient by C.
+
+    Parameters
+    ----------
+    logits : Tensor
+        The student's z, shape (..., B, C).
+    teacher_logits : Tensor
+        The teacher's v, same shape.
+
+    Returns
+    -------
+    Tensor
+        Mean over the batch, shape (...).
+
+    Examples
+    --------
+    >>> logit_loss(torch.tensor([[3.0, 1.0]]), torch.tensor([[1.0, 1.0]]))
+    tensor(2.)
+    """
+    return (logits - teacher_logits).square().sum(dim=-1).mean(dim=-1) / 2
+
+
+def noisy_logits(
+    logits: Tensor, fraction: float, sigma: float, generator: torch.Generator
+) -> Tensor:
+    """Perturb the teacher's logits: z' = (1 + xi) z (Sau & Balasubramanian 2016, Algorithm 1).
+
+    Parameters
+    ----------
+    logits : Tensor
+        Shape (B, C).
+    fraction : float
+        The paper's alpha: the chance that a sample is perturbed at all.
+    sigma : float
+        Standard deviation (not variance) of xi, drawn for every logit by itself.
+    generator : torch.Generator
+        The replica's stream of noise, on the logits' device.
+
+    Examples
+    --------
+    >>> v = torch.ones(2, 3)
+    >>> bool((noisy_logits(v, 0.0, 1.0, torch.Generator()) == v).all())
+    True
+    """
+    xi = torch.randn(logits.shape, generator=generator, device=logits.device) * sigma
+    chosen = torch.rand(len(logits), 1, generator=generator, device=logits.device) < fraction
+    return logits * (1 + xi * chosen)
+
+
+def fold_scale(parameters: dict[str, Tensor], scale: Tensor, shift: Tensor) -> dict[str, Tensor]:
+    """Fold an affine map of the logits into the last layer, so that nobody need remember it.
+
+    Parameters
+    ----------
+    parameters : dict of str to Tensor
+        Of an `MLP`, stacked: each (S, ...).
+    scale, shift : Tensor
+        Shape (C,): logits become scale * logits + shift.
+
+    Examples
+    --------
+    >>> last = {"layers.0.weight": torch.ones(1, 2, 2), "layers.0.bias": torch.ones(1, 2)}
+    >>> fold_scale(last, torch.tensor([2.0, 3.0]), torch.zeros(2))["layers.0.bias"]
+    tensor([[2., 3.]])
+    """
+    last = max(int(name.split(".")[1]) for name in parameters if name.startswith("layers."))
+    weight, bias = f"layers.{last}.weight", f"layers.{last}.bias"
+    folded = {weight: parameters[weight] * scale, bias: parameters[bias] * scale + shift}
+    return parameters | folded

@@ -1,0 +1,95 @@
+"""Soft labels of a few digits at low, middle and high temperature, and their entropy."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import torch
+from torch import Tensor
+
+from pr12.distill import model
+from pr12.shared import files, run, splits, step
+from pr12.shared.step import Above, AtLeast, NotEmpty
+
+
+@dataclass(frozen=True)
+class Params:
+    """Params of the picture."""
+
+    temperatures: Annotated[tuple[Annotated[float, Above(0)], ...], NotEmpty()]
+    digits: Annotated[int, AtLeast(1)]
+
+
+def entropy(probabilities: Tensor) -> Tensor:
+    """Give the entropy of distributions in nats.
+
+    Parameters
+    ----------
+    probabilities : Tensor
+        Shape (..., C).
+
+    Examples
+    --------
+    >>> entropy(torch.tensor([[1.0, 0.0], [0.5, 0.5]]))
+    tensor([0.0000, 0.6931])
+    """
+    return torch.special.entr(probabilities).sum(dim=-1)
+
+
+def ambiguous(probabilities: Tensor, labels: Tensor, digits: int) -> Tensor:
+    """Choose the digits about which the ensemble hesitates most, one per class, yet is right.
+
+    Parameters
+    ----------
+    probabilities : Tensor
+        Shape (N, C).
+    labels : Tensor
+        int64, shape (N,).
+    digits : int
+        How many to choose, at most one per class.
+
+    Returns
+    -------
+    Tensor
+        Indices, int64, most hesitant first.
+
+    Examples
+    --------
+    >>> p = torch.tensor([[0.9, 0.1], [0.6, 0.4], [0.2, 0.8]])
+    >>> ambiguous(p, torch.tensor([0, 0, 1]), 2)
+    tensor([1, 2])
+    """
+    doubt = entropy(probabilities).masked_fill(probabilities.argmax(-1) != labels, -1.0)
+    order = doubt.argsort(descending=True, stable=True)
+    first = {int(labels[i]): int(i) for i in order.flip(0)}  # the last written is most hesitant
+    chosen = sorted(first.values(), key=lambda i: -doubt[i].item())
+    return torch.tensor(chosen[:digits])
+
+
+def main(job: step.Job) -> None:
+    """Write pixels, soft labels and entropies of the chosen digits, and the mean entropies."""
+    run.deterministic()
+    split = splits.load_split(job.paths["train"])
+    member_logits = run.read_tensors(job.paths["soft_labels"])["member_logits"].double()
+    by_temperature = {
+        t: model.ensemble_probabilities(member_logits, t, "geometric")
+        for t in job.params.temperatures
+    }
+    sharp = model.ensemble_probabilities(member_logits, 1.0, "geometric")
+    chosen = ambiguous(sharp, split.labels, job.params.digits)
+    picture = {
+        "labels": split.labels[chosen].tolist(),
+        "images": split.images[chosen].tolist(),
+        "temperatures": list(by_temperature),
+        "probabilities": [p[chosen].tolist() for p in by_temperature.values()],
+        "entropy_nats": [entropy(p[chosen]).tolist() for p in by_temperature.values()],
+    }
+    found = {
+        f"train/entropy_T{t:g}_nats": [entropy(p).mean().item()] for t, p in by_temperature.items()
+    }
+    files.write_json(job.paths["picture"], picture)
+    files.write_json(job.paths["metrics"], {"metrics": found, "provenance": job.provenance()})
+
+
+if __name__ == "__main__":
+    with step.start(Params, reads=["train", "soft_labels"], writes=["metrics", "picture"]) as job:
+        main(job)

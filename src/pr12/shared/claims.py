@@ -1,0 +1,421 @@
+"""Claims of a paper, as data, judged on metrics: the verdicts are computed here and only here.
+
+A claim has exactly one form. Each form comes down to one measured quantity (a mean with its 95 %
+interval over seeds) and one bound:
+
+published    the metric of a case lies within `published` -+ `tolerance`
+less         `than` - `case` is greater than `margin`
+gap          `case` closes at least the share `at_least` of the way from `from` to `to`
+best_inside  the best case of a series is neither its first nor its last
+falls        the metrics of a case fall along a list of keys, by more than `margin` in all
+at_most      the metric of a case is not greater
+at_least     the metric of a case is not smaller
+
+The interval inside the bound gives `reproduced`, outside `differs`, across `inconclusive`.
+"""
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from scipy.stats import spearmanr
+
+from pr12.shared import stats
+from pr12.shared.errors import UserError
+
+VERDICTS = ("reproduced", "differs", "inconclusive", "not run")
+RUNS = ("embedded", "full", "smoke")
+
+_COMMON = ({"id", "says", "where"}, {"runs", "timing", "from_memory", "headline", "reason"})
+_FORMS = {  # form: (required keys, optional keys); a relation may show a published number too
+    "published": ({"case", "metric", "published", "tolerance"}, set()),
+    "less": ({"less", "metric"}, {"than_metric", "margin", "published"}),
+    "gap": ({"gap", "metric", "at_least"}, {"from_metric", "to_metric", "published"}),
+    "best_inside": ({"best_inside", "metric"}, {"choose", "published"}),
+    "falls": ({"falls", "case"}, {"margin", "published"}),
+    "at_most": ({"case", "metric", "at_most"}, {"published"}),
+    "at_least": ({"case", "metric", "at_least"}, {"published"}),
+}
+_PARTS = {"less": ("case", "than"), "gap": ("case", "from", "to")}
+_NUMBERS = ("published", "tolerance", "margin", "at_most", "at_least")
+_FLAGS = ("timing", "from_memory", "headline")
+_SHORTEST = {"runs": 1, "falls": 2, "best_inside": 3}  # the lists and their least lengths
+
+# The word of a metric's quantity that fixes what is better (docs/architecture.md, Numbers).
+_DOWN = {"error", "errors", "loss", "nll", "mae", "mse", "rmse", "entropy", "kl", "perplexity"}
+_DOWN |= {"distance", "seconds", "bytes"}
+_UP = {"accuracy", "dice", "jaccard", "elbo", "likelihood", "correlation", "agreement", "auc"}
+
+
+def check(claims: Sequence[Mapping[str, Any]], cases: Sequence[str], where: str) -> None:
+    """Check every claim of a paper.
+
+    Parameters
+    ----------
+    claims : sequence of mapping
+        As params.yaml holds them.
+    cases : sequence of str
+        The paper's cases, of whatever run.
+    where : str
+        Path of the list, for messages.
+
+    Raises
+    ------
+    UserError
+        For the first unknown, missing or ill-typed key, form, case or run, and for an id that
+        is used twice, with the full path and what is allowed.
+
+    Examples
+    --------
+    >>> claim = {"id": "few", "says": "few errors", "where": "Sec. 3", "case": "soft",
+    ...          "metric": "test/errors", "at_most": 80}
+    >>> check([claim], ["soft"], "distill.claims")
+    >>> check([claim | {"at_mots": 3}], ["soft"], "distill.claims")
+    Traceback (most recent call last):
+    ...
+    pr12.shared.errors.UserError: distill.claims[0].at_mots (claim few) is unknown; allowed in a \
+claim of the form at_most: at_most, case, from_memory, headline, id, metric, published, reason, \
+runs, says, timing, where
+    """
+    seen: dict[str, str] = {}
+    for index, claim in enumerate(claims):
+        place = f"{where}[{index}]"
+        if not isinstance(claim, Mapping):
+            raise UserError(f"{place} is {claim!r}; it must be a mapping with id, says, where, ...")
+        name = f" (claim {claim['id']})" if isinstance(claim.get("id"), str) else ""
+        form = _form(claim, f"{place}{name}")
+        required, optional = (a | b for a, b in zip(_COMMON, _FORMS[form], strict=True))
+        for key, value in claim.items():
+            path = f"{place}.{key}{name}"
+            if key not in required | optional:
+                allowed = ", ".join(sorted(required | optional))
+                raise UserError(
+                    f"{path} is unknown; allowed in a claim of the form {form}: {allowed}"
+                )
+            _check_value(key, value, path)
+        for key in sorted(required - set(claim)):
+            raise UserError(f"{place}.{key}{name} is missing; a claim of the form {form} needs it")
+        for case, _ in needs(claim):
+            if case not in cases:
+                allowed = ", ".join(cases)
+                raise UserError(f"{place}{name} names the unknown case {case!r}; known: {allowed}")
+        if form == "gap" and direction(claim["metric"]) is None:
+            allowed = ", ".join(sorted(_DOWN | _UP))
+            raise UserError(
+                f"{place}.metric{name} is {claim['metric']!r}, of which it is not known whether "
+                f"less is better; a gap needs one of these words in its metric: {allowed}"
+            )
+        if claim["id"] in seen:
+            raise UserError(f"{place}.id is {claim['id']!r}, as in {seen[claim['id']]}; change one")
+        seen[claim["id"]] = place
+
+
+def _form(claim: Mapping[str, Any], place: str) -> str:
+    found = [form for form in _FORMS if form != "published" and form in claim]
+    if "gap" in found and "at_least" in found:
+        found.remove("at_least")  # there it is the share
+    if "tolerance" in claim or ("published" in claim and not found):
+        found.append("published")
+    if len(found) != 1:
+        what = f"the forms {' and '.join(found)}" if found else "no form"
+        raise UserError(f"{place} has {what}; it must have exactly one of {', '.join(_FORMS)}")
+    return found[0]
+
+
+def _check_value(key: str, value: Any, path: str) -> None:
+    if key in _PARTS:
+        parts = _PARTS[key]
+        good = isinstance(value, Mapping) and set(value) == set(parts)
+        good = good and all(isinstance(part, str) for part in value.values())
+        wanted = "a mapping of " + ", ".join(parts) + " to names of cases"
+    elif key in _SHORTEST:
+        good = isinstance(value, list | tuple) and len(value) >= _SHORTEST[key]
+        good = good and all(isinstance(item, str) for item in value)
+        wanted = f"a list of at least {_SHORTEST[key]} names"
+        if key == "runs":
+            good, wanted = good and set(value) <= set(RUNS), f"a list out of {', '.join(RUNS)}"
+    elif key in _NUMBERS:
+        good = isinstance(value, int | float) and not isinstance(value, bool)
+        good = good and math.isfinite(value) and (key != "tolerance" or value >= 0)
+        wanted = "a number of at least 0" if key == "tolerance" else "a number"
+    elif key in _FLAGS:
+        good, wanted = isinstance(value, bool), "true or false"
+    else:
+        good, wanted = isinstance(value, str) and bool(value.strip()), "a text"
+    if not good:
+        raise UserError(f"{path} is {value!r}; it must be {wanted}")
+
+
+def direction(metric: str) -> str | None:
+    """Tell whether a metric is better ``down`` or ``up``; None if its name does not say.
+
+    Parameters
+    ----------
+    metric : str
+        ``<split>/<quantity>[_<estimator>][_<unit>]``; the first known word counts.
+
+    Examples
+    --------
+    >>> direction("test/errors"), direction("test/frame_accuracy"), direction("train/hidden")
+    ('down', 'up', None)
+    """
+    for word in metric.rpartition("/")[2].split("_"):
+        if word in _DOWN | _UP:
+            return "down" if word in _DOWN else "up"
+    return None
+
+
+def _sign(metric: str) -> float:
+    """Give the factor that makes less better."""
+    return -1.0 if direction(metric) == "up" else 1.0
+
+
+def needs(claim: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Give the (case, metric key) pairs that a claim is judged on, in the order of its form.
+
+    Parameters
+    ----------
+    claim : mapping
+        A checked claim.
+
+    Examples
+    --------
+    >>> needs({"less": {"case": "soft", "than": "hard"}, "metric": "test/errors"})
+    [('soft', 'test/errors'), ('hard', 'test/errors')]
+    """
+    metric = claim.get("metric")
+    match _form(claim, "claim"):
+        case "less":
+            parts = claim["less"]
+            return [(parts["case"], metric), (parts["than"], claim.get("than_metric", metric))]
+        case "gap":
+            ends = [
+                (claim["gap"][end], claim.get(f"{end}_metric", metric)) for end in ("from", "to")
+            ]
+            return [(claim["gap"]["case"], metric), *ends]
+        case "best_inside":
+            chosen = claim.get("choose", metric)
+            pairs = [(name, key) for key in (metric, chosen) for name in claim["best_inside"]]
+            return list(dict.fromkeys(pairs))
+        case "falls":
+            return [(claim["case"], key) for key in claim["falls"]]
+    return [(claim["case"], metric)]
+
+
+def bound(claim: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the bound of a claim's quantity: `low`, `high` (None: open) and whether it is `strict`.
+
+    Parameters
+    ----------
+    claim : mapping
+        A checked claim.
+
+    Examples
+    --------
+    >>> bound({"case": "soft", "metric": "test/errors", "published": 74, "tolerance": 6})
+    {'low': 68.0, 'high': 80.0, 'strict': False}
+    """
+    low = high = None
+    form = _form(claim, "claim")
+    if form == "published":
+        # 0.7 + 0.1 must not exclude a measured 0.8 by its sixteenth digit
+        ends = (claim["published"] - claim["tolerance"], claim["published"] + claim["tolerance"])
+        low, high = (float(f"{end:.12g}") for end in ends)
+    elif form == "at_most":
+        high = claim["at_most"]
+    elif form in ("gap", "at_least"):
+        low = claim["at_least"]
+    else:
+        low = claim.get("margin", 0.0)
+    return {"low": low, "high": high, "strict": form in ("less", "falls", "best_inside")}
+
+
+def judge(
+    claim: Mapping[str, Any],
+    metrics: Mapping[str, Mapping[str, Sequence[float]]],
+    run: str,
+    timings: Mapping[str, Mapping[str, Sequence[float]]],
+    provenance: Mapping[str, Mapping[str, Any]],
+) -> dict[str, Any]:
+    """Judge one claim.
+
+    Parameters
+    ----------
+    claim : mapping
+        A checked claim.
+    metrics : mapping
+        Case -> metric key -> one value per seed.
+    run : str
+        The run that the metrics come from.
+    timings : mapping
+        The same for metrics that are properties of a machine: a claim with ``timing: true`` is
+        judged on these alone.
+    provenance : mapping
+        Case -> provenance, for the command and the sources; a case may be missing.
+
+    Returns
+    -------
+    dict
+        What the claim says; its published number, quantity, measured `stats.Interval`, bound and
+        verdict; a note where the verdict needs one; the command and the sources (files with their
+        SHA-256) of its cases.
+
+    Examples
+    --------
+    >>> claim = {"id": "fewer", "says": "Soft targets help.", "where": "Sec. 3",
+    ...          "less": {"case": "soft", "than": "hard"}, "metric": "test/errors"}
+    >>> metrics = {"soft": {"test/errors": [74, 76]}, "hard": {"test/errors": [146, 148]}}
+    >>> record = judge(claim, metrics, "full", {}, {})
+    >>> record["verdict"], record["measured"]["mean"], record["quantity"]
+    ('reproduced', 72.0, 'test/errors of hard − test/errors of soft')
+    """
+    pairs, values = needs(claim), timings if claim.get("timing") else metrics
+    quantity, measured, verdict, note = _quantity(claim), None, "not run", None
+    missing = [(case, key) for case, key in pairs if key not in values.get(case, {})]
+    if run not in claim.get("runs", RUNS):
+        note = f"judged in the run {' and '.join(claim['runs'])} only"
+    elif missing:
+        case, key = missing[0]
+        note = f"the case {case} has no {key}" if case in values else f"no result of case {case}"
+    else:
+        samples = [values[case][key] for case, key in pairs]
+        measured, verdict, note = _judged(claim, samples)
+        if claim.get("from_memory"):
+            verdict, note = "inconclusive", "the published number is from memory: it cannot decide"
+    cases = list(dict.fromkeys(case for case, _ in pairs))
+    return {
+        "id": claim["id"],
+        "says": claim["says"],
+        "where": claim["where"],
+        "form": _form(claim, "claim"),
+        "published": claim.get("published"),
+        "quantity": quantity,
+        "measured": dataclasses.asdict(measured) if measured else None,
+        "bound": bound(claim),
+        "verdict": verdict,
+        "note": note,
+        "reason": claim.get("reason") if verdict in ("differs", "inconclusive") else None,
+        "headline": claim.get("headline", False),
+        "timing": claim.get("timing", False),
+        "from_memory": claim.get("from_memory", False),
+        "command": "\n".join(
+            f"PYTHONPATH=src {provenance[case]['command']}" for case in cases if case in provenance
+        ),
+        "sources": [
+            {"case": case, "name": name, **source}
+            for case in cases
+            for name, source in sorted(provenance.get(case, {}).get("inputs", {}).items())
+        ],
+    }
+
+
+def _quantity(claim: Mapping[str, Any]) -> str:
+    """Say in words what is measured."""
+    named = [f"{key} of {case}" for case, key in needs(claim)]
+    match _form(claim, "claim"):
+        case "less":
+            return f"{named[1]} − {named[0]}"
+        case "gap":
+            return f"share of the way from {named[1]} to {named[2]} gone by {named[0]}"
+        case "best_inside":
+            first, *_, last = claim["best_inside"]
+            by = "less" if direction(claim["metric"]) != "up" else "more"
+            return f"{claim['metric']}: by how much the best inside is {by} than {first} and {last}"
+        case "falls":
+            return f"{named[0]} − {named[-1]}"
+    return named[0]
+
+
+_Judged = tuple[stats.Interval | None, str, str | None]  # measured, verdict, note
+
+
+def _judged(claim: Mapping[str, Any], samples: Sequence[Sequence[float]]) -> _Judged:
+    match _form(claim, "claim"):
+        case "less":
+            measured = stats.difference(samples[1], samples[0])
+        case "gap":
+            return _gap(claim, *samples)
+        case "best_inside":
+            return _best_inside(claim, samples)
+        case "falls":
+            return _falls(claim, samples)
+        case _:
+            measured = stats.mean(samples[0])
+    return measured, _verdict(measured, bound(claim)), None
+
+
+def _verdict(measured: stats.Interval, limits: Mapping[str, Any]) -> str:
+    """Compare an interval with a bound: inside, outside or across."""
+    low = -math.inf if limits["low"] is None else limits["low"]
+    high = math.inf if limits["high"] is None else limits["high"]
+    above = measured.low > low if limits["strict"] else measured.low >= low
+    below = measured.high <= low if limits["strict"] else measured.high < low
+    if above and measured.high <= high:
+        return "reproduced"
+    return "differs" if below or measured.low > high else "inconclusive"
+
+
+def _gap(
+    claim: Mapping[str, Any],
+    case: Sequence[float],
+    start: Sequence[float],
+    end: Sequence[float],
+) -> _Judged:
+    """Judge a share of a gap through a linear form (Fieller's argument).
+
+    With s = `at_least`, (start - case) / (start - end) >= s is the same as
+    (1 - s) start - case + s end >= 0 wherever start - end > 0, and the left side of that is a
+    plain weighted sum: it has an interval, while a ratio of two noisy numbers has none worth the
+    name. Shown is s + (weighted sum) / (mean gap): its mean is the ratio of the means, and it lies
+    above s exactly where the weighted sum lies above 0. A gap whose own interval does not exclude
+    0 decides nothing; one that surely runs the other way makes the claim differ.
+    """
+    share = claim["at_least"]
+    sign = _sign(claim["metric"])
+    gap = stats.combination([(sign, start), (-sign, end)])
+    if gap.high <= 0:
+        return None, "differs", "there is no gap: where it should start is at least as good"
+    if gap.low <= 0:
+        return None, "inconclusive", "the gap itself is not sure: its interval holds 0"
+    ahead = stats.combination([(sign * (1 - share), start), (-sign, case), (sign * share, end)])
+    low, mean, high = (share + end / gap.mean for end in (ahead.low, ahead.mean, ahead.high))
+    measured = stats.Interval(mean=mean, low=low, high=high, n=ahead.n)
+    return measured, _verdict(measured, bound(claim)), None
+
+
+def _best_inside(claim: Mapping[str, Any], samples: Sequence[Sequence[float]]) -> _Judged:
+    """Judge the best case between two extremes, by its distance to the closer of them.
+
+    The best has the smallest mean (the greatest, of a metric that is better up) of `choose`, or of
+    the metric itself: then the choice flatters it a little. Both distances must exceed 0. If the
+    choice over the whole series falls on an extreme, the claim is never reproduced.
+    """
+    series, metric = claim["best_inside"], claim["metric"]
+    by_pair = dict(zip(needs(claim), samples, strict=True))
+    key = claim.get("choose", metric)
+    means = {name: _sign(key) * stats.mean(by_pair[name, key]).mean for name in series}
+    best, inside = min(series, key=means.get), min(series[1:-1], key=means.get)
+    distances = [
+        stats.combination(
+            [(_sign(metric), by_pair[end, metric]), (-_sign(metric), by_pair[inside, metric])]
+        )
+        for end in (series[0], series[-1])
+    ]
+    # The closer one decides; a sure loss against either comes first.
+    measured = min(distances, key=lambda interval: (interval.high > 0, interval.low))
+    verdict = _verdict(measured, bound(claim))
+    if best != inside:
+        note = f"the best by {key} is the extreme {best}; between them it is {inside}"
+        return measured, "inconclusive" if verdict == "reproduced" else verdict, note
+    return measured, verdict, f"the best by {key} is {inside}"
+
+
+def _falls(claim: Mapping[str, Any], samples: Sequence[Sequence[float]]) -> _Judged:
+    """Judge a fall by first - last and by the sign of Spearman's rank correlation of all points."""
+    measured = stats.difference(samples[0], samples[-1])
+    verdict = _verdict(measured, bound(claim))
+    points = [(index, value) for index, values in enumerate(samples) for value in values]
+    if verdict == "reproduced" and not spearmanr(points).statistic < 0:
+        return measured, "inconclusive", "the last is below the first, but the series does not fall"
+    return measured, verdict, None

@@ -1,0 +1,330 @@
+"""Fetch raw files, from a mirror or their official source: checked, and whole or absent.
+
+data/sources.csv says which files make a data set, where they are published and what their
+checksums are. The environment variable PR12_MIRROR names a folder or a web address that is asked
+first; it holds the files as they are kept here, ``<mirror>/<name>/<file>``.
+"""
+
+import csv
+import gzip
+import io
+import os
+import re
+import shutil
+import sys
+import time
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, NamedTuple
+from urllib.parse import quote, urlsplit
+
+import pooch
+import requests
+import urllib3
+
+from pr12.shared import files, step
+from pr12.shared.errors import UserError
+
+MIRROR = "PR12_MIRROR"
+TIMEOUT = 30.0  # seconds without an answer or without a byte
+PAUSES = (1.0, 2.0, 4.0)  # seconds before each new attempt at a busy server
+BUSY = (429, 500, 502, 503, 504)  # statuses that may be gone at the next attempt
+CHUNK = 1 << 16  # bytes
+
+PART = r"[A-Za-z0-9_][A-Za-z0-9_.+-]*"  # no leading dot, hence no '..'
+URL = r"https?://[^\s/]+/\S+"
+CELLS = {  # column -> what its cells must match, in words
+    "name": (r"[a-z0-9][a-z0-9_-]*", "a word of a-z, 0-9, _ and -"),
+    "file": (rf"{PART}(/{PART})*", "a path inside its folder, of letters, digits, _ . + and -"),
+    "urls": (rf"{URL}( {URL})*", "http or https addresses with one space between them"),
+    "bytes": (r"[1-9][0-9]{0,14}", "a whole number above 0"),
+    "checksum": (r"md5:[0-9a-f]{32}|sha256:[0-9a-f]{64}", "md5: or sha256: and lower-case digits"),
+    "licence": (r".+", "not empty"),
+    "used_by": (r".+", "not empty"),
+}
+
+
+class Source(NamedTuple):
+    """One raw file: a row of data/sources.csv."""
+
+    name: str  # the data set, and the folder it is kept in
+    file: str
+    urls: tuple[str, ...]  # tried in this order; may be packed (.gz) where the file is not
+    bytes: int  # of the file as it is kept
+    checksum: str  # of the file as it is kept, "md5:..." or "sha256:..."
+    licence: str
+    used_by: str
+
+
+@dataclass(frozen=True)
+class Params:
+    """Params of a fetch."""
+
+    name: str
+
+
+class UnusableError(Exception):
+    """Why one place cannot give the file; the next place is tried."""
+
+
+def read_sources(text: str) -> list[Source]:
+    r"""Read the list of raw files.
+
+    Parameters
+    ----------
+    text : str
+        CSV with the columns of `Source`.
+
+    Raises
+    ------
+    UserError
+        For the first cell that is not as it must be, with its line.
+
+    Examples
+    --------
+    >>> read_sources("name,file\n")  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    ...
+    pr12.shared.errors.UserError: sources.csv line 1 must be name,file,urls,bytes,checksum,...
+    """
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    sources: dict[tuple[str, str], Source] = {}
+    try:
+        if next(reader, None) != list(CELLS):
+            raise UserError(f"sources.csv line 1 must be {','.join(CELLS)}")
+        for row in reader:
+            source = _source(row, f"sources.csv line {reader.line_num}")
+            if (source.name, source.file) in sources:
+                where = f"sources.csv line {reader.line_num}"
+                raise UserError(f"{where}: {source.name}/{source.file} is listed twice")
+            sources[source.name, source.file] = source
+    except csv.Error as error:
+        raise UserError(f"sources.csv line {reader.line_num} is not CSV: {error}") from None
+    return list(sources.values())
+
+
+def _source(row: list[str], where: str) -> Source:
+    if len(row) != len(CELLS):
+        raise UserError(f"{where} has {len(row)} cells; it must have {len(CELLS)}")
+    for (column, (pattern, words)), cell in zip(CELLS.items(), row, strict=True):
+        if not re.fullmatch(pattern, cell):
+            raise UserError(f"{where}: {column} is {cell!r}; it must be {words}")
+    name, file, urls, size, checksum, licence, used_by = row
+    return Source(name, file, tuple(urls.split(" ")), int(size), checksum, licence, used_by)
+
+
+def fetch(
+    source: Source,
+    folder: Path,
+    mirror: str | None = None,
+    timeout: float = TIMEOUT,
+    pauses: Sequence[float] = PAUSES,
+) -> str:
+    r"""Put one file into its folder, unless it lies there already with the right checksum.
+
+    Parameters
+    ----------
+    source : Source
+        The file.
+    folder : Path
+        Where it shall lie.
+    mirror : str, optional
+        A folder or web address that is asked before the official ones.
+    timeout : float
+        Seconds without an answer or without a byte after which a server is given up.
+    pauses : sequence of float
+        Seconds to wait before each new attempt at a busy server.
+
+    Returns
+    -------
+    str
+        Where it came from.
+
+    Raises
+    ------
+    UserError
+        If no place gives the file, with the reason of each, or if it cannot be written.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> checksum = "sha256:5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03"
+    >>> source = Source("toy", "a.txt", ("http://localhost/a",), 6, checksum, "CC0", "nothing")
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> _ = (folder / "a.txt").write_text("hello\n")
+    >>> fetch(source, folder)
+    'was there already'
+    """
+    target = folder / source.file
+    if _is_right(target, source):
+        return "was there already"
+    tried = []
+    for place in _places(source, mirror):
+        try:
+            with files.atomic(target) as temporary:
+                if _is_url(place):
+                    _download(place, temporary, source, timeout, pauses)
+                else:
+                    _copy(place, temporary, source)
+                _check(temporary, source)
+            return _shown(place)
+        except UnusableError as error:
+            tried.append(f"{_shown(place)} {error}")
+            print(f"{source.name}/{source.file}: {tried[-1]}", file=sys.stderr, flush=True)
+    raise UserError(
+        f"cannot fetch {source.name}/{source.file}: {'; '.join(tried)}; set {MIRROR} to a folder "
+        f"or web address that holds {source.name}/{source.file}, or put the file at {target}"
+    )
+
+
+def _places(source: Source, mirror: str | None) -> Iterator[str]:
+    if mirror and _is_url(mirror):
+        yield f"{mirror.rstrip('/')}/{source.name}/{quote(source.file)}"
+    elif mirror and "://" in mirror:
+        raise UserError(
+            f"{MIRROR} is {_shown(mirror)!r}; it must be a folder, or begin with http:// or https://"
+        )
+    elif mirror:
+        yield str(Path(mirror).expanduser() / source.name / source.file)
+    yield from source.urls
+
+
+def _is_url(place: str) -> bool:
+    return place.startswith(("http://", "https://"))
+
+
+def _shown(place: str) -> str:
+    """Give a place without the password that a mirror's address may hold."""
+    return re.sub(r"//[^/@]*@", "//", place)
+
+
+def _is_right(path: Path, source: Source) -> bool:
+    try:
+        _check(path, source)
+    except FileNotFoundError:
+        return False
+    except (OSError, UnusableError) as error:
+        print(f"{path} {error}; it is fetched anew", file=sys.stderr, flush=True)
+        return False
+    return True
+
+
+def _check(path: Path, source: Source) -> None:
+    size = path.stat().st_size
+    if size != source.bytes:
+        raise UnusableError(f"has {size} bytes instead of {source.bytes}")
+    algorithm = source.checksum.partition(":")[0]
+    found = f"{algorithm}:{pooch.file_hash(path, alg=algorithm)}"
+    if found != source.checksum:
+        raise UnusableError(f"has the wrong checksum (expected {source.checksum}, found {found})")
+
+
+def _copy(place: str, target: Path, source: Source) -> None:
+    try:
+        _check(Path(place), source)
+    except OSError as error:
+        raise UnusableError(f"cannot be read ({error.strerror})") from error
+    shutil.copyfile(place, target)
+
+
+def _download(
+    url: str, target: Path, source: Source, timeout: float, pauses: Sequence[float]
+) -> None:
+    """Download a file, and unpack it where the address ends in .gz and the file does not."""
+    packed = urlsplit(url).path.endswith(".gz") and not source.file.endswith(".gz")
+    # What cannot be packed well still grows by less than this.
+    limit = source.bytes + (source.bytes // 1000 + 4096 if packed else 0)
+    downloader = pooch.HTTPDownloader(
+        chunk_size=CHUNK, timeout=timeout, headers={"Accept-Encoding": "identity"}
+    )
+    for pause in (*pauses, None):
+        try:
+            with open(target, "wb") as stream:
+                downloader(url, Bounded(stream, limit), None)
+            break
+        except requests.RequestException as error:
+            status = getattr(error.response, "status_code", None)
+            broken_off = isinstance(error, requests.exceptions.ChunkedEncodingError)
+            if pause is None or not (status in BUSY or broken_off):
+                raise UnusableError(_reason(error, url, timeout)) from error
+            time.sleep(pause)
+    if packed:
+        _unpack(target, source)
+
+
+class Bounded:
+    """A stream for writing that takes no more than `limit` bytes."""
+
+    def __init__(self, stream: IO[bytes], limit: int) -> None:
+        self.stream, self.left = stream, limit
+
+    def write(self, chunk: bytes) -> None:
+        """Write a chunk or raise `UnusableError`."""
+        self.left -= len(chunk)
+        if self.left < 0:
+            raise UnusableError("sends more bytes than the file has")
+        self.stream.write(chunk)
+
+    def flush(self) -> None:
+        """Flush the stream (pooch does so after each chunk)."""
+        self.stream.flush()
+
+
+def _unpack(path: Path, source: Source) -> None:
+    """Unpack a file in place, up to its known size: no small file can fill the disk."""
+    with open(path, "rb") as stream:
+        if stream.read(2) != b"\x1f\x8b":
+            return  # some servers unpack while they send; the checksum decides
+        stream.seek(0)
+        try:
+            content = gzip.GzipFile(fileobj=stream).read(source.bytes + 1)
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            raise UnusableError(f"is not a whole .gz file ({error})") from error
+    path.write_bytes(content)
+
+
+def _reason(error: requests.RequestException, url: str, timeout: float) -> str:
+    host = urlsplit(url).hostname
+    cause = error.args[0] if error.args else None
+    if error.response is not None:
+        return f"answers {error.response.status_code} {error.response.reason}"
+    if isinstance(error, requests.ReadTimeout) or isinstance(
+        cause, urllib3.exceptions.ReadTimeoutError
+    ):
+        return f"sends nothing for {timeout:g} s"
+    if isinstance(error, requests.exceptions.ChunkedEncodingError):
+        return "breaks off before the end: the file is truncated"
+    if isinstance(error, requests.ConnectionError):
+        return f"is out of reach (no connection to host {host})"
+    return f"cannot be read ({type(error).__name__})"
+
+
+def main(job: step.Job) -> None:
+    """Fetch all files of one data set, then write down what was verified."""
+    path = job.paths["sources"]
+    try:
+        sources = read_sources(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"cannot read {path}: {error}") from error
+    chosen = [source for source in sources if source.name == job.params.name]
+    if not chosen:
+        names = ", ".join(sorted({source.name for source in sources}))
+        raise UserError(f"{path} has no data set {job.params.name}; it has {names}")
+    for source in chosen:
+        start = time.monotonic()
+        place = fetch(source, job.paths["folder"], os.environ.get(MIRROR))
+        seconds = time.monotonic() - start
+        print(
+            f"{source.name}/{source.file}: {source.bytes} bytes, {source.checksum}, "
+            f"{place}, {seconds:.1f} s",
+            file=sys.stderr,
+            flush=True,
+        )
+    files.write_json(job.paths["verified"], {source.file: source.checksum for source in chosen})
+
+
+if __name__ == "__main__":
+    with step.start(Params, reads=["sources"], writes=["folder", "verified"]) as job:
+        main(job)

@@ -1,0 +1,202 @@
+"""params.yaml made ready for Snakemake: the run merged in, every key checked, cases resolved.
+
+All mistakes are found here, before any job starts, and told with the key's full path.
+"""
+
+import copy
+import dataclasses
+from collections.abc import Iterable, Mapping
+from functools import cache
+from typing import Any
+
+from pr12.shared import step
+from pr12.shared.errors import UserError
+
+TOP = ("run", "papers", "runs", "data")
+NOT_STEPS = ("title", "citation", "dataset", "seeds", "cases", "claims", "tables", "deviations")
+
+
+def resolve(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Merge the chosen run's overrides into every paper's section and check all of it.
+
+    Parameters
+    ----------
+    config : mapping
+        params.yaml, perhaps changed by ``--config``.
+
+    Returns
+    -------
+    dict
+        ``run`` and one section per paper.
+
+    Raises
+    ------
+    UserError
+        For the first mistake, with the key's full path and what is allowed.
+
+    Examples
+    --------
+    >>> resolve({"run": "ful", "runs": {"full": {}}, "papers": [], "data": {}})
+    Traceback (most recent call last):
+    ...
+    pr12.shared.errors.UserError: run is 'ful'; allowed: full
+    """
+    for key in TOP:
+        if key not in config:
+            raise UserError(f"{key} is missing in params.yaml")
+    run, runs, papers = config["run"], config["runs"], config["papers"]
+    if run not in runs:
+        raise UserError(f"run is {run!r}; allowed: {', '.join(runs)}")
+    unknown = [key for key in config if key not in (*TOP, *papers)]
+    if unknown:
+        raise UserError(f"{unknown[0]} is unknown; allowed: {', '.join((*TOP, *papers))}")
+    for name, overrides in runs.items():
+        for paper in overrides or {}:
+            if paper not in papers:
+                raise UserError(f"runs.{name}.{paper} is unknown; allowed: {', '.join(papers)}")
+    resolved: dict[str, Any] = {"run": run, "data": _data(config["data"])}
+    for paper in papers:
+        if not isinstance(config.get(paper), Mapping):
+            raise UserError(f"{paper} stands in papers but has no section of its own")
+        overrides = (runs[run] or {}).get(paper, {})
+        section = _merged(config[paper], overrides, f"runs.{run}.{paper}")
+        if section.get("dataset") not in config["data"]:
+            allowed = ", ".join(config["data"])
+            raise UserError(f"{paper}.dataset is {section.get('dataset')!r}; allowed: {allowed}")
+        _check(paper, section)
+        resolved[paper] = section
+    return resolved
+
+
+def _data(section: Mapping[str, Any]) -> dict[str, Any]:
+    """Check the params of every data set."""
+    params_class = step.params_class("pr12.shared.data")
+    return {
+        name: dataclasses.asdict(step.make(params_class, values, f"data.{name}"))
+        for name, values in section.items()
+    }
+
+
+def _merged(base: Mapping[str, Any], over: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Lay overrides over a section; a run may change what is there, never add a key."""
+    merged = copy.deepcopy(dict(base))
+    for key, value in over.items():
+        if key not in merged and not where.partition(".cases.")[2]:
+            raise UserError(f"{where}.{key} is unknown; allowed: {', '.join(map(str, merged))}")
+        if isinstance(merged.get(key), Mapping):
+            if not isinstance(value, Mapping):
+                raise UserError(f"{where}.{key} is {value!r}; it must be a mapping")
+            value = _merged(merged[key], value, f"{where}.{key}")
+        merged[key] = value
+    return merged
+
+
+def step_params(
+    paper: str, section: Mapping[str, Any], name: str, case: str | None = None
+) -> dict[str, Any]:
+    """Give the params of a step, for one case or for the paper as a whole.
+
+    The step's own block, the section's seeds if it has seeds, then those of the case's overrides
+    that are the step's; all checked against the step's dataclass.
+
+    Parameters
+    ----------
+    paper : str
+        Short name, such as ``distill``.
+    section : mapping
+        The paper's resolved section.
+    name : str
+        The step, such as ``train``.
+    case : str, optional
+        Whose overrides apply.
+
+    Raises
+    ------
+    UserError
+        For a wrong key or value, with its full path.
+    """
+    fields = _fields(paper, name)
+    values = dict(section.get(name) or {})
+    if "seeds" in fields:
+        values.setdefault("seeds", section["seeds"])
+    overrides = section["cases"][case] if case else {}
+    values |= {key: value for key, value in overrides.items() if key in fields}
+    block = f"{paper}.{name}"
+    for key in values:
+        if key not in fields:
+            raise UserError(f"{block}.{key} is unknown; allowed: {', '.join(sorted(fields))}")
+    origin = {key: f"{paper}.cases.{case}" for key in overrides if key in fields}
+    checked = step.make(step.params_class(f"pr12.{paper}.{name}"), values, block, origin)
+    return dataclasses.asdict(checked)
+
+
+def case_step(section: Mapping[str, Any], case: str) -> str:
+    """Give the step that a case overrides: ``train`` unless it names another.
+
+    Parameters
+    ----------
+    section : mapping
+        The paper's section.
+    case : str
+        Its name.
+
+    Examples
+    --------
+    >>> case_step({"cases": {"a": {}, "b": {"step": "cost"}}}, "b")
+    'cost'
+    """
+    return section["cases"][case].get("step", "train")
+
+
+@cache
+def _fields(paper: str, name: str) -> frozenset[str]:
+    fields = dataclasses.fields(step.params_class(f"pr12.{paper}.{name}"))
+    return frozenset(field.name for field in fields)
+
+
+def _check(paper: str, section: Mapping[str, Any]) -> None:
+    steps = [key for key in section if key not in NOT_STEPS]
+    for name in steps:
+        step.params_class(f"pr12.{paper}.{name}")  # an unknown step says so
+    cases = section.get("cases") or {}
+    if not cases:
+        raise UserError(f"{paper}.cases is empty; name at least one case")
+    for case, overrides in cases.items():
+        if not isinstance(overrides, Mapping):
+            raise UserError(f"{paper}.cases.{case} is {overrides!r}; it must be a mapping")
+        own = case_step(section, case)
+        if own not in steps:
+            allowed = ", ".join(steps)
+            raise UserError(f"{paper}.cases.{case}.step is {own!r}; allowed: {allowed}")
+        chain = [own, *(name for name in steps if name.startswith("evaluate"))]
+        known = {"step"}.union(*(_fields(paper, name) for name in chain))
+        for key in overrides:
+            if key not in known:
+                allowed = ", ".join(sorted(known))
+                raise UserError(f"{paper}.cases.{case}.{key} is unknown; allowed: {allowed}")
+        for name in chain:
+            step_params(paper, section, name, case)
+    for index, claim in enumerate(section.get("claims") or []):
+        where = f"{paper}.claims[{index}]"
+        for case in claim_cases(claim):
+            if case not in cases:
+                raise UserError(f"{where} names the unknown case {case!r}; see {paper}.cases")
+
+
+def claim_cases(claim: Mapping[str, Any]) -> Iterable[str]:
+    """Give the cases that a claim speaks of.
+
+    Parameters
+    ----------
+    claim : mapping
+        One entry of a section's claims.
+
+    Examples
+    --------
+    >>> sorted(claim_cases({"less": {"case": "soft", "than": "hard"}, "metric": "test/errors"}))
+    ['hard', 'soft']
+    """
+    found = {claim["case"]} if "case" in claim else set()
+    for form in ("less", "gap"):
+        found |= set((claim.get(form) or {}).values())
+    return (found | set(claim.get("best_inside") or ())) - {None}

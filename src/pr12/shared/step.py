@@ -1,0 +1,347 @@
+"""The command line of a step: ``python -m pr12.<paper>.<step> --params '{json}' name=path ...``.
+
+A step declares a frozen dataclass `Params` (no defaults: every value stands in params.yaml) and
+the names of the files it reads and writes. This module turns the command line into both, answers
+every mistake with one sentence and exit code 2, and collects the provenance of what is written.
+"""
+
+import ast
+import dataclasses
+import importlib.metadata
+import json
+import resource
+import shlex
+import sys
+import time
+import types
+import typing
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pr12.shared import address, files
+from pr12.shared.errors import UserError
+
+PACKAGES = ("torch", "torchvision", "numpy", "scipy", "scikit-learn", "scikit-image", "safetensors")
+
+
+@dataclass(frozen=True)
+class Above:
+    """A number greater than `bound`."""
+
+    bound: float
+
+    def allows(self, value: Any) -> bool:
+        """Tell whether `value` is allowed."""
+        return value > self.bound
+
+    def __str__(self) -> str:
+        return f"a number above {self.bound:g}"
+
+
+@dataclass(frozen=True)
+class AtLeast:
+    """A number not smaller than `bound`."""
+
+    bound: float
+
+    def allows(self, value: Any) -> bool:
+        """Tell whether `value` is allowed."""
+        return value >= self.bound
+
+    def __str__(self) -> str:
+        return f"a number of at least {self.bound:g}"
+
+
+@dataclass(frozen=True)
+class Between:
+    """A number in the closed interval from `low` to `high`."""
+
+    low: float
+    high: float
+
+    def allows(self, value: Any) -> bool:
+        """Tell whether `value` is allowed."""
+        return self.low <= value <= self.high
+
+    def __str__(self) -> str:
+        return f"a number from {self.low:g} to {self.high:g}"
+
+
+@dataclass(frozen=True)
+class NotEmpty:
+    """A list with at least one element."""
+
+    def allows(self, value: Any) -> bool:
+        """Tell whether `value` is allowed."""
+        return len(value) > 0
+
+    def __str__(self) -> str:
+        return "a list with at least one element"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of a step: its params, its paths, and where its numbers come from."""
+
+    params: Any
+    paths: dict[str, Path]
+    reads: tuple[str, ...]
+    module: str
+    command: str
+    started: float
+
+    def provenance(self) -> dict[str, Any]:
+        """Give all that made the results: command, params, inputs, source, machine, cost.
+
+        Examples
+        --------
+        >>> job = Job(None, {}, (), "pr12.shared.files", "python -m pr12.shared.files", 0.0)
+        >>> sorted(job.provenance())[:4]
+        ['command', 'cpu_seconds', 'device', 'inputs']
+        """
+        torch = sys.modules.get("torch")  # steps without torch must not pay for it here
+        cuda = torch is not None and torch.cuda.is_available()
+        usage = resource.getrusage(resource.RUSAGE_SELF)
+        return {
+            "command": self.command,
+            "params": dataclasses.asdict(self.params) if self.params is not None else {},
+            "inputs": {
+                name: {"path": str(self.paths[name]), "sha256": files.sha256(self.paths[name])}
+                for name in self.reads
+            },
+            "source": address.source_digest(self.module),
+            "packages": {name: _version(name) for name in PACKAGES},
+            "python": ".".join(map(str, sys.version_info[:3])),
+            "device": torch.cuda.get_device_name() if cuda else "cpu",
+            "threads": torch.get_num_threads() if torch else 1,
+            "seconds": round(time.time() - self.started, 3),
+            "cpu_seconds": round(usage.ru_utime + usage.ru_stime, 3),
+            "peak_memory_bytes": usage.ru_maxrss * 1024,  # Linux counts in KiB
+        }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+@contextmanager
+def start(
+    params_class: type,
+    *,
+    reads: Sequence[str] = (),
+    optional: Sequence[str] = (),
+    writes: Sequence[str] = (),
+    arguments: Sequence[str] | None = None,
+) -> Iterator[Job]:
+    """Parse the command line, log the command that reruns it, and answer mistakes.
+
+    Parameters
+    ----------
+    params_class : type
+        The step's frozen dataclass.
+    reads, optional, writes : sequence of str
+        Names of the input files, of inputs that may be absent, and of the output files.
+    arguments : sequence of str, optional
+        The command line without the program; by default that of the process.
+
+    Yields
+    ------
+    Job
+        Params and paths.
+
+    Raises
+    ------
+    SystemExit
+        With code 2 after a mistake of the user, told in one sentence on standard error.
+
+    Examples
+    --------
+    >>> @dataclass(frozen=True)
+    ... class Params:
+    ...     epochs: Annotated[int, AtLeast(1)]
+    >>> with start(Params, writes=["model"],
+    ...            arguments=["--params", '{"epochs": 3}', "model=m.safetensors"]) as job:
+    ...     job.params.epochs, job.paths["model"].name
+    (3, 'm.safetensors')
+    """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    module = sys.modules[params_class.__module__]
+    name = getattr(getattr(module, "__spec__", None), "name", None) or module.__name__
+    command = shlex.join(["python", "-m", name, *arguments])
+    print(f"PYTHONPATH=src {command}", file=sys.stderr, flush=True)
+    try:
+        values, paths = _parse(arguments)
+        params = make(params_class, values, where="--params")
+        _check_paths(paths, reads, optional, writes)
+        given = tuple(key for key in (*reads, *optional) if key in paths)
+        yield Job(params, paths, given, name, command, time.time())
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
+        raise SystemExit(130) from None
+
+
+def _parse(arguments: Sequence[str]) -> tuple[dict[str, Any], dict[str, Path]]:
+    rest = list(arguments)
+    values: Any = {}
+    if "--params" in rest:
+        at = rest.index("--params")
+        if at + 1 == len(rest):
+            raise UserError("--params needs a JSON object after it")
+        try:
+            values = json.loads(rest[at + 1])
+        except ValueError as error:
+            raise UserError(f"--params is not JSON ({error})") from None
+        if not isinstance(values, dict):
+            raise UserError("--params must be a JSON object such as '{\"epochs\": 3}'")
+        del rest[at : at + 2]
+    paths = {}
+    for argument in rest:
+        name, equals, path = argument.partition("=")
+        if not equals or not name or not path:
+            raise UserError(f"{argument!r} is not of the form name=path")
+        if name in paths:
+            raise UserError(f"the path {name} is given twice")
+        paths[name] = Path(path)
+    return values, paths
+
+
+def _check_paths(
+    paths: Mapping[str, Path],
+    reads: Sequence[str],
+    optional: Sequence[str],
+    writes: Sequence[str],
+) -> None:
+    known = [*reads, *optional, *writes]
+    for name in paths:
+        if name not in known:
+            raise UserError(f"unknown path {name}; this step knows {', '.join(known)}")
+    for name in (*reads, *writes):
+        if name not in paths:
+            raise UserError(f"the path {name} is missing; add {name}=PATH")
+    for name in (*reads, *optional):
+        if name in paths and not paths[name].exists():
+            raise UserError(f"the input {name}={paths[name]} does not exist")
+
+
+def make(
+    params_class: type,
+    values: Mapping[str, Any],
+    where: str,
+    origin: Mapping[str, str] | None = None,
+) -> Any:
+    """Build a step's params from a mapping, checked key by key.
+
+    Parameters
+    ----------
+    params_class : type
+        A frozen dataclass; a field's type is bool, int, float, str, `Literal`, a ``tuple[x, ...]``
+        or ``x | None``, perhaps `Annotated` with `Above`, `AtLeast`, `Between` or `NotEmpty`.
+    values : mapping
+        Key -> value as YAML or JSON reads them.
+    where : str
+        The path of the mapping, for messages.
+    origin : mapping of str to str, optional
+        For keys that stand elsewhere, the path of that mapping.
+
+    Raises
+    ------
+    UserError
+        For the first unknown, missing, ill-typed or forbidden value, with its full path and what
+        is allowed.
+
+    Examples
+    --------
+    >>> @dataclass(frozen=True)
+    ... class Params:
+    ...     temperature: Annotated[float, Above(0)]
+    >>> make(Params, {"temperature": 20}, "distill.train")
+    Params(temperature=20.0)
+    >>> make(Params, {"temperature": -1}, "distill.train")
+    Traceback (most recent call last):
+    ...
+    pr12.shared.errors.UserError: distill.train.temperature is -1; it must be a number above 0
+    """
+    hints = typing.get_type_hints(params_class, include_extras=True)
+    for key in values:
+        if key not in hints:
+            raise UserError(f"{where}.{key} is unknown; allowed here: {', '.join(sorted(hints))}")
+    for key in hints:
+        if key not in values:
+            raise UserError(f"{where}.{key} is missing; add it to params.yaml")
+    places = {key: f"{(origin or {}).get(key, where)}.{key}" for key in hints}
+    return params_class(
+        **{key: _convert(values[key], hint, places[key]) for key, hint in hints.items()}
+    )
+
+
+def _convert(value: Any, hint: Any, where: str) -> Any:
+    origin, choices = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Annotated:
+        converted = _convert(value, choices[0], where)
+        for rule in choices[1:]:
+            if converted is not None and not rule.allows(converted):
+                raise UserError(f"{where} is {_show(value)}; it must be {rule}")
+        return converted
+    if origin in (types.UnionType, typing.Union):  # x | None
+        inner = next(choice for choice in choices if choice is not type(None))
+        return None if value is None else _convert(value, inner, where)
+    if origin is Literal:
+        if value not in choices:
+            allowed = ", ".join(map(str, choices))
+            raise UserError(f"{where} is {_show(value)}; it must be one of {allowed}")
+        return value
+    if origin is tuple:
+        if not isinstance(value, list | tuple):
+            raise UserError(f"{where} is {_show(value)}; it must be a list")
+        return tuple(_convert(item, choices[0], f"{where}[{i}]") for i, item in enumerate(value))
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if type(value) is not hint or value in (float("inf"), float("-inf")) or value != value:
+        names = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
+        raise UserError(f"{where} is {_show(value)}; it must be {names[hint]}")
+    return value
+
+
+def _show(value: Any) -> str:
+    value = list(value) if isinstance(value, tuple) else value
+    return json.dumps(value, default=str, ensure_ascii=False)
+
+
+def params_class(module: str) -> type:
+    """Give a step's `Params` without importing the step, which may import torch (1.5 s).
+
+    Parameters
+    ----------
+    module : str
+        Dotted name of the step, such as ``pr12.distill.train``.
+
+    Raises
+    ------
+    UserError
+        If there is no such module or it has no `Params`.
+
+    Examples
+    --------
+    >>> params_class("pr12.shared.nothing")
+    Traceback (most recent call last):
+    ...
+    pr12.shared.errors.UserError: there is no step pr12.shared.nothing
+    """
+    path = address.SRC.joinpath(*module.split(".")).with_suffix(".py")
+    if not path.is_file():
+        raise UserError(f"there is no step {module}")
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.ClassDef) and node.name == "Params":
+            namespace = dict(globals()) | {"__name__": module}
+            exec(compile(ast.Module([node], []), str(path), "exec"), namespace)
+            return namespace["Params"]
+    raise UserError(f"{module} is not a step: it has no Params")

@@ -1,0 +1,292 @@
+import math
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from scipy import stats as scipy_stats
+
+from pr12.shared import claims
+from pr12.shared.errors import UserError
+
+TEXTS = {"id": "x", "says": "It is so.", "where": "Sec. 3"}
+CASES = ["case", "than", "from", "to", "a", "b", "c", "d"]
+ERRORS = "test/errors"
+
+
+def judge(form, samples, run="full", **more):
+    """Judge a claim on made-up samples: (case, metric) or case -> values."""
+    metrics = {}
+    for key, values in samples.items():
+        case, metric = key if isinstance(key, tuple) else (key, ERRORS)
+        metrics.setdefault(case, {})[metric] = values
+    claim = TEXTS | form | more
+    claims.check([claim], CASES, "paper.claims")
+    return claims.judge(claim, metrics, run, {}, {})
+
+
+PUBLISHED = {"case": "case", "metric": ERRORS, "published": 74, "tolerance": 6}
+LESS = {"less": {"case": "case", "than": "than"}, "metric": ERRORS}
+GAP = {"gap": {"case": "case", "from": "from", "to": "to"}, "metric": ERRORS, "at_least": 0.5}
+INSIDE = {"best_inside": ["a", "b", "c", "d"], "metric": ERRORS}
+FALLS = {"falls": ["test/e1", "test/e2", "test/e3"], "case": "case"}
+AT_MOST = {"case": "case", "metric": ERRORS, "at_most": 80}
+AT_LEAST = {"case": "case", "metric": ERRORS, "at_least": 70}
+
+
+def series(first, second, third):
+    keys = FALLS["falls"]
+    return {("case", key): v for key, v in zip(keys, (first, second, third), strict=True)}
+
+
+def inside(a, b, c, d):
+    return {"a": a, "b": b, "c": c, "d": d}
+
+
+ALL_VERDICTS = [
+    (PUBLISHED, {"case": [73, 74, 75]}, "reproduced"),
+    (PUBLISHED, {"case": [90, 91, 92]}, "differs"),
+    (PUBLISHED, {"case": [76, 80, 84]}, "inconclusive"),
+    (PUBLISHED, {"case": [80]}, "reproduced"),
+    (PUBLISHED, {"case": [81]}, "differs"),
+    (PUBLISHED, {"than": [74]}, "not run"),
+    (LESS, {"case": [70, 80, 90], "than": [75, 85, 95.5]}, "reproduced"),  # paired: 5, 5, 5.5
+    (LESS, {"case": [75, 85, 95.5], "than": [70, 80, 90]}, "differs"),
+    (LESS, {"case": [70, 80, 90], "than": [90, 80, 70]}, "inconclusive"),
+    (LESS, {"case": [70, 71, 72], "than": [80]}, "reproduced"),  # a constant beside seeds
+    (LESS, {"case": [70, 71, 72], "than": [70, 90]}, "inconclusive"),  # Welch, few degrees
+    (LESS, {"case": [70, 71, 72], "than": [100, 101]}, "reproduced"),
+    (LESS, {"case": [70], "than": [70]}, "differs"),
+    (LESS, {"case": [70]}, "not run"),
+    (LESS | {"margin": 10}, {"case": [70, 71], "than": [75, 76]}, "differs"),
+    (GAP, {"case": [72, 72.5], "from": [100, 101], "to": [60]}, "reproduced"),
+    (GAP, {"case": [95, 96], "from": [100, 101], "to": [60]}, "differs"),
+    (GAP, {"case": [72, 90], "from": [100, 101], "to": [60]}, "inconclusive"),
+    (GAP, {"case": [72, 71], "from": [50, 70], "to": [60]}, "inconclusive"),  # which gap?
+    (GAP, {"case": [20, 20], "from": [50, 51], "to": [60]}, "differs"),  # the other way
+    (GAP, {"case": [72, 71], "from": [100, 101]}, "not run"),
+    (INSIDE, inside([9, 9.1], [5, 5.1], [6, 6.1], [8, 8.1]), "reproduced"),
+    (INSIDE, inside([1, 1.1], [5, 5.1], [6, 6.1], [8, 8.1]), "differs"),
+    (INSIDE, inside([9, 9.1], [5, 5.1], [6, 6.1], [4, 8.1]), "inconclusive"),
+    (INSIDE, inside([9, 9.1], [5, 5.1], [6, 6.1], [5, 5.1]), "differs"),  # a tie is not best
+    (INSIDE, {"a": [9], "b": [5]}, "not run"),
+    (FALLS, series([9, 10], [7, 8], [5, 6]), "reproduced"),
+    (FALLS, series([5, 6], [7, 8], [9, 10]), "differs"),
+    (FALLS, series([9, 10], [7, 8], [1, 15]), "inconclusive"),
+    (FALLS, series([9, 10], [20, 20], [8, 9]), "reproduced"),  # the whole trend falls
+    (FALLS | {"falls": ["test/e1", "test/e2", "test/e3", "test/e4"]},
+     {("case", "test/e1"): [9], ("case", "test/e2"): [1], ("case", "test/e3"): [30],
+      ("case", "test/e4"): [8]}, "inconclusive"),  # last < first, but ranks 3, 1, 4, 2
+    (FALLS | {"margin": 5}, series([9, 10], [7, 8], [5, 6]), "differs"),
+    (FALLS, {("case", "test/e1"): [9]}, "not run"),
+    (AT_MOST, {"case": [70, 71]}, "reproduced"),
+    (AT_MOST, {"case": [80]}, "reproduced"),
+    (AT_MOST, {"case": [99, 100]}, "differs"),
+    (AT_MOST, {"case": [70, 90]}, "inconclusive"),
+    (AT_MOST, {}, "not run"),
+    (AT_LEAST, {"case": [99, 100]}, "reproduced"),
+    (AT_LEAST, {"case": [70]}, "reproduced"),
+    (AT_LEAST, {"case": [50, 51]}, "differs"),
+    (AT_LEAST, {"case": [60, 90]}, "inconclusive"),
+    (AT_LEAST, {}, "not run"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("form", "samples", "verdict"), ALL_VERDICTS)
+def test_verdicts_of_every_form(form, samples, verdict):
+    record = judge(form, samples)
+    assert record["verdict"] == verdict
+    if verdict == "not run":
+        assert record["measured"] is None
+        assert record["note"]
+
+
+def test_a_run_that_a_claim_does_not_name_is_not_run():
+    samples = {"case": [74, 74]}
+    assert judge(PUBLISHED, samples, run="full", runs=["full"])["verdict"] == "reproduced"
+    record = judge(PUBLISHED, samples, run="embedded", runs=["full"])
+    assert record["verdict"] == "not run"
+    assert record["measured"] is None
+    assert "full" in record["note"]
+
+
+def test_a_number_from_memory_decides_nothing():
+    record = judge(PUBLISHED, {"case": [74, 74]}, from_memory=True)
+    assert record["verdict"] == "inconclusive"
+    assert "memory" in record["note"]
+    assert record["measured"]["mean"] == 74
+
+
+def test_a_reason_is_kept_only_where_one_is_needed():
+    assert judge(AT_MOST, {"case": [99]}, reason="why")["reason"] == "why"
+    assert judge(AT_MOST, {"case": [70]}, reason="why")["reason"] is None
+
+
+def test_a_time_is_judged_on_the_timings_alone():
+    claim = TEXTS | {"case": "case", "metric": "test/ratio", "at_least": 5, "timing": True}
+    good, bad = ({"case": {"test/ratio": [value]}} for value in (9, 1))
+    assert claims.judge(claim, bad, "full", good, {})["verdict"] == "reproduced"
+    assert claims.judge(claim, good, "full", {"case": {}}, {})["verdict"] == "not run"
+
+
+def test_command_and_sources_are_those_of_the_cases():
+    made = {
+        name: {"command": f"python -m {name}", "inputs": {"m": {"path": name, "sha256": name * 2}}}
+        for name in ("case", "than", "to")
+    }
+    record = claims.judge(TEXTS | LESS, {}, "full", {}, made)
+    assert record["command"] == "PYTHONPATH=src python -m case\nPYTHONPATH=src python -m than"
+    assert record["sources"] == [
+        {"case": "case", "name": "m", "path": "case", "sha256": "casecase"},
+        {"case": "than", "name": "m", "path": "than", "sha256": "thanthan"},
+    ]
+
+
+def test_other_metric_keys_at_the_other_end():
+    record = judge(
+        LESS | {"than_metric": "test/nll"}, {"case": [1, 2], ("than", "test/nll"): [5, 6]}
+    )
+    assert record["measured"]["mean"] == 4
+    gap = GAP | {"from_metric": "test/errors_hard", "to_metric": "test/errors_ensemble"}
+    samples = {"case": [6], ("from", "test/errors_hard"): [10], ("to", "test/errors_ensemble"): [2]}
+    assert judge(gap, samples)["measured"]["mean"] == pytest.approx(0.5)
+
+
+def test_a_gap_in_accuracy_runs_upwards():
+    gap = GAP | {"metric": "test/frame_accuracy", "at_least": 0.8}
+    values = {"from": [58.9], "to": [61.1], "case": [60.8]}  # Hinton et al. 2015, Table 1
+    record = judge(gap, {(case, "test/frame_accuracy"): v for case, v in values.items()})
+    assert record["measured"]["mean"] == pytest.approx(1.9 / 2.2)
+    assert record["verdict"] == "reproduced"
+
+
+def test_the_best_is_chosen_on_the_metric_named_by_choose():
+    samples = inside([9, 9.1], [5, 5.1], [6, 6.1], [8, 8.1])
+    form = INSIDE | {"choose": "validation/errors"}
+    choice = dict(zip("abcd", ([9], [7], [5], [8]), strict=True))
+    chosen = {(case, "validation/errors"): v for case, v in choice.items()}
+    record = judge(form, samples | chosen)
+    assert record["note"].endswith("is c")
+    assert record["measured"]["mean"] == pytest.approx(2.0)  # d - c; b would give 3
+    extreme = chosen | {("a", "validation/errors"): [1]}
+    assert judge(form, samples | extreme)["verdict"] == "inconclusive"
+
+
+def test_the_best_accuracy_is_the_highest():
+    form = INSIDE | {"metric": "test/accuracy"}
+    samples = {(case, "test/accuracy"): [v] for case, v in zip("abcd", (1, 9, 3, 2), strict=True)}
+    record = judge(form, samples)
+    assert (record["verdict"], record["measured"]["mean"]) == ("reproduced", 7.0)
+
+
+def test_the_bound_of_a_tolerance_forgives_the_last_digit():
+    form = {"case": "case", "metric": ERRORS, "published": 0.7, "tolerance": 0.1}
+    assert 0.7 + 0.1 < 0.8  # in floating point
+    assert judge(form, {"case": [0.8]})["verdict"] == "reproduced"
+
+
+SEEDS = st.lists(st.integers(0, 100), min_size=2, max_size=5)
+TWO = st.lists(st.tuples(st.integers(0, 100), st.integers(0, 100)), min_size=2, max_size=5)
+
+
+@given(TWO)
+def test_less_is_antisymmetric(pairs):
+    case, than = (list(values) for values in zip(*pairs, strict=True))
+    one = judge(LESS, {"case": case, "than": than})
+    other = judge(LESS, {"case": than, "than": case})
+    assert one["measured"]["mean"] == -other["measured"]["mean"]
+    assume(one["measured"]["high"] != 0 and one["measured"]["low"] != 0)  # a tie differs twice
+    mirrored = {"reproduced": "differs", "differs": "reproduced", "inconclusive": "inconclusive"}
+    assert other["verdict"] == mirrored[one["verdict"]]
+
+
+@given(SEEDS)
+def test_a_shift_far_away_flips_every_verdict(values):
+    far = [value + 1e6 for value in values]
+    near = [0.0] * len(values)
+    assert judge(AT_MOST, {"case": far})["verdict"] == "differs"
+    assert judge(AT_LEAST, {"case": far})["verdict"] == "reproduced"
+    assert judge(AT_LEAST, {"case": [v - 1e6 for v in values]})["verdict"] == "differs"
+    assert judge(PUBLISHED, {"case": far})["verdict"] == "differs"
+    assert judge(LESS, {"case": far, "than": values})["verdict"] == "differs"
+    assert judge(LESS, {"case": values, "than": far})["verdict"] == "reproduced"
+    ends = {"from": [v + 1e3 for v in near], "to": near}
+    assert judge(GAP, {"case": far} | ends)["verdict"] == "differs"
+    assert judge(GAP, {"case": [v - 1e6 for v in values]} | ends)["verdict"] == "reproduced"
+    assert judge(INSIDE, inside(far, values, far, far))["verdict"] == "reproduced"
+    assert judge(INSIDE, inside(values, far, far, far))["verdict"] == "differs"
+    middle = [v + 5e5 for v in values]
+    assert judge(FALLS, series(far, middle, values))["verdict"] == "reproduced"
+    assert judge(FALLS, series(values, middle, far))["verdict"] == "differs"
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 200), st.integers(120, 180), st.integers(0, 60)),
+        min_size=3,
+        max_size=6,
+    ),
+    st.sampled_from([0.25, 0.5, 0.9]),
+)
+def test_a_share_of_a_gap_is_judged_as_by_fiellers_interval(rows, share):
+    case, start, end = (np.array(values, dtype=float) for values in zip(*rows, strict=True))
+    closed, gap, n = start - case, start - end, len(rows)
+    t = scipy_stats.t.ppf(0.975, n - 1)
+    spread = np.cov(closed, gap, ddof=1) / n
+    assume(gap.mean() - t * math.sqrt(spread[1, 1]) > 1e-6)
+    # Fieller (1954): all s with (closed - s gap)^2 <= t^2 var(closed - s gap)
+    roots = np.roots(
+        [
+            gap.mean() ** 2 - t**2 * spread[1, 1],
+            -2 * (closed.mean() * gap.mean() - t**2 * spread[0, 1]),
+            closed.mean() ** 2 - t**2 * spread[0, 0],
+        ]
+    ).real
+    low, high = min(roots), max(roots)
+    assume(min(abs(low - share), abs(high - share)) > 1e-6)
+    record = judge(
+        GAP | {"at_least": share}, {"case": list(case), "from": list(start), "to": list(end)}
+    )
+    expected = "reproduced" if low > share else "differs" if high < share else "inconclusive"
+    assert record["verdict"] == expected
+    assert record["measured"]["mean"] == pytest.approx(closed.mean() / gap.mean())
+
+
+def without(form, key):
+    return {k: v for k, v in (TEXTS | form).items() if k != key}
+
+
+@pytest.mark.parametrize(
+    ("claim", "message"),
+    [
+        ("text", r"paper.claims\[0\] is 'text'; it must be a mapping"),
+        (TEXTS, r"paper.claims\[0\] \(claim x\) has no form; .* published, less, gap"),
+        (TEXTS | LESS | AT_MOST, r"the forms less and at_most; it must have exactly one"),
+        (TEXTS | LESS | {"tolerance": 1}, r"the forms less and published"),
+        (TEXTS | LESS | {"margn": 1}, r"paper.claims\[0\].margn \(claim x\) is unknown; .*margin"),
+        (without(PUBLISHED, "tolerance"), r"paper.claims\[0\].tolerance \(claim x\) is missing"),
+        (without(AT_MOST, "id"), r"paper.claims\[0\].id is missing"),
+        (without(GAP, "at_least"), r"at_least \(claim x\) is missing"),
+        (TEXTS | LESS | {"less": {"case": "a"}}, r"less \(claim x\) is .* a mapping of case, than"),
+        (TEXTS | LESS | {"less": ["a", "b"]}, r"a mapping of case, than to names of cases"),
+        (TEXTS | INSIDE | {"best_inside": ["a", "b"]}, r"a list of at least 3 names"),
+        (TEXTS | FALLS | {"falls": "test/e1"}, r"a list of at least 2 names"),
+        (TEXTS | AT_MOST | {"at_most": "80"}, r"at_most \(claim x\) is '80'; it must be a number"),
+        (TEXTS | AT_MOST | {"at_most": True}, r"it must be a number"),
+        (TEXTS | AT_MOST | {"at_most": math.inf}, r"it must be a number"),
+        (TEXTS | PUBLISHED | {"tolerance": -1}, r"a number of at least 0"),
+        (TEXTS | AT_MOST | {"runs": ["ful"]}, r"a list out of embedded, full, smoke"),
+        (TEXTS | AT_MOST | {"headline": 1}, r"true or false"),
+        (TEXTS | AT_MOST | {"says": " "}, r"it must be a text"),
+        (TEXTS | AT_MOST | {"case": "none"}, r"unknown case 'none'; known: case, than"),
+        (TEXTS | GAP | {"metric": "test/thing"}, r"test/thing.* one of these words.*accuracy"),
+    ],
+)
+def test_mistakes_are_named_with_path_and_what_is_allowed(claim, message):
+    with pytest.raises(UserError, match=message):
+        claims.check([claim], CASES, "paper.claims")
+
+
+def test_an_id_is_used_once():
+    with pytest.raises(UserError, match=r"claims\[1\].id is 'x', as in paper.claims\[0\]"):
+        claims.check([TEXTS | AT_MOST, TEXTS | LESS], CASES, "paper.claims")
