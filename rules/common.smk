@@ -2,6 +2,7 @@
 import fcntl
 import json
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -23,6 +24,8 @@ except UserError as error:
 PAPERS = config["papers"]
 RUN = P["run"]
 BUILD = f"build/{RUN}"
+# A training asks for a GPU where there is one (PR12_GPU=1 says so of a cluster's nodes).
+GPU = int(os.environ.get("PR12_GPU", bool(shutil.which("nvidia-smi"))))
 CURRENT = set()  # every folder that today's params and source address
 
 

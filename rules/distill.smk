@@ -47,11 +47,13 @@ rule distill_train:
         BUILD + "/distill/{case}/train.{digest}/train.log",
     benchmark:
         BUILD + "/distill/{case}/train.{digest}/benchmark.txt"
+    # Half of all else waits for the teachers.
+    priority: lambda w: 100 if w.case == "teacher" else 0
     threads: 1
     resources:
         mem_mb=2000,
         runtime=120,
-        gpu=1,
+        gpu=GPU,
     params:
         json=lambda w: as_json(distill_params("train", w.case)),
         inputs=lambda w, input: paths(input),

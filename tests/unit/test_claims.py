@@ -69,6 +69,10 @@ ALL_VERDICTS = [
     (INSIDE, inside([1, 1.1], [5, 5.1], [6, 6.1], [8, 8.1]), "differs"),
     (INSIDE, inside([9, 9.1], [5, 5.1], [6, 6.1], [4, 8.1]), "inconclusive"),
     (INSIDE, inside([9, 9.1], [5, 5.1], [6, 6.1], [5, 5.1]), "differs"),  # a tie is not best
+    # one extreme surely worse, the other not surely: the closer end of the interval decides
+    (INSIDE, inside([8, 8.01, 7.99], [5, 5, 5], [90, 90, 90], [9, 1, 17]), "inconclusive"),
+    # one extreme surely better, the other perhaps by far
+    (INSIDE, inside([4, 4.01, 3.99], [5, 5, 5], [90, 90, 90], [0, -20, 20]), "differs"),
     (INSIDE, {"a": [9], "b": [5]}, "not run"),
     (FALLS, series([9, 10], [7, 8], [5, 6]), "reproduced"),
     (FALLS, series([5, 6], [7, 8], [9, 10]), "differs"),

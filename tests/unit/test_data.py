@@ -1,4 +1,5 @@
 import json
+import os
 import struct
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from pooch import file_hash
 from sklearn.datasets import load_digits
 
-from pr12.shared import data, splits
+from pr12.shared import address, data, splits, step
 from pr12.shared.errors import UserError
 
 FILES = [*data.MNIST_FILES["training"], *data.MNIST_FILES["test"]]
@@ -40,12 +41,20 @@ def checksums(folder):
     return {name: f"md5:{file_hash(folder / name, alg='md5')}" for name in FILES}
 
 
-def run_step(tmp_path, params, **paths):
-    outputs = {name: tmp_path / f"{name}.safetensors" for name in ("train", "validation", "test")}
-    command = [sys.executable, "-m", "pr12.shared.data", "--params", json.dumps(params)]
-    command += [f"{name}={path}" for name, path in {**outputs, **paths}.items()]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    return done, outputs
+def arguments(made, params, **paths):
+    outputs = {name: made / f"{name}.safetensors" for name in ("train", "validation", "test")}
+    named = [f"{name}={path}" for name, path in {**outputs, **paths}.items()]
+    return ["--params", json.dumps(params), *named], outputs
+
+
+def run_step(made, params, **paths):
+    """Run the step in this process."""
+    line, outputs = arguments(made, params, **paths)
+    with step.start(
+        data.Params, optional=["verified", "folder"], writes=list(outputs), arguments=line
+    ) as job:
+        data.main(job)
+    return outputs
 
 
 # --- digits ---
@@ -102,6 +111,34 @@ def test_digits_test_set_does_not_depend_on_the_other_sizes():
 def test_sizes_that_digits_cannot_give(sizes, message):
     with pytest.raises(UserError, match=message):
         data.digits_splits(*sizes, split_seed=0)
+
+
+# --- places on a larger canvas ---
+
+
+def test_every_image_is_somewhere_on_its_canvas_unchanged():
+    images = torch.arange(1, 601).reshape(100, 2, 3).to(torch.uint8)
+    placed = data.place(images, 2, 0)
+    assert placed.shape == (100, 6, 7)
+    assert placed.dtype == torch.uint8
+    found = set()
+    for image, canvas in zip(images, placed, strict=True):
+        (place,) = (
+            (top, left)
+            for top in range(5)
+            for left in range(5)
+            if torch.equal(canvas[top : top + 2, left : left + 3], image)
+        )
+        assert canvas.sum() == image.sum()  # and nothing beside it
+        found.add(place)
+    assert len(found) > 20  # of 25
+    assert torch.equal(placed, data.place(images, 2, 0))
+    assert not torch.equal(placed, data.place(images, 2, 1))
+
+
+def test_without_margin_images_stay_as_they_are():
+    images = torch.arange(60).reshape(10, 2, 3).to(torch.uint8)
+    assert torch.equal(data.place(images, 0, 0), images)
 
 
 # --- MNIST ---
@@ -195,28 +232,38 @@ def test_a_record_without_a_checksum_is_refused(folder, checksum):
 # --- the step ---
 
 
-def test_the_step_makes_mnist_and_the_same_bytes_again(folder, tmp_path):
+COMMON = {"margin": 0, "split_seed": 0}
+MNIST_PARAMS = {"dataset": "mnist", "train": 20, "validation": 3, "test": 4, **COMMON}
+DIGITS_PARAMS = {"dataset": "digits", "train": 20, "validation": 10, "test": 30, **COMMON}
+
+
+def test_mnist_from_the_command_line_is_the_same_bytes_each_time(folder, tmp_path):
     verified = tmp_path / "verified.json"
     verified.write_text(json.dumps(checksums(folder)))
-    params = {"dataset": "mnist", "train": 20, "validation": 3, "test": 4, "split_seed": 0}
-    made = []
-    for _ in range(2):
-        done, outputs = run_step(tmp_path, params, verified=verified, folder=folder)
-        assert done.returncode == 0, done.stderr
-        made.append({name: path.read_bytes() for name, path in outputs.items()})
-    assert made[0] == made[1]
+    line, outputs = arguments(tmp_path, MNIST_PARAMS, verified=verified, folder=folder)
+    done = subprocess.run(
+        [sys.executable, "-m", "pr12.shared.data", *line],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(address.SRC)},
+    )
+    assert done.returncode == 0, done.stderr
+    made = [path.read_bytes() for path in outputs.values()]
+    for _ in range(5):
+        again = run_step(tmp_path / "again", MNIST_PARAMS, verified=verified, folder=folder)
+        assert [path.read_bytes() for path in again.values()] == made
     raw = (folder / FILES[2]).read_bytes()[16:]  # 1 x 2 pixels each
     split = splits.load_split(outputs["test"])
     assert split.images.dtype == torch.float32
     assert split.images.flatten().tolist() == pytest.approx([value / 255 for value in raw])
 
 
-def test_the_step_makes_digits_without_any_file(tmp_path):
-    params = {"dataset": "digits", "train": 20, "validation": 10, "test": 30, "split_seed": 0}
-    done, outputs = run_step(tmp_path, params)
-    assert done.returncode == 0, done.stderr
-    split = splits.load_split(outputs["train"])
-    assert split.images.shape == (20, 8, 8)
+@pytest.mark.parametrize("margin", [0, 1])
+def test_digits_need_no_file(tmp_path, margin):
+    made = run_step(tmp_path, DIGITS_PARAMS | {"margin": margin})
+    split = splits.load_split(made["train"])
+    assert split.images.shape == (20, 8 + 2 * margin, 8 + 2 * margin)
     assert split.images.max() == 1
     assert torch.equal(split.images * 16, (split.images * 16).round())
 
@@ -229,12 +276,21 @@ def test_the_step_makes_digits_without_any_file(tmp_path):
         ({"train": 0}, "train is 0; it must be a number of at least 1"),
         ({"test": 5000}, "digits has 1797 examples; train, validation and test ask 5030"),
         ({"split_seed": 2**32}, "split_seed is 4294967296"),
+        ({"margin": -1}, "margin is -1; it must be a number of at least 0"),
     ],
 )
-def test_a_mistake_is_one_sentence_and_leaves_no_file(tmp_path, change, message):
-    params = {"dataset": "digits", "train": 20, "validation": 10, "test": 30, "split_seed": 0}
-    done, _ = run_step(tmp_path, params | change)
-    assert done.returncode == 2
-    assert message in done.stderr.splitlines()[-1]
-    assert "Traceback" not in done.stderr
+def test_a_mistake_is_one_sentence_and_leaves_no_file(tmp_path, capsys, change, message):
+    with pytest.raises(SystemExit, match="2"):
+        run_step(tmp_path, DIGITS_PARAMS | change)
+    assert message in capsys.readouterr().err.splitlines()[-1]
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("record", ["[]", "7", "null", "{}", "{", ""])
+def test_a_record_that_is_none_is_refused(folder, tmp_path, capsys, record):
+    verified = tmp_path / "verified.json"
+    verified.write_text(record)
+    with pytest.raises(SystemExit, match="2"):
+        run_step(tmp_path / "made", MNIST_PARAMS, verified=verified, folder=folder)
+    assert "verified.json" in capsys.readouterr().err.splitlines()[-1]
+    assert not (tmp_path / "made").exists()

@@ -68,6 +68,33 @@ def test_selection_is_never_worse_than_the_best_model_and_finds_opposite_errors(
         assert selection.rmse(mean, targets) <= selection.rmse(predictions, targets).min()
 
 
+def literal_selection(predictions, targets, rounds):
+    """Greedy selection with replacement, the mean taken anew of the whole list each time."""
+
+    def error(members):
+        return np.sqrt(np.mean((predictions[members].mean(axis=0) - targets) ** 2))
+
+    ranked = sorted(range(len(predictions)), key=lambda m: error([m]))
+    members = min((ranked[: n + 1] for n in range(len(ranked))), key=error)
+    best = members
+    for _ in range(rounds):
+        members = min(([*members, m] for m in range(len(predictions))), key=error)
+        best = min(best, members, key=error)
+    return np.bincount(best, minlength=len(predictions))
+
+
+def test_selection_is_the_algorithm_word_for_word():
+    rng = np.random.default_rng(3)
+    longest = 0
+    for _ in range(20):
+        targets = rng.integers(0, 2, 40)
+        predictions = np.clip(targets + 0.5 * rng.standard_normal((6, 40)), 0, 1)
+        counts = selection.select(predictions, targets, 12)
+        assert counts.tolist() == literal_selection(predictions, targets, 12).tolist()
+        longest = max(longest, counts.max())
+    assert longest > 2  # some model was added again and again
+
+
 def test_best_net_and_best_single_are_chosen_on_validation():
     constant = {
         name: DummyClassifier(strategy="constant", constant=value)

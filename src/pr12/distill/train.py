@@ -45,6 +45,7 @@ class Params:
     epochs: Annotated[int, AtLeast(1)]
     learning_rate: Annotated[float, Above(0)]
     early_stopping: bool
+    matmul_precision: Literal["highest", "high", "medium"]
 
 
 class TransferSet(NamedTuple):
@@ -280,6 +281,7 @@ def main(job: step.Job) -> None:
     """Train all stacks of the case; a finished epoch survives a kill."""
     params, paths = job.params, job.paths
     run.deterministic()
+    torch.set_float32_matmul_precision(params.matmul_precision)
     split, validation = (
         to_device(splits.load_split(paths[name])) for name in ("train", "validation")
     )

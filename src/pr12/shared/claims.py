@@ -85,17 +85,7 @@ runs, says, timing, where
             raise UserError(f"{place} is {claim!r}; it must be a mapping with id, says, where, ...")
         name = f" (claim {claim['id']})" if isinstance(claim.get("id"), str) else ""
         form = _form(claim, f"{place}{name}")
-        required, optional = (a | b for a, b in zip(_COMMON, _FORMS[form], strict=True))
-        for key, value in claim.items():
-            path = f"{place}.{key}{name}"
-            if key not in required | optional:
-                allowed = ", ".join(sorted(required | optional))
-                raise UserError(
-                    f"{path} is unknown; allowed in a claim of the form {form}: {allowed}"
-                )
-            _check_value(key, value, path)
-        for key in sorted(required - set(claim)):
-            raise UserError(f"{place}.{key}{name} is missing; a claim of the form {form} needs it")
+        _check_keys(claim, form, place, name)
         for case, _ in needs(claim):
             if case not in cases:
                 allowed = ", ".join(cases)
@@ -109,6 +99,18 @@ runs, says, timing, where
         if claim["id"] in seen:
             raise UserError(f"{place}.id is {claim['id']!r}, as in {seen[claim['id']]}; change one")
         seen[claim["id"]] = place
+
+
+def _check_keys(claim: Mapping[str, Any], form: str, place: str, name: str) -> None:
+    required, optional = (a | b for a, b in zip(_COMMON, _FORMS[form], strict=True))
+    for key, value in claim.items():
+        path = f"{place}.{key}{name}"
+        if key not in required | optional:
+            allowed = ", ".join(sorted(required | optional))
+            raise UserError(f"{path} is unknown; allowed in a claim of the form {form}: {allowed}")
+        _check_value(key, value, path)
+    for key in sorted(required - set(claim)):
+        raise UserError(f"{place}.{key}{name} is missing; a claim of the form {form} needs it")
 
 
 def _form(claim: Mapping[str, Any], place: str) -> str:
@@ -270,44 +272,46 @@ def judge(
     >>> record["verdict"], record["measured"]["mean"], record["quantity"]
     ('reproduced', 72.0, 'test/errors of hard − test/errors of soft')
     """
-    pairs, values = needs(claim), timings if claim.get("timing") else metrics
-    quantity, measured, verdict, note = _quantity(claim), None, "not run", None
-    missing = [(case, key) for case, key in pairs if key not in values.get(case, {})]
-    if run not in claim.get("runs", RUNS):
-        note = f"judged in the run {' and '.join(claim['runs'])} only"
-    elif missing:
-        case, key = missing[0]
-        note = f"the case {case} has no {key}" if case in values else f"no result of case {case}"
-    else:
-        samples = [values[case][key] for case, key in pairs]
-        measured, verdict, note = _judged(claim, samples)
-        if claim.get("from_memory"):
-            verdict, note = "inconclusive", "the published number is from memory: it cannot decide"
-    cases = list(dict.fromkeys(case for case, _ in pairs))
+    values = timings if claim.get("timing") else metrics
+    measured, verdict, note = _outcome(claim, values, run)
+    cases = list(dict.fromkeys(case for case, _ in needs(claim)))
+    made = {case: provenance[case] for case in cases if case in provenance}
     return {
-        "id": claim["id"],
-        "says": claim["says"],
-        "where": claim["where"],
+        **{key: claim.get(key) for key in ("id", "says", "where", "published")},
+        **{key: claim.get(key, False) for key in _FLAGS},
         "form": _form(claim, "claim"),
-        "published": claim.get("published"),
-        "quantity": quantity,
+        "quantity": _quantity(claim),
         "measured": dataclasses.asdict(measured) if measured else None,
         "bound": bound(claim),
         "verdict": verdict,
         "note": note,
         "reason": claim.get("reason") if verdict in ("differs", "inconclusive") else None,
-        "headline": claim.get("headline", False),
-        "timing": claim.get("timing", False),
-        "from_memory": claim.get("from_memory", False),
-        "command": "\n".join(
-            f"PYTHONPATH=src {provenance[case]['command']}" for case in cases if case in provenance
-        ),
+        "command": "\n".join(f"PYTHONPATH=src {each['command']}" for each in made.values()),
         "sources": [
             {"case": case, "name": name, **source}
-            for case in cases
-            for name, source in sorted(provenance.get(case, {}).get("inputs", {}).items())
+            for case, each in made.items()
+            for name, source in sorted(each.get("inputs", {}).items())
         ],
     }
+
+
+_Outcome = tuple[stats.Interval | None, str, str | None]  # measured, verdict, note
+
+
+def _outcome(
+    claim: Mapping[str, Any], values: Mapping[str, Mapping[str, Sequence[float]]], run: str
+) -> _Outcome:
+    if run not in claim.get("runs", RUNS):
+        return None, "not run", f"judged in the run {' and '.join(claim['runs'])} only"
+    for case, key in needs(claim):
+        if case not in values:
+            return None, "not run", f"no result of case {case}"
+        if key not in values[case]:
+            return None, "not run", f"the case {case} has no {key}"
+    measured, verdict, note = _judged(claim, [values[case][key] for case, key in needs(claim)])
+    if claim.get("from_memory"):
+        verdict, note = "inconclusive", "the published number is from memory: it cannot decide"
+    return measured, verdict, note
 
 
 def _quantity(claim: Mapping[str, Any]) -> str:
@@ -327,10 +331,7 @@ def _quantity(claim: Mapping[str, Any]) -> str:
     return named[0]
 
 
-_Judged = tuple[stats.Interval | None, str, str | None]  # measured, verdict, note
-
-
-def _judged(claim: Mapping[str, Any], samples: Sequence[Sequence[float]]) -> _Judged:
+def _judged(claim: Mapping[str, Any], samples: Sequence[Sequence[float]]) -> _Outcome:
     match _form(claim, "claim"):
         case "less":
             measured = stats.difference(samples[1], samples[0])
@@ -361,7 +362,7 @@ def _gap(
     case: Sequence[float],
     start: Sequence[float],
     end: Sequence[float],
-) -> _Judged:
+) -> _Outcome:
     """Judge a share of a gap through a linear form (Fieller's argument).
 
     With s = `at_least`, (start - case) / (start - end) >= s is the same as
@@ -384,7 +385,7 @@ def _gap(
     return measured, _verdict(measured, bound(claim)), None
 
 
-def _best_inside(claim: Mapping[str, Any], samples: Sequence[Sequence[float]]) -> _Judged:
+def _best_inside(claim: Mapping[str, Any], samples: Sequence[Sequence[float]]) -> _Outcome:
     """Judge the best case between two extremes, by its distance to the closer of them.
 
     The best has the smallest mean (the greatest, of a metric that is better up) of `choose`, or of
@@ -411,7 +412,7 @@ def _best_inside(claim: Mapping[str, Any], samples: Sequence[Sequence[float]]) -
     return measured, verdict, f"the best by {key} is {inside}"
 
 
-def _falls(claim: Mapping[str, Any], samples: Sequence[Sequence[float]]) -> _Judged:
+def _falls(claim: Mapping[str, Any], samples: Sequence[Sequence[float]]) -> _Outcome:
     """Judge a fall by first - last and by the sign of Spearman's rank correlation of all points."""
     measured = stats.difference(samples[0], samples[-1])
     verdict = _verdict(measured, bound(claim))

@@ -289,7 +289,10 @@ def main(job: step.Job) -> None:
     if params.dataset == "digits":
         splits = digits_splits(*sizes, params.split_seed)
     elif "verified" in paths and "folder" in paths:
-        verify(paths["folder"], dict(files.read_json(paths["verified"])))
+        checksums = files.read_json(paths["verified"])
+        if not isinstance(checksums, dict):
+            raise UserError(f"{paths['verified']} is no list of checksums; delete it and run again")
+        verify(paths["folder"], checksums)
         training, testing = (read_idx(paths["folder"], *pair) for pair in MNIST_FILES.values())
         splits = mnist_splits(training, testing, *sizes)
     else:

@@ -191,7 +191,7 @@ def compiled(
     figures: Sequence[Mapping[str, str]],
     lock: str | None,
 ) -> dict[str, Any]:
-    """Join everything that a report says.
+    """Give the contents of metrics.json, claims.json, timings.json and report.json, by name.
 
     Parameters
     ----------
@@ -204,11 +204,6 @@ def compiled(
     lock : str, optional
         Text of requirements.lock.
 
-    Returns
-    -------
-    dict
-        The contents of metrics.json, claims.json, timings.json and report.json by their names.
-
     Raises
     ------
     UserError
@@ -217,21 +212,9 @@ def compiled(
     claims.check(params.claims, params.cases, f"{params.paper}.claims")
     metrics = {case: result["metrics"] for case, result in results.items()}
     provenance = {case: result["provenance"] for case, result in results.items()}
-    timings = {
-        case: {f"step/{key}": [value] for key, value in result["times"].items()}
-        | result.get("timings", {})
-        for case, result in results.items()
-    }
+    timings = {case: _timings(result) for case, result in results.items()}
     records = [claims.judge(c, metrics, params.run, timings, provenance) for c in params.claims]
-    on_machine = {}
-    for record in records:
-        if record["timing"] and record["measured"]:
-            on_machine[record["id"]] = {key: record[key] for key in ("measured", "note")}
-            record |= {"measured": None, "note": "a time: measured in timings.json and index.html"}
-    tables = [
-        _table(spec, params.cases, metrics, f"{params.paper}.tables[{index}]")
-        for index, spec in enumerate(params.tables)
-    ]
+    records, on_machine = _without_times(records)
     return {
         "metrics": {
             case: {"metrics": _summaries(metrics[case]), "provenance": provenance[case]}
@@ -249,13 +232,32 @@ def compiled(
             "paper": params.paper,
             "title": params.title,
             "citation": params.citation,
-            "tables": tables,
+            "tables": [
+                _table(spec, params.cases, metrics, f"{params.paper}.tables[{index}]")
+                for index, spec in enumerate(params.tables)
+            ],
             "figures": list(figures),
             "deviations": list(params.deviations),
             "not_run": [case for case in params.cases if case not in results],
             "versions": None if lock is None else _other_versions(provenance, lock),
         },
     }
+
+
+def _timings(result: Mapping[str, Any]) -> dict[str, Any]:
+    step_times = {f"step/{key}": [value] for key, value in result["times"].items()}
+    return step_times | result.get("timings", {})
+
+
+def _without_times(records: Sequence[dict[str, Any]]) -> tuple[list[dict[str, Any]], dict]:
+    """Part the claims from what a machine measured: bound and verdict stay with the claim."""
+    kept, on_machine = [], {}
+    for record in records:
+        if record["timing"] and record["measured"]:
+            on_machine[record["id"]] = {key: record[key] for key in ("measured", "note")}
+            record = record | {"measured": None, "note": "a time: its value is in index.html"}
+        kept.append(record)
+    return kept, on_machine
 
 
 def _summaries(metrics: Mapping[str, Sequence[float]]) -> dict[str, Any]:
