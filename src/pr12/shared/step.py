@@ -9,6 +9,7 @@ import ast
 import dataclasses
 import importlib.metadata
 import json
+import platform
 import resource
 import shlex
 import sys
@@ -117,6 +118,7 @@ class Job:
             "python": ".".join(map(str, sys.version_info[:3])),
             "device": torch.cuda.get_device_name() if cuda else "cpu",
             "threads": torch.get_num_threads() if torch else 1,
+            "machine": platform.node(),
             "seconds": round(time.time() - self.started, 3),
             "cpu_seconds": round(usage.ru_utime + usage.ru_stime, 3),
             "peak_memory_bytes": usage.ru_maxrss * 1024,  # Linux counts in KiB
@@ -306,7 +308,13 @@ def _convert(value: Any, hint: Any, where: str) -> Any:
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     if type(value) is not hint or value in (float("inf"), float("-inf")) or value != value:
-        names = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
+        names = {
+            bool: "true or false",
+            int: "a whole number",
+            float: "a number",
+            str: "a text",
+            dict: "a mapping",
+        }
         raise UserError(f"{where} is {_show(value)}; it must be {names[hint]}")
     return value
 
