@@ -99,7 +99,7 @@ def digits_splits(train: int, validation: int, test: int, split_seed: int) -> di
     return {name: Examples(images[part], labels[part]) for name, part in rows.items()}
 
 
-def place(images: Tensor, margin: int, split_seed: int) -> Tensor:
+def place(images: Tensor, margin: int, stream: torch.Generator) -> Tensor:
     """Put every image at a random place of a canvas with `margin` more pixels on each side.
 
     scikit-learn's digits fill their frame, so that a net gains nothing from shifted copies;
@@ -111,8 +111,8 @@ def place(images: Tensor, margin: int, split_seed: int) -> Tensor:
         uint8, shape (N, H, W).
     margin : int
         Pixels; 0 leaves the images as they are.
-    split_seed : int
-        Seed of the places.
+    stream : torch.Generator
+        Where the places are drawn from.
 
     Returns
     -------
@@ -121,12 +121,13 @@ def place(images: Tensor, margin: int, split_seed: int) -> Tensor:
 
     Examples
     --------
-    >>> place(torch.ones(5, 8, 8).byte(), 1, 0).sum(dim=(1, 2)).tolist()
+    >>> place(torch.ones(5, 8, 8).byte(), 1, torch.Generator()).sum(dim=(1, 2)).tolist()
     [64, 64, 64, 64, 64]
     """
+    if not margin:
+        return images
     count, height, width = images.shape
     canvas = images.new_zeros(count, height + 2 * margin, width + 2 * margin)
-    stream = run.generator(split_seed, "place")
     places = torch.randint(2 * margin + 1, (count, 2), generator=stream).tolist()
     for image, field, (top, left) in zip(images, canvas, places, strict=True):
         field[top : top + height, left : left + width] = image
@@ -298,7 +299,8 @@ def main(job: step.Job) -> None:
     else:
         raise UserError("mnist is read from files: add verified=PATH and folder=PATH")
     for name, examples in splits.items():
-        placed = place(examples.images, params.margin, params.split_seed)
+        stream = run.generator(params.split_seed, f"place {name}")
+        placed = place(examples.images, params.margin, stream)
         examples = Examples(placed, examples.labels)
         write_split(paths[name], examples, params.dataset)
         counts = torch.bincount(examples.labels, minlength=10).tolist()

@@ -39,7 +39,7 @@ def load_split(path: Path | str) -> Split:
     Split(images=tensor([[[0., 1.]]]), labels=tensor([3]))
     """
     tensors = run.read_tensors(path)
-    if not {"images", "labels"} <= tensors.keys():
-        raise UserError(f"{path} holds no images and labels; it is not a split")
-    maximum = float(run.read_metadata(path)["maximum"])
-    return Split(tensors["images"].float() / maximum, tensors["labels"])
+    maximum = run.read_metadata(path).get("maximum")
+    if maximum is None or not {"images", "labels"} <= tensors.keys():
+        raise UserError(f"{path} holds no images with labels and a maximum; it is not a split")
+    return Split(tensors["images"].float() / float(maximum), tensors["labels"])
