@@ -1,3 +1,4 @@
+# Five papers of the PR12 series, every number regenerated: see README.md.
 from snakemake.utils import min_version
 
 min_version("9.18")
@@ -16,3 +17,6 @@ include: "rules/data.smk"
 for paper in PAPERS:
 
     include: f"rules/{paper}.smk"
+
+
+include: "rules/report.smk"

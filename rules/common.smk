@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import sys
+from functools import cache
 from pathlib import Path
 
 SRC = Path(workflow.basedir, "src")
@@ -18,8 +19,8 @@ from pr12.shared.errors import UserError
 try:
     P = settings.resolve(config)
 except UserError as error:
-    print(f"error: {error}", file=sys.stderr)
-    os._exit(2)  # Snakemake would wrap any exception in its own words
+    print(f"error: {error}", file=sys.stderr, flush=True)
+    os._exit(2)  # Snakemake would wrap any exception in its own words and exit with 1
 
 PAPERS = config["papers"]
 RUN = P["run"]
@@ -27,11 +28,18 @@ BUILD = f"build/{RUN}"
 # A training asks for a GPU where there is one (PR12_GPU=1 says so of a cluster's nodes).
 GPU = int(os.environ.get("PR12_GPU", bool(shutil.which("nvidia-smi"))))
 CURRENT = set()  # every folder that today's params and source address
+RESULTS = {}  # paper -> case -> the folder of its metrics.json
+PICTURES = {}  # paper -> further files that its figures show
+
+
+@cache
+def source_digest(module):
+    return addresses.source_digest(module, SRC)
 
 
 def address(module, place, params, *upstream):
     """Folder of a step's outputs; its name ends with the digest of all that determines them."""
-    digest = addresses.digest(addresses.source_digest(module), params, upstream)
+    digest = addresses.digest(source_digest(module), params, upstream)
     folder = f"{BUILD}/{place}.{digest}"
     CURRENT.add(folder)
     return folder
@@ -57,7 +65,8 @@ onstart:
     try:
         fcntl.flock(LOCK, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        print(
-            "error: another snakemake is running in this folder; wait for it to end", file=sys.stderr
+        message = (
+            "error: another snakemake is running in this folder; wait for it to end"
         )
+        print(message, file=sys.stderr, flush=True)
         os._exit(2)

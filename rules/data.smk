@@ -11,12 +11,17 @@ def checksums(name):
 
 
 def fetched(name):
-    return address("pr12.shared.fetch", f"data/{name}/fetch", {"name": name}, checksums(name))
+    return address(
+        "pr12.shared.fetch", f"data/{name}/fetch", {"name": name}, checksums(name)
+    )
 
 
+@cache
 def arrays(name):
     params = P["data"][name]
-    return address("pr12.shared.data", f"data/{name}/data", params, checksums(params["dataset"]))
+    return address(
+        "pr12.shared.data", f"data/{name}/data", params, checksums(params["dataset"])
+    )
 
 
 def raw(name):
@@ -26,7 +31,10 @@ def raw(name):
 
 rule data:
     input:
-        [ancient(arrays(P[paper]["dataset"]) + "/train.safetensors") for paper in PAPERS],
+        [
+            ancient(arrays(P[paper]["dataset"]) + "/train.safetensors")
+            for paper in PAPERS
+        ],
 
 
 rule data_fetch:

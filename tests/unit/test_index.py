@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from pr12.shared import index, report
-from pr12.shared.errors import UserError
 
 EVIL = '<script>alert("x")</script>&'
 SVG = b"<svg xmlns='http://www.w3.org/2000/svg'/>"
@@ -180,66 +179,22 @@ def test_links_inside_the_page_lead_somewhere():
     assert "distill-case-soft" in links
 
 
-def test_headlines_become_the_readmes_table():
-    table = index.readme_table({"distill": contents()["claims"]}, "embedded")
-    rows = [line for line in table.splitlines() if line.startswith("| [")]
-    assert rows == [
-        "| [distill](reports/embedded/distill/README.md) | 74 errors (Sec. 3) | 74 "
-        "| 74.0 \\[71.5, 76.5\\] | 3 | ✔ reproduced |"
-    ]
-
-
-def test_a_claim_text_cannot_break_the_readmes_table():
-    records = contents(claims=(claim(headline=True, says=f"{EVIL} a|b\n| c"),))["claims"]
-    rows = index.readme_table({"distill": records}, "embedded").splitlines()
-    assert "\\<script\\>alert" in rows[2]
-    assert len(re.findall(r"(?<!\\)\|", rows[2])) == 7
-
-
-def test_the_table_is_replaced_between_its_markers_only():
-    readme = f"above\n{index.BEGIN}\nold\n{index.END}\nbelow\n"
-    new = index.replace_table(readme, "new")
-    assert new == f"above\n{index.BEGIN}\n\nnew\n\n{index.END}\nbelow\n"
-    assert index.replace_table(new, "new") == new
-    index.check_table(new, "new")
-    with pytest.raises(UserError, match="not those of reports/"):
-        index.check_table(new, "newer")
-
-
-@pytest.mark.parametrize(
-    "readme",
-    [
-        "",
-        index.BEGIN,
-        index.END + index.BEGIN,
-        index.BEGIN + index.END * 2,
-        index.BEGIN * 2 + index.END,
-    ],
-)
-def test_markers_must_stand_once_and_in_order(readme):
-    with pytest.raises(UserError, match="once"):
-        index.replace_table(readme, "new")
-
-
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     made = contents()
     (tmp_path / "made" / "figures").mkdir(parents=True)
-    for name in ("report", "claims", "metrics", "timings"):
+    for name in ("report", "claims", "metrics", "provenance", "timings"):
         (tmp_path / "made" / f"{name}.json").write_text(json.dumps(made[name]))
     for suffix in (".svg", ".png"):
         (tmp_path / "made" / "figures" / f"curve{suffix}").write_bytes(SVG)
-    (tmp_path / "README.md").write_text(f"above\n{index.BEGIN}\n{index.END}\n")
     return tmp_path
 
 
-def test_the_step_writes_the_page_and_renews_the_readme(folder):
+def test_the_step_writes_the_page(folder):
     params = json.dumps({"run": "embedded", "papers": ["distill"]})
-    index.main(["--params", params, "out=index.html", "distill=made", "readme=README.md"])
+    index.main(["--params", params, "out=index.html", "distill=made"])
     assert "Distilling" in Path("index.html").read_text()
-    table = index.readme_table({"distill": contents()["claims"]}, "embedded")
-    index.check_table(Path("README.md").read_text(), table)
 
 
 def test_a_paper_without_report_is_refused(folder, capsys):

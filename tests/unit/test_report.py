@@ -118,7 +118,7 @@ def test_times_stay_in_the_timings(folder):
     assert timings["claims"]["fast"]["measured"]["mean"] == pytest.approx(9.55)
     assert timings["cases"]["soft"]["step/seconds"]["mean"] == SECONDS
     assert timings["cases"]["soft"]["step/peak_memory_bytes"]["mean"] == 123456789
-    for name in ("claims.json", "metrics.json", "README.md", "report.json"):
+    for name in ("claims.json", "metrics.json", "provenance.json", "README.md", "report.json"):
         text = written[name].read_text()
         assert str(SECONDS) not in text, name
         assert "123456789" not in text, name
@@ -138,18 +138,18 @@ def test_committed_files_are_the_same_bytes_whatever_the_machine_did(folder, mon
 
 def test_paths_are_relative_to_the_repository(folder):
     written = run()
-    provenance = read(written["metrics.json"])["soft"]["provenance"]
+    provenance = read(written["provenance.json"])["soft"]
     assert provenance["inputs"]["model"]["path"] == "build/soft.safetensors"
     assert provenance["command"].endswith("model=build/soft.safetensors test=test.safetensors")
     assert '{"a": "b=/c"}' in provenance["command"]  # params are no path
-    for name in ("claims.json", "metrics.json", "README.md", "report.json"):
+    for name in ("claims.json", "metrics.json", "provenance.json", "README.md", "report.json"):
         assert str(folder) not in written[name].read_text(), name
 
 
 def test_metrics_hold_values_and_summary(folder):
     metrics = read(run()["metrics.json"])
-    assert metrics["hard"]["metrics"]["test/errors"]["values"] == [100, 101, 102]
-    assert metrics["hard"]["metrics"]["test/errors"]["mean"] == 101
+    assert metrics["hard"]["test/errors"]["values"] == [100, 101, 102]
+    assert metrics["hard"]["test/errors"]["mean"] == 101
     assert set(metrics) == {"soft", "hard"}
 
 

@@ -191,7 +191,7 @@ def compiled(
     figures: Sequence[Mapping[str, str]],
     lock: str | None,
 ) -> dict[str, Any]:
-    """Give the contents of metrics.json, claims.json, timings.json and report.json, by name.
+    """Give the contents of the report's JSON files, by name.
 
     Parameters
     ----------
@@ -216,10 +216,9 @@ def compiled(
     records = [claims.judge(c, metrics, params.run, timings, provenance) for c in params.claims]
     records, on_machine = _without_times(records)
     return {
-        "metrics": {
-            case: {"metrics": _summaries(metrics[case]), "provenance": provenance[case]}
-            for case in results
-        },
+        # Numbers apart from their provenance: `dvc metrics` lists every value it finds
+        "metrics": {case: _summaries(metrics[case]) for case in results},
+        "provenance": provenance,
         "claims": records,
         "timings": {
             "machine": platform.node(),
@@ -376,7 +375,8 @@ def markdown(contents: Mapping[str, Any]) -> str:
         What `compiled` gave.
     """
     template = environment(markdown=True).get_template("report.md.j2")
-    return template.render(**{key: contents[key] for key in ("report", "claims", "metrics")})
+    shown = ("report", "claims", "metrics", "provenance")
+    return template.render(**{key: contents[key] for key in shown})
 
 
 def main(arguments: Sequence[str]) -> None:

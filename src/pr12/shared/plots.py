@@ -1,0 +1,341 @@
+"""How every paper's figures look and are written: readable without colour, equal bytes on a rerun.
+
+Series differ in marker, line and hatch as well as in colour, and no figure needs a window system:
+`matplotlib.figure.Figure` is used directly, never pyplot.
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import matplotlib
+from cycler import cycler
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, NullLocator
+
+from pr12.shared import files, stats
+from pr12.shared.errors import UserError
+
+# Colours of Okabe and Ito (2008), "Color Universal Design", the two lightest last.
+CYCLE = (
+    cycler(color=["#0072B2", "#D55E00", "#009E73", "#000000", "#CC79A7", "#E69F00"])
+    + cycler(marker=["o", "s", "^", "D", "v", "P"])
+    + cycler(linestyle=["-", "--", "-.", ":", (0, (8, 2)), (0, (3, 1, 1, 1, 1, 1))])
+)
+HATCHES = ("", "////", "....", "xxxx", "\\\\\\\\", "++++")
+GREY = "#555555"  # 7.5 : 1 against white
+STYLE = {
+    "axes.axisbelow": True,
+    "axes.formatter.useoffset": False,
+    "axes.grid": True,
+    "axes.prop_cycle": CYCLE,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlesize": "medium",
+    "errorbar.capsize": 3,
+    "font.family": "DejaVu Sans",  # comes with matplotlib: the same on every machine
+    "font.size": 10,
+    "grid.color": "#DDDDDD",
+    "hatch.linewidth": 0.7,
+    "legend.frameon": False,
+    "legend.handlelength": 3,  # long enough to tell the line styles apart
+    "lines.markersize": 6,
+    "savefig.dpi": 150,
+    "savefig.facecolor": "white",  # a page in dark mode shows through otherwise
+    "svg.fonttype": "path",  # text as text would be laid out anew in each reader's own font
+    "svg.hashsalt": "pr12",  # else the identifiers in an SVG are drawn at random
+}
+METADATA = {  # no date, and no version that would change every picture at an update
+    ".svg": {"Date": None, "Creator": None},
+    ".png": {"Software": None},
+}
+WIDEST = 10.0  # inches
+
+
+class Plot(NamedTuple):
+    """One figure and all that a report says with it."""
+
+    file: str  # name without folder and suffix
+    title: str
+    caption: str
+    alt: str
+    figure: Figure
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """Draw and save in the project's style, whatever the reader's matplotlibrc says.
+
+    Examples
+    --------
+    >>> with style():
+    ...     matplotlib.rcParams["svg.hashsalt"]
+    'pr12'
+    """
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(STYLE)
+        yield
+
+
+def canvas(width: float, height: float, rows: int = 1, columns: int = 1) -> tuple[Figure, Any]:
+    """Make a figure and its grid of axes.
+
+    Parameters
+    ----------
+    width, height : float
+        Inches, at most 10.
+    rows, columns : int
+        Of the grid.
+
+    Returns
+    -------
+    figure : Figure
+        Laid out so that no label is cut or overlaps another axes.
+    axes : ndarray of Axes
+        Shape (rows, columns).
+
+    Raises
+    ------
+    ValueError
+        If it is too large for a page.
+
+    Examples
+    --------
+    >>> canvas(8, 4, columns=3)[1].shape
+    (1, 3)
+    """
+    if max(width, height) > WIDEST:
+        raise ValueError(f"a figure of {width:g} x {height:g} inches is too large for a page")
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.subplots(rows, columns, squeeze=False)
+
+
+def look(index: int) -> dict[str, Any]:
+    """Give colour, marker and line style of the series number `index`.
+
+    Parameters
+    ----------
+    index : int
+        From 0; after six series the looks repeat.
+
+    Examples
+    --------
+    >>> look(0)
+    {'color': '#0072B2', 'marker': 'o', 'linestyle': '-'}
+    """
+    return list(CYCLE)[index % len(CYCLE)]
+
+
+def half_widths(intervals: Sequence[stats.Interval]) -> list[list[float]]:
+    """Give what matplotlib calls errors: distances to both ends, and no bar for a fixed number.
+
+    Parameters
+    ----------
+    intervals : sequence of Interval
+        One per point.
+
+    Examples
+    --------
+    >>> half_widths([stats.Interval(2.0, 1.0, 3.0, 5), stats.Interval(7.0, 7.0, 7.0, 1)])
+    [[1.0, nan], [1.0, nan]]
+    """
+    below = [i.mean - i.low if i.n > 1 else math.nan for i in intervals]
+    above = [i.high - i.mean if i.n > 1 else math.nan for i in intervals]
+    return [below, above]
+
+
+def curve(
+    axes: Axes, x: Sequence[float], intervals: Sequence[stats.Interval], index: int, label: str
+) -> None:
+    """Draw means joined by a line, with their intervals.
+
+    Parameters
+    ----------
+    axes : Axes
+        Where.
+    x : sequence of float
+        One per interval.
+    intervals : sequence of Interval
+        Means over seeds.
+    index : int
+        Number of the series, for its `look`.
+    label : str
+        For the legend.
+    """
+    means = [interval.mean for interval in intervals]
+    axes.errorbar(x, means, yerr=half_widths(intervals), label=label, **look(index))
+
+
+def level(axes: Axes, interval: stats.Interval, index: int, label: str) -> None:
+    """Draw a horizontal line, and its interval as a band, for what does not depend on x.
+
+    Parameters
+    ----------
+    axes : Axes
+        Where.
+    interval : Interval
+        Mean over seeds.
+    index : int
+        Number of the series, for its `look`.
+    label : str
+        For the legend.
+    """
+    drawn = look(index)
+    axes.axhline(interval.mean, color=drawn["color"], linestyle=drawn["linestyle"], label=label)
+    if interval.n > 1:
+        axes.axhspan(interval.low, interval.high, color=drawn["color"], alpha=0.15, linewidth=0)
+
+
+def log_ticks(axes: Axes, values: Sequence[float], room: float = 0.07) -> None:
+    """Make x logarithmic with a tick at every value, labelled where the label has room.
+
+    Parameters
+    ----------
+    axes : Axes
+        Where.
+    values : sequence of float
+        Positive.
+    room : float
+        Distance between labels, as a share of the axis.
+
+    Examples
+    --------
+    >>> axes = canvas(8, 4)[1][0, 0]
+    >>> log_ticks(axes, [1, 1.01, 100])
+    >>> [label.get_text() for label in axes.get_xticklabels()]
+    ['1', '', '100']
+    """
+    values = sorted(set(values))
+    span = math.log(values[-1] / values[0])
+    labels, last = [], -math.inf
+    for value in values:
+        free = math.log(value) - last >= room * span
+        labels.append(stats.number(value) if free else "")
+        last = math.log(value) if free else last
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(FixedLocator(values))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_xticks(values, labels)
+
+
+def heat_map(
+    axes: Axes,
+    values: Sequence[Sequence[float | None]],
+    texts: Sequence[Sequence[str]],
+    rows: Sequence[str],
+    columns: Sequence[str],
+    label: str,
+) -> None:
+    """Draw a table whose cells are darker the larger their value is, each with its text.
+
+    Parameters
+    ----------
+    axes : Axes
+        Where.
+    values : sequence of sequence of float or None
+        Shape (rows, columns); a cell without value stays white.
+    texts : sequence of sequence of str
+        What is printed in the cells.
+    rows, columns : sequence of str
+        Tick labels, top to bottom and left to right.
+    label : str
+        Of the colour bar.
+    """
+    grid = [[math.nan if value is None else value for value in row] for row in values]
+    mesh = axes.pcolormesh(grid, cmap="cividis_r", edgecolors="white", linewidth=2)
+    for y, row in enumerate(grid):
+        for x, value in enumerate(row):
+            dark = not math.isnan(value) and mesh.norm(value) > 0.5
+            place = {"ha": "center", "va": "center", "color": "white" if dark else "black"}
+            axes.text(x + 0.5, y + 0.5, texts[y][x], **place)
+    axes.set_xticks([x + 0.5 for x in range(len(columns))], columns)
+    axes.set_yticks([y + 0.5 for y in range(len(rows))], rows)
+    axes.invert_yaxis()
+    axes.tick_params(length=0)
+    axes.grid(False)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    axes.figure.colorbar(mesh, ax=axes, label=label)
+
+
+def from_zero(axes: Axes, dimension: str = "y") -> None:
+    """Cut the part below 0 off an axis of numbers that cannot be negative.
+
+    Parameters
+    ----------
+    axes : Axes
+        After all is drawn.
+    dimension : str
+        ``x`` or ``y``.
+    """
+    if min(getattr(axes, f"get_{dimension}lim")()) < 0:
+        getattr(axes, f"set_{dimension}lim")(0, None)
+
+
+def read_metrics(path: Path) -> dict[str, list[float]]:
+    """Read the metrics of a case.
+
+    Parameters
+    ----------
+    path : Path
+        A metrics file: ``{"metrics": {key: [one number per seed]}, ...}``.
+
+    Returns
+    -------
+    dict of str to list of float
+        Its metrics.
+
+    Raises
+    ------
+    UserError
+        If it is not such a file.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "metrics.json"
+    >>> files.write_json(path, {"metrics": {"test/errors": [74]}})
+    >>> read_metrics(path)
+    {'test/errors': [74]}
+    """
+    result = files.read_json(path)
+    metrics = result.get("metrics") if isinstance(result, Mapping) else None
+    if not isinstance(metrics, Mapping):
+        raise UserError(f"{path} has no metrics: delete the file and run its step again")
+    for key, values in metrics.items():
+        good = isinstance(values, list) and len(values) > 0
+        if not good or not all(type(v) in (int, float) and math.isfinite(v) for v in values):
+            raise UserError(
+                f"{path}: {key} is {values!r}; it must be a list of finite numbers, one per seed: "
+                "delete the file and run its step again"
+            )
+    return dict(metrics)
+
+
+def write(folder: Path, plots: Sequence[Plot]) -> None:
+    """Write every figure as SVG and PNG, and last the list of them, figures.json.
+
+    Parameters
+    ----------
+    folder : Path
+        Where; it is made.
+    plots : sequence of Plot
+        In the order of the report.
+
+    Raises
+    ------
+    UserError
+        If the folder cannot be written to.
+    """
+    for plot in plots:
+        for suffix, metadata in METADATA.items():
+            with files.atomic(folder / (plot.file + suffix)) as temporary:
+                plot.figure.savefig(temporary, metadata=metadata)
+    said = ("file", "title", "caption", "alt")
+    files.write_json(
+        folder / "figures.json", [{key: getattr(plot, key) for key in said} for plot in plots]
+    )

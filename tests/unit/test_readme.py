@@ -1,0 +1,87 @@
+"""The table of headline claims in README.md."""
+
+import json
+import re
+import subprocess
+import sys
+
+import pytest
+
+from pr12.shared import readme
+from pr12.shared.errors import UserError
+
+
+def record(**changes):
+    return {
+        "id": "hinton_74",
+        "says": "74 errors",
+        "where": "Sec. 3",
+        "published": 74,
+        "measured": {"mean": 74.0, "low": 71.5, "high": 76.5, "n": 3},
+        "verdict": "reproduced",
+        "headline": True,
+    } | changes
+
+
+def write(folder, run, records):
+    path = folder / "reports" / run / "distill" / "claims.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(records))
+
+
+def test_both_runs_stand_side_by_side(tmp_path):
+    write(tmp_path, "full", [record()])
+    write(tmp_path, "embedded", [record(measured=None, verdict="not run")])
+    write(tmp_path, "smoke", [record(verdict="differs")])
+    rows = readme.table(readme.committed(tmp_path / "reports")).splitlines()
+    assert rows[2] == (
+        "| distill | 74 errors (Sec. 3) | 74 | 74.0 \\[71.5, 76.5\\] | ✔ reproduced "
+        "| – | ○ not run |"
+    )
+
+
+def test_only_headlines_are_shown(tmp_path):
+    write(tmp_path, "full", [record(headline=False)])
+    assert readme.committed(tmp_path / "reports") == {}
+
+
+def test_a_claim_text_cannot_break_the_table():
+    evil = record(says="<script>alert(1)</script> a|b\n| c")
+    row = readme.table({"distill": {"x": {"full": evil}}}).splitlines()[2]
+    assert "\\<script\\>alert" in row
+    assert len(re.findall(r"(?<!\\)\|", row)) == 8
+
+
+def test_the_table_is_replaced_between_its_markers_only():
+    text = f"above\n{readme.BEGIN}\nold\n{readme.END}\nbelow\n"
+    new = readme.replace_table(text, "new")
+    assert new == f"above\n{readme.BEGIN}\n\nnew\n\n{readme.END}\nbelow\n"
+    assert readme.replace_table(new, "new") == new
+    readme.check_table(new, "new")
+    with pytest.raises(UserError, match="not those of reports/"):
+        readme.check_table(new, "newer")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        readme.BEGIN,
+        readme.END + readme.BEGIN,
+        readme.BEGIN + readme.END * 2,
+        readme.BEGIN * 2 + readme.END,
+    ],
+)
+def test_markers_must_stand_once_and_in_order(text):
+    with pytest.raises(UserError, match="once"):
+        readme.replace_table(text, "new")
+
+
+def test_the_step_renews_the_readme(tmp_path):
+    write(tmp_path, "full", [record()])
+    path = tmp_path / "README.md"
+    path.write_text(f"above\n{readme.BEGIN}\n{readme.END}\n")
+    command = [sys.executable, "-m", "pr12.shared.readme"]
+    arguments = [f"reports={tmp_path / 'reports'}", f"readme={path}"]
+    subprocess.run([*command, *arguments], check=True, capture_output=True)
+    readme.check_table(path.read_text(), readme.table(readme.committed(tmp_path / "reports")))
