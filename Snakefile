@@ -20,3 +20,10 @@ for paper in PAPERS:
 
 
 include: "rules/report.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        [file for files in TARGETS.values() for file in files],
+        indexed(ALL_CASES, missing=False),

@@ -17,10 +17,21 @@ def present(paper):
     ]
 
 
+def figures_params(paper):
+    """The paper's own block, the run, and the published numbers that its claims name."""
+    published = {}
+    for claim in P[paper].get("claims") or []:
+        if "published" in claim and "case" in claim:
+            published.setdefault(claim["case"], {})[claim["metric"]] = claim[
+                "published"
+            ]
+    return (P[paper].get("figures") or {}) | {"run": RUN, "published": published}
+
+
 @cache
 def figures(paper, cases):
     upstream = [RESULTS[paper][case] for case in cases]
-    params = settings.step_params(paper, P[paper], "figures")
+    params = figures_params(paper)
     folder = address(f"pr12.{paper}.figures", f"{paper}/figures", params, *upstream)
     REPORTED[folder] = cases
     return folder
@@ -67,7 +78,7 @@ def index(cases):
     folders = [report(paper, cases[paper]) for paper in PAPERS]
     params = {"run": RUN, "papers": PAPERS}
     folder = address(
-        "pr12.shared.index", "index", params | {"templates": TEXTS}, *folders
+        "pr12.shared.index", "index/page", params | {"templates": TEXTS}, *folders
     )
     REPORTED[folder] = cases
     return folder
@@ -136,7 +147,7 @@ for paper in PAPERS:
             runtime=5,
         params:
             step=f"pr12.{paper}.figures",
-            json=as_json(settings.step_params(paper, P[paper], "figures")),
+            json=as_json(figures_params(paper)),
             inputs=lambda w, input, paper=paper: " ".join(
                 f"{case}={file}"
                 for case, file in zip(of("figures", paper, w.digest), input.metrics)
@@ -252,10 +263,3 @@ rule prune:
         folder=BUILD,
     shell:
         "python -m pr12.shared.prune --params {params.json:q} folder={params.folder} > {log} 2>&1"
-
-
-rule all:
-    default_target: True
-    input:
-        list(TARGETS.values()),
-        indexed(ALL_CASES, missing=False),

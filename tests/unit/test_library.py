@@ -1,4 +1,5 @@
 import dataclasses
+import hashlib
 import json
 
 import numpy as np
@@ -181,25 +182,27 @@ def test_the_same_params_give_the_same_bytes_and_fewer_sizes_a_prefix(made, tmp_
     assert (less["breast_cancer/munge/inputs"] == whole["breast_cancer/munge/inputs"][:50]).all()
 
 
-def test_library_reads_files(tmp_path):
+def test_library_reads_folders_and_its_provenance_tells_their_files(tmp_path):
     rng = np.random.default_rng(0)
-    rows = [f"{','.join(map(str, rng.integers(0, 16, 16)))},{'AZ'[i % 2]}" for i in range(150)]
-    header = "".join(f"@attribute 'a{i}' integer\n" for i in range(16))
-    path = tmp_path / "letter.arff"
-    path.write_text(
-        f"@relation letter\n{header}@attribute 'class' {{A, Z}}\n@data\n" + "\n".join(rows)
-    )
+    rows = [f"{'AZ'[i % 2]},{','.join(map(str, rng.integers(0, 16, 16)))}\n" for i in range(150)]
+    for name in ("letter", "adult"):
+        (tmp_path / name).mkdir()
+    path = tmp_path / "letter" / "letter-recognition.data"
+    path.write_text("".join(rows))
     params = PARAMS | {"problems": ["letter_p2"], "generators": ["munge"], "trees": 1}
-    work(tmp_path, params, letter=path)
+    work(tmp_path, params, letter=tmp_path / "letter", adult=tmp_path / "adult")
     provenance = json.loads((tmp_path / "metrics.json").read_text())["provenance"]
-    assert list(provenance["inputs"]) == ["letter"]
+    checksum = hashlib.sha256(path.read_bytes()).hexdigest()
+    assert provenance["inputs"] == {
+        "letter/letter-recognition.data": {"path": str(path), "sha256": checksum}
+    }  # adult's folder was given too, but not read
     assert len(run.read_tensors(tmp_path / "test.safetensors")["letter_p2/targets"]) == 50
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"problems": ["adult"]}, "needs OpenML's ARFF file; add adult=PATH"),
+        ({"problems": ["adult"]}, "needs UCI's files; fetch adult and add adult=FOLDER"),
         ({"problems": ["iris"]}, "must be one of breast_cancer"),
         ({"sizes": [60, 60]}, "increasing"),
         ({"sizes": [60]}, "two or more"),

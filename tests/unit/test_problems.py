@@ -1,10 +1,13 @@
+import gzip
+
 import numpy as np
 import pytest
 
 from pr12.distill import problems
+from pr12.shared import address, fetch
 from pr12.shared.errors import UserError
 
-# OpenML's own headers (data sets 1590, 6 and 1596), with fewer rows below them.
+# Files in UCI's formats, with fewer rows. Names as in adult.names.
 WORK = "Private Self-emp-not-inc Self-emp-inc Federal-gov Local-gov State-gov Without-pay"
 EDUCATION = (
     "Bachelors Some-college 11th HS-grad Prof-school Assoc-acdm Assoc-voc 9th 7th-8th 12th "
@@ -43,21 +46,12 @@ ADULT = [
     ("capital-loss", None),
     ("hours-per-week", None),
     ("native-country", COUNTRY),
-    ("class", ">50K <=50K"),
+    ("target", ">50K <=50K"),
 ]
 
 
-def write(path, relation, header, rows, separator):
-    text = [f"@relation {relation}", "", *(f"@attribute {line}" for line in header), "", "@data"]
-    path.write_text("\n".join([*text, *(separator.join(row) for row in rows)]) + "\n")
-    return path
-
-
-def adult(path, count=200):
-    header = [
-        f"{name} " + ("numeric" if codes is None else "{ " + ", ".join(codes.split()) + " }")
-        for name, codes in ADULT
-    ]
+def adult(folder, count=200):
+    """Write adult.data and adult.test, half of the rows each, and one more with unknown values."""
     rows = []
     for i in range(count):
         row = []
@@ -69,31 +63,33 @@ def adult(path, count=200):
         rows.append(row)
     unknown = rows[0].copy()
     unknown[1] = unknown[6] = "?"
-    return write(path, "adult", header, [unknown, *rows], ", ")
+    data, test = [unknown, *rows[::2]], [*rows[1::2], unknown]
+    write(folder / "adult.data", [", ".join(row) for row in data], "\n\n")
+    lines = ["|1x3 Cross validator", *(", ".join(row) + "." for row in test)]
+    write(folder / "adult.test", lines, "\n\n")
+    return folder
 
 
-def letter(path, count=260):
-    names = "x-box y-box width high onpix x-bar y-bar x2bar y2bar xybar x2ybr xy2br x-ege xegvy"
-    letters = [chr(65 + i) for i in range(26)]
-    header = [f"'{name}' integer" for name in [*names.split(), "y-ege", "yegvx"]]
-    header.append("'class' { " + ", ".join(letters) + "}")
+def letter(folder, count=260):
     rng = np.random.default_rng(0)
-    rows = [[*map(str, rng.integers(0, 16, 16)), letters[i % 26]] for i in range(count)]
-    return write(path, "letter", header, rows, ",")
+    rows = [[chr(65 + i % 26), *map(str, rng.integers(0, 16, 16))] for i in range(count)]
+    return write(folder / "letter-recognition.data", [",".join(row) for row in rows]).parent
 
 
-def covertype(path, count=90):
-    header = [f"'Elevation{i}' numeric" for i in range(10)]
-    header += [f"'Wilderness_Area{i}' {{0,1}}" for i in range(4)]
-    header += [f"'Soil_Type{i}' numeric" for i in range(40)]
-    header.append("'class' {1,2,3,4,5,6,7}")
+def covtype(folder, count=90):
     rng = np.random.default_rng(0)
     rows = []
     for i in range(count):
         area, soil = rng.integers(4), i % 40
         flags = [str(int(j == area)) for j in range(4)] + [str(int(j == soil)) for j in range(40)]
-        rows.append([*map(str, rng.integers(0, 3000, 10)), *flags, "2211765"[i % 7]])
-    return write(path, "covertype", header, rows, ",")
+        rows.append([*map(str, rng.integers(-170, 7000, 10)), *flags, "2211765"[i % 7]])
+    return write(folder / "covtype.data.gz", [",".join(row) for row in rows]).parent
+
+
+def write(path, lines, end="\n"):
+    content = ("\n".join(lines) + end).encode()
+    path.write_bytes(gzip.compress(content) if path.suffix == ".gz" else content)
+    return path
 
 
 @pytest.mark.parametrize(
@@ -156,9 +152,14 @@ def test_scaling_uses_the_training_part_only():
 
 
 def test_adult_drops_unknown_values_and_has_104_inputs(tmp_path):
-    table = problems.read_arff(adult(tmp_path / "adult.arff"))
+    table = problems.fetched("adult", adult(tmp_path))
     assert table.attributes.shape == (200, 14)
     assert table.levels.tolist() == [0, 7, 0, 16, 0, 7, 14, 6, 5, 2, 0, 0, 0, 41]
+    # Row 0 is adult.data's first known one, row 1 its second, the rows' number 2; then adult.test.
+    assert table.attributes[[0, 1, 100], 0].tolist() == [17, 19, 18]
+    assert table.classes[[0, 1, 100]].tolist() == [">50K", ">50K", "<=50K"]
+    sexes = table.attributes[:, 9]  # codes in alphabetical order: Female 0, Male 1
+    assert sexes.tolist() == [0] * 100 + [1] * 100
     problem = problems.make("adult", table, 100, 50, 0)
     inputs = problems.one_hot(problem.train.attributes, problem.levels)
     assert inputs.shape == (100, 104)
@@ -168,20 +169,38 @@ def test_adult_drops_unknown_values_and_has_104_inputs(tmp_path):
     assert inputs.max() == 1
 
 
+def test_adult_codes_are_of_both_files_together(tmp_path):
+    row = "39, {}, 77516, Bachelors, 13, Divorced, Sales, Wife, {}, Male, 2174, 0, 40, Cuba, {}"
+    write(tmp_path / "adult.data", [row.format("State-gov", "Black", "<=50K")])
+    lines = ["|1x3 Cross validator", row.format("Private", "White", ">50K.")]
+    write(tmp_path / "adult.test", lines)
+    table = problems.fetched("adult", tmp_path)
+    assert table.attributes.tolist() == [
+        [39, 1, 77516, 0, 13, 0, 0, 0, 0, 0, 2174, 0, 40, 0],
+        [39, 0, 77516, 0, 13, 0, 0, 0, 1, 0, 2174, 0, 40, 0],
+    ]
+    assert table.levels.tolist() == [0, 2, 0, 1, 0, 1, 1, 1, 2, 1, 0, 0, 0, 1]
+    assert table.classes.tolist() == ["<=50K", ">50K"]
+
+
 def test_letter_problems(tmp_path):
-    table = problems.read_arff(letter(tmp_path / "letter.arff"))
+    table = problems.fetched("letter", letter(tmp_path))
     one = problems.make("letter_p1", table, 130, 65, 0)
     half = problems.make("letter_p2", table, 130, 65, 0)
     assert sum(part.targets.sum() for part in one[1:4]) == 10
     assert sum(part.targets.sum() for part in half[1:4]) == 130
     assert one.train.attributes.shape == (130, 16)
     assert not one.nominal.any()
+    first = (tmp_path / "letter-recognition.data").read_text().splitlines()[0].split(",")
+    assert table.attributes[0].tolist() == [float(cell) for cell in first[1:]]
+    assert table.classes[:3].tolist() == ["A", "B", "C"]
 
 
 def test_covtype_has_54_inputs_and_its_largest_class_is_positive(tmp_path):
-    table = problems.read_arff(covertype(tmp_path / "covertype.arff"))
+    table = problems.fetched("covtype", covtype(tmp_path))
     problem = problems.make("covtype", table, 40, 20, 0)
     assert problem.levels.tolist() == [0] * 10 + [1] * 44
+    assert problem.nominal.tolist() == [False] * 10 + [True] * 44
     assert problems.one_hot(problem.test.attributes, problem.levels).shape == (30, 54)
     assert set(np.unique(problem.test.attributes[:, 10:])) <= {0.0, 1.0}
     # "2211765": two of seven for classes 2 and 1; class 2 has one more at the end.
@@ -198,38 +217,72 @@ def test_test_sets_are_at_most_those_of_table_1():
     assert [len(part.targets) for part in problem[1:4]] == [4000, 1000, 14000]
 
 
-def test_a_numeric_class_is_read_too(tmp_path):
-    path = tmp_path / "numeric.arff"
-    path.write_text(
-        "@relation r\n@attribute a numeric\n@attribute class numeric\n@data\n1,2\n3,?\n"
-    )
-    table = problems.read_arff(path)
-    assert table.attributes.tolist() == [[1.0]]
-    assert table.classes.tolist() == ["2.0"]
+def test_files_are_those_that_are_fetched():
+    listed = fetch.read_sources((address.SRC.parent / "data" / "sources.csv").read_text())
+    for data, files in problems.FILES.items():
+        assert tuple(row.file for row in listed if row.name == data) == files
+
+
+WRITERS = {"adult": adult, "letter": letter, "covtype": covtype}
+
+
+def change(old, new, count=1):
+    return lambda text: text.replace(old, new, count)
 
 
 @pytest.mark.parametrize(
-    ("text", "message"),
+    ("data", "file", "damage", "message"),
     [
-        (None, "cannot read"),
-        ("", "not an ARFF file"),
-        ("<html>404</html>", "not an ARFF file"),
-        ("@relation r\n@attribute a numeric\n@attribute class {x,y}\n@data\n1,z\n", "not an ARFF"),
-        (
-            "@relation r\n@attribute a numeric\n@attribute class {x,y}\n@data\n1,x\n2\n",
-            "not an ARFF",
-        ),
-        ("@relation r\n@attribute a numeric\n@attribute class {x,y}\n@data\n?,x\n", "no example"),
-        ("@relation r\n@attribute a numeric\n@attribute class {x,y}\n@data\n", "no example"),
-        ("@relation r\n@attribute class {x,y}\n@data\nx\n", "no attributes"),
+        ("letter", 0, None, "cannot read .*letter-recognition.data: No such file"),
+        ("adult", 1, None, "cannot read .*adult.test: No such file"),
+        ("letter", 0, lambda text: "", r"letter.* is not UCI's file, .* \(here none\)"),
+        ("letter", 0, lambda text: "<html>404</html>", r"17 columns \(here 1\)"),
+        ("letter", 0, lambda text: "<html>\n<a>1,2</a>\n", "columns changed from 1 to 2"),
+        ("letter", 0, lambda text: text[:-9], "columns changed from 17 to "),
+        ("letter", 0, lambda text: "A" + text[1:].replace(",", ",x", 1), "where this has text"),
+        ("letter", 0, lambda text: "1" + text[1:], "that begin with A to Z"),
+        ("letter", 0, change("B", "\u0411"), "ascii"),
+        ("adult", 0, change("19, ", "19x, "), "numbers where this has text"),
+        ("adult", 0, change("19, ", "Private, "), "numbers where this has text"),
+        ("adult", 0, change("19, ", "inf, "), "of finite numbers"),
+        ("adult", 0, change(">50K", "rich", 9), "last column is <=50K or >50K"),
+        ("adult", 1, change(">50K.", ">50K, x", 999), "columns changed"),
+        ("adult", 1, change("|1x3", "1x3"), "columns changed from 1 to 15"),
+        ("covtype", 0, lambda text: text.replace(",0,", ",0.5,", 1), "columns 11 to 54 are 0 or 1"),
+        ("covtype", 0, lambda text: text[: text.index("\n") - 1] + "8\n", "last column is 1 to 7"),
+        ("covtype", 0, lambda text: "nan" + text[text.index(",") :], "rows of numbers"),
+        ("covtype", 0, lambda text: "x" + text, "could not convert"),
     ],
 )
-def test_a_bad_file_is_one_sentence(tmp_path, text, message):
-    path = tmp_path / "bad.arff"
-    if text is not None:
-        path.write_text(text)
+def test_a_bad_file_is_one_sentence(tmp_path, data, file, damage, message):
+    path = WRITERS[data](tmp_path) / problems.FILES[data][file]
+    if damage is None:
+        path.unlink()
+    else:
+        packed = path.suffix == ".gz"
+        text = (gzip.decompress(path.read_bytes()) if packed else path.read_bytes()).decode()
+        path.write_bytes(gzip.compress(damage(text).encode()) if packed else damage(text).encode())
+    with pytest.raises(UserError, match=message) as caught:
+        problems.fetched(data, tmp_path)
+    assert str(path) in str(caught.value)
+    assert str(caught.value).endswith("; fetch it again")
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda packed: packed[: len(packed) // 2], "is not UCI's file .Compressed file ended"),
+        (lambda packed: packed[:40] + b"????" + packed[44:], "covtype.data.gz"),
+        (gzip.decompress, "cannot read .*covtype.data.gz: Not a gzipped file"),
+        (lambda packed: b"", "here none"),
+    ],
+    ids=["truncated", "corrupt", "unpacked", "empty"],
+)
+def test_a_bad_packed_file_is_one_sentence(tmp_path, damage, message):
+    path = covtype(tmp_path) / "covtype.data.gz"
+    path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(UserError, match=message):
-        problems.read_arff(path)
+        problems.fetched("covtype", tmp_path)
 
 
 def test_too_few_examples_are_one_sentence():

@@ -1,15 +1,16 @@
 """Draw the figures of the report from the cases' metrics.
 
 Whatever cases are there are drawn; a figure without any is left out. Every number in a caption is
-computed. Widths are the names of the paper's nets; a run may scale them all (`width_scale`).
+computed.
 """
 
 import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from itertools import pairwise
 from typing import Any
+
+import numpy as np
 
 from pr12.shared import files, plots, stats, step
 from pr12.shared.errors import UserError
@@ -18,6 +19,7 @@ from pr12.shared.report import path_names
 from pr12.shared.stats import Interval
 
 Metrics = Mapping[str, Mapping[str, Sequence[float]]]  # case -> key -> one value per seed
+Published = Mapping[str, Mapping[str, float]]  # case -> key -> the paper's number
 
 TEACHERS, HARD, SOFT, LOGITS = range(4)  # numbers of the series' looks
 WIDTHS = (800, 300, 30)
@@ -28,9 +30,9 @@ SYSTEMS = (  # label, case, key, look; the soft students of each temperature fol
     ("soft, T = 20, and hard labels", "soft_800_T20_hard", "test/errors", SOFT),
     ("soft, T = 20, arithmetic mean", "soft_800_T20_arithmetic", "test/errors", SOFT),
     ("logits", "logits_800", "test/errors", LOGITS),
-    ("hard labels, one hidden layer", "shallow_hard", "test/errors", HARD),
-    ("logits, one hidden layer", "shallow_logits", "test/errors", LOGITS),
-    ("logits, one, bottleneck", "shallow_logits_bottleneck", "test/errors", LOGITS),
+    ("hard labels, one layer", "shallow_hard", "test/errors", HARD),
+    ("logits, one layer", "shallow_logits", "test/errors", LOGITS),
+    ("logits, one layer, bottleneck", "shallow_logits_bottleneck", "test/errors", LOGITS),
 )
 STAGES = {  # end of the metric key -> what was done to the output biases
     "": "as trained",
@@ -39,7 +41,9 @@ STAGES = {  # end of the metric key -> what was done to the output biases
 }
 GENERATORS = {"random": "RANDOM", "nbe": "NBE", "munge": "MUNGE"}  # Bucila et al., Sec. 3
 REFERENCES = {"best_single": "best single model", "best_net": "best net", "ensemble": "ensemble"}
+NUMBER = r"(\d+(?:\.\d+)?(?:e[+-]?\d+)?)"
 SEEDS = "mean over seeds and its 95 % t-interval"
+SCALED = "Nets are named by the paper's widths, all of which a run may scale (train.width_scale)."
 
 
 @dataclass(frozen=True)
@@ -64,7 +68,7 @@ def measured(metrics: Metrics, case: str, key: str = "test/errors") -> Interval 
 
 
 def numbered(metrics: Mapping[str, Any], pattern: str) -> dict[float, str]:
-    """Find the names that match a pattern with one number, in the order of the numbers.
+    r"""Find the names that match a pattern with one number, in the order of the numbers.
 
     Parameters
     ----------
@@ -75,7 +79,7 @@ def numbered(metrics: Mapping[str, Any], pattern: str) -> dict[float, str]:
 
     Examples
     --------
-    >>> numbered({"soft_30_T20": {}, "soft_30_T2_5": {}}, r"soft_30_T(\\d+(?:_\\d+)?)")
+    >>> numbered({"soft_30_T20": {}, "soft_30_T2_5": {}}, r"soft_30_T(\d+(?:_\d+)?)")
     {2.5: 'soft_30_T2_5', 20.0: 'soft_30_T20'}
     """
     matches = ((re.fullmatch(pattern, name), name) for name in metrics)
@@ -94,12 +98,12 @@ def written(interval: Interval) -> str:
 
 
 def errors_label(metrics: Metrics) -> str:
-    """Name an axis of errors, with the number of test examples where the metrics tell it.
+    r"""Name an axis of errors, with the number of test examples where the metrics tell it.
 
     Examples
     --------
     >>> errors_label({"hard_30": {"test/errors": [0, 5], "test/error_percent": [0.0, 0.5]}})
-    'test errors of 1\\u202f000'
+    'test errors of 1\u202f000'
     """
     for own in metrics.values():
         pairs = zip(own.get("test/errors", []), own.get("test/error_percent", []), strict=False)
@@ -137,6 +141,11 @@ def dot_rows(axes: Any, labels: Sequence[str], rows: Sequence[Interval], looks: 
     plots.from_zero(axes, "x")
 
 
+def published_errors(published: Published, case: str, key: str = "test/errors") -> float | None:
+    """Give the number that the paper printed for a metric, if it is known here."""
+    return published.get(case, {}).get(key)
+
+
 def mark_published(axes: Any, points: Sequence[tuple[float, float]]) -> None:
     """Draw published numbers as hollow stars."""
     if points:
@@ -144,7 +153,7 @@ def mark_published(axes: Any, points: Sequence[tuple[float, float]]) -> None:
         axes.scatter(*zip(*points, strict=True), label="published", zorder=3, **style)
 
 
-def systems(params: Params, metrics: Metrics) -> Plot | None:
+def systems(metrics: Metrics, published: Published) -> Plot | None:
     """Draw the test errors of all systems of MNIST's table (Hinton Sec. 3; Ba & Caruana)."""
     rows = system_rows(metrics)
     if not rows:
@@ -152,80 +161,71 @@ def systems(params: Params, metrics: Metrics) -> Plot | None:
     intervals = [measured(metrics, case, key) for _, case, key, _ in rows]
     labels = [label for label, *_ in rows]
     figure, ((axes,),) = plots.canvas(8, 1.2 + 0.32 * len(rows))
-    published = [
-        (params.published[case][key], y)
-        for y, (_, case, key, _) in enumerate(rows)
-        if key in params.published.get(case, {})
-    ]
-    mark_published(axes, published)
+    printed = [published_errors(published, case, key) for _, case, key, _ in rows]
+    mark_published(axes, [(x, y) for y, x in enumerate(printed) if x is not None])
     dot_rows(axes, labels, intervals, [look for *_, look in rows])
     axes.set_xlabel(errors_label(metrics))
-    if published:
-        axes.legend()
+    stars = any(x is not None for x in printed)
+    if stars:
+        plots.legend(figure, "lower center")
     order = sorted(range(len(rows)), key=lambda i: intervals[i].mean)
     few, many = (f"{labels[i]} ({written(intervals[i])})" for i in (order[0], order[-1]))
     return Plot(
         "systems",
         "Test errors of teachers and students",
         f"Test errors by system: {SEEDS}, for single teachers over the members of the ensemble. "
-        f"Students have two hidden layers of 800 units where nothing else is said. Fewest: {few}; "
-        f"most: {many}." + (" Stars: the paper's numbers." if published else ""),
+        f"Students are nets 800-800 where no other number of layers is given. {SCALED} Fewest: "
+        f"{few}; most: {many}." + (" Stars: the paper's numbers." if stars else ""),
         f"Dot plot of {len(rows)} systems, from {few} to {many} test errors.",
         figure,
     )
 
 
-def temperature_panel(axes: Any, params: Params, metrics: Metrics, width: int) -> str:
+def temperature_panel(axes: Any, metrics: Metrics, published: Published, width: int) -> str:
     """Draw errors against temperature for students of one width; say which T is best."""
     cases = soft_students(metrics, width)
     intervals = [measured(metrics, case) for case in cases.values()]
     hard = measured(metrics, f"hard_{width}")
     if hard:
         plots.level(axes, hard, HARD, "hard labels")
-    plots.curve(axes, list(cases), intervals, TEACHERS, "soft labels at T")
-    published = {
-        case: params.published[case]["test/errors"]
-        for case in (*cases.values(), f"hard_{width}")
-        if "test/errors" in params.published.get(case, {})
-    }
-    mark_published(axes, [(t, published[case]) for t, case in cases.items() if case in published])
-    if f"hard_{width}" in published:
+    plots.curve(axes, list(cases), intervals, SOFT, "soft labels at T")
+    printed = [(t, published_errors(published, case)) for t, case in cases.items()]
+    mark_published(axes, [(t, y) for t, y in printed if y is not None])
+    printed_hard = published_errors(published, f"hard_{width}")
+    if printed_hard is not None:
         grey = {"color": plots.GREY, "linestyle": ":"}
-        axes.axhline(published[f"hard_{width}"], label="published, hard labels", **grey)
+        axes.axhline(printed_hard, label="published, hard labels", **grey)
     plots.log_ticks(axes, list(cases))
     plots.from_zero(axes)
-    axes.set_title(f"{width}-{width} units")
+    axes.set_title(f"net {width}-{width}")
     axes.set_xlabel("temperature T")
     best = min(range(len(intervals)), key=lambda i: intervals[i].mean)
     text = f"{width}-{width}: {written(intervals[best])} at T = {list(cases)[best]:g}"
     return text + (f" against {written(hard)} with hard labels" if hard else "")
 
 
-def temperature(params: Params, metrics: Metrics) -> Plot | None:
+def temperature(metrics: Metrics, published: Published) -> Plot | None:
     """Draw test errors against temperature for three widths (Hinton Sec. 3)."""
     widths = [width for width in WIDTHS if soft_students(metrics, width)]
     if not widths:
         return None
     figure, (panels,) = plots.canvas(1.2 + 2.7 * len(widths), 3.8, columns=len(widths))
     pairs = zip(panels, widths, strict=True)
-    best = [temperature_panel(axes, params, metrics, width) for axes, width in pairs]
+    best = [temperature_panel(axes, metrics, published, width) for axes, width in pairs]
     panels[0].set_ylabel(errors_label(metrics))
-    named = {}
-    for axes in panels:
-        named |= {label: h for h, label in zip(*axes.get_legend_handles_labels(), strict=True)}
-    figure.legend(named.values(), named.keys(), loc="outside lower center", ncols=len(named))
+    plots.legend(figure, "lower center")
     listed = "; ".join(best)
     return Plot(
         "temperature",
         "Errors against temperature",
         f"Test errors of students of three widths, each with its own scale, {SEEDS}; the band is "
-        f"that of the same net with hard labels. Fewest errors for {listed}.",
+        f"that of the same net with hard labels. {SCALED} Fewest errors for {listed}.",
         f"One panel per width, test errors against temperature. Fewest: {listed}.",
         figure,
     )
 
 
-def ensemble_size(params: Params, metrics: Metrics) -> Plot | None:
+def ensemble_size(metrics: Metrics) -> Plot | None:
     """Draw errors against the number of teachers averaged (Hinton Sec. 2, either mean)."""
     own = metrics.get("teacher", {})
     keys = {
@@ -247,7 +247,7 @@ def ensemble_size(params: Params, metrics: Metrics) -> Plot | None:
         ends.append(f"{first} alone and {last} for all {max(sizes):g} ({mean})")
     axes.set_xticks([*keys["arithmetic mean"]])
     axes.set_xlabel("nets in the ensemble")
-    axes.set_ylabel("test errors")
+    axes.set_ylabel(errors_label(metrics))
     axes.legend()
     plots.from_zero(axes)
     listed = "; ".join(ends)
@@ -276,16 +276,18 @@ def stage_bars(axes: Any, own: Mapping[str, Sequence[float]], keys: dict[str, st
         axes.errorbar(x, [i.mean for i in found], yerr=plots.half_widths(found), **bars)
         for place, i in zip(x, found, strict=True):
             text = stats.number(i.mean, (i.high - i.low) / 2)
-            axes.annotate(text, (place, i.high), (0, 3), textcoords="offset points", ha="center")
+            style = {"ha": "center", "bbox": {"facecolor": "white", "linewidth": 0, "pad": 0.5}}
+            axes.annotate(text, (place, i.high), (0, 4), textcoords="offset points", **style)
     axes.set_xticks(range(len(STAGES)), STAGES.values())
     axes.margins(y=0.1)
     axes.set_ylim(0, None)
+    axes.yaxis.set_major_formatter(lambda value, _: stats.number(value))
     axes.grid(axis="x", visible=False)
 
 
-def missing_classes(params: Params, metrics: Metrics) -> Plot | None:
+def missing_classes(metrics: Metrics) -> Plot | None:
     """Draw what a bias corrects where classes were never seen (Hinton Sec. 3)."""
-    titles = {"omit_3": "no 3 in the transfer set", "only_78": "only 7 and 8 in it"}
+    titles = {"omit_3": "no 3 in the transfer set", "only_78": "only 7 and 8 in the transfer set"}
     cases = [case for case in titles if measured(metrics, case)]
     if not cases:
         return None
@@ -298,27 +300,28 @@ def missing_classes(params: Params, metrics: Metrics) -> Plot | None:
             keys["threes"] = "test/errors_class3"
         stage_bars(axes, metrics[case], keys)
         if whole:
-            style = {"color": plots.GREY, "linestyle": "--", "label": "all classes in it"}
-            axes.axhline(whole.mean, **style)
+            style = {"color": plots.GREY, "linestyle": "--"}
+            axes.axhline(whole.mean, label="with all classes, as trained", **style)
         axes.set_title(titles[case])
-        axes.legend()
-        counts = {what: measured(metrics, case, f"test/errors{s}") for s, what in STAGES.items()}
+        for label, key in keys.items():
+            counts = {what: measured(metrics, case, key + s) for s, what in STAGES.items()}
+            steps = ", ".join(f"{what} {written(i)}" for what, i in counts.items() if i)
+            told.append(f"{titles[case]}, {label}: {steps}".replace("\n", " "))
         shift = measured(metrics, case, "validation/shift")
-        steps = [f"{what} {written(i)}" for what, i in counts.items() if i]
-        text = f"{titles[case]}: {', '.join(steps)}".replace("\n", " ")
-        told.append(text + (f", shift on validation data {written(shift)}" if shift else ""))
-    panels[0].set_ylabel(errors_label(metrics))
+        told[-1] += f", shift chosen on validation data {written(shift)}" if shift else ""
+    panels[0].set_ylabel("test errors")
+    plots.legend(figure, "lower center")
     return Plot(
         "missing_classes",
         "Classes missing from the transfer set",
         "Test errors of students that never saw some digits, before and after one shift of the "
-        f"output biases of those concerned, {SEEDS}. " + "; ".join(told) + ".",
-        "Bars of test errors before and after the bias is corrected. " + "; ".join(told) + ".",
+        f"output biases of those concerned, {SEEDS}. Errors with {'; with '.join(told)}.",
+        f"Bars of test errors before and after the bias is corrected: {'; '.join(told)}.",
         figure,
     )
 
 
-def low_data(params: Params, metrics: Metrics) -> Plot | None:
+def low_data(metrics: Metrics) -> Plot | None:
     """Draw soft targets as a regulariser (Hinton Sec. 6, Table 5)."""
     key = "test/error_percent"
     names = {
@@ -343,18 +346,18 @@ def low_data(params: Params, metrics: Metrics) -> Plot | None:
         "low_data",
         "Soft labels where data are few",
         f"Test error with a small part of the training set, {SEEDS}; short strokes below are "
-        f"single seeds. The hard-trained net is stopped early. Measured: {listed}.",
+        f"single seeds. With hard labels and little data training stops early. Measured: {listed}.",
         f"Dot plot of the test error: {listed}.",
         figure,
     )
 
 
-def gradient_limit(params: Params, metrics: Metrics) -> Plot | None:
+def gradient_limit(metrics: Metrics) -> Plot | None:
     """Draw how the soft loss becomes matching of logits at high T (Hinton Sec. 2.1)."""
     own = metrics.get("gradient_limit", {})
     curves = {
-        "cosine": numbered(own, r"train/cosine_T(.+)"),
-        "ratio": numbered(own, r"train/ratio_T(.+)"),
+        "cosine": numbered(own, rf"train/cosine_T{NUMBER}"),
+        "ratio": numbered(own, rf"train/ratio_T{NUMBER}"),
     }
     if not all(curves.values()):
         return None
@@ -383,38 +386,287 @@ def gradient_limit(params: Params, metrics: Metrics) -> Plot | None:
     )
 
 
-def noise(params: Params, metrics: Metrics) -> Plot | None:
+def noise_cell(metrics: Metrics, case: str) -> str:
+    r"""Write mean errors of a student of noisy logits and their difference to those of exact ones.
+
+    Examples
+    --------
+    >>> noise_cell({"noisy_15_20": {"test/errors": [6, 8]}}, "noisy_15_20")
+    '7'
+    >>> quiet = {"logits_800": {"test/errors": [5, 7]}}
+    >>> noise_cell({"noisy_15_20": {"test/errors": [6, 8]}} | quiet, "noisy_15_20")
+    '7\n+1 [1, 1]'
+    """
+    own = measured(metrics, case)
+    if own is None:
+        return "not run"
+    mean = stats.number(own.mean, (own.high - own.low) / 2)
+    if not measured(metrics, "logits_800"):
+        return mean
+    exact = metrics["logits_800"]["test/errors"]
+    change = stats.difference(metrics[case]["test/errors"], exact)
+    sign = "+" if change.mean > 0 else ""
+    return f"{mean}\n{sign}{written(change)}"
+
+
+def noise(metrics: Metrics) -> Plot | None:
     """Draw students of noisy teachers (Sau & Balasubramanian), by share and size of the noise."""
-    found = {}
+    places = {}
     for case in metrics:
         match = re.fullmatch(r"noisy_(\d+)_(\d+)", case)
         if match and measured(metrics, case):
-            found[int(match[1]), int(match[2])] = case
-    if not found:
+            places[int(match[1]), int(match[2])] = measured(metrics, case).mean
+    if not places:
         return None
-    alphas, sigmas = (sorted({place[axis] for place in found}) for axis in (0, 1))
-    quiet = metrics.get("logits_800", {}).get("test/errors")
-    values, texts, gains = [], [], {}
-    for alpha in alphas:
-        values.append([])
-        texts.append([])
-        for sigma in sigmas:
-            case = found.get((alpha, sigma))
-            interval = measured(metrics, case) if case else None
-            values[-1].append(interval.mean if interval else None)
-            texts[-1].append(written(interval).replace(" ", "\n", 1) if interval else "not run")
-            if case and quiet:
-                change = stats.difference(metrics[case]["test/errors"], quiet)
-                sign = "+" if change.mean > 0 else ""
-                gains[alpha, sigma] = sign + written(asdict(change)) if False else change
-                texts[-1][-1] += f"\n({sign}{stats.number(change.mean, change.high - change.mean)})"
-    figure, ((axes,),) = plots.canvas(8, 1.8 + 0.9 * len(alphas))
+    alphas, sigmas = (sorted({place[axis] for place in places}) for axis in (0, 1))
+    figure, ((axes,),) = plots.canvas(8, 1.6 + 0.8 * len(alphas))
     plots.heat_map(
         axes,
-        values,
-        texts,
+        [[places.get((alpha, sigma)) for sigma in sigmas] for alpha in alphas],
+        [[noise_cell(metrics, f"noisy_{alpha}_{sigma}") for sigma in sigmas] for alpha in alphas],
         [f"{alpha} %" for alpha in alphas],
         [f"{sigma / 100:g}" for sigma in sigmas],
         errors_label(metrics),
     )
-    return None
+    axes.set_ylabel("examples with noise, α")
+    axes.set_xlabel("standard deviation of the noise, σ")
+    exact = measured(metrics, "logits_800")
+    few, many = (
+        f"{stats.number(places[place])} (α = {place[0]} %, σ = {place[1] / 100:g})"
+        for place in (min(places, key=places.get), max(places, key=places.get))
+    )
+    told = f"from {few} to {many} test errors"
+    told += f"; without noise {written(exact)}" if exact else ""
+    return Plot(
+        "noise",
+        "Noise on the teacher's logits",
+        "Mean test errors of students of noisy logits, by share of examples with noise and its "
+        "standard deviation; below it, the difference to the student of exact logits with its "
+        f"95 % t-interval over seeds. Means go {told}.",
+        f"Heat map of {len(alphas)} x {len(sigmas)} cells, darker for more errors, {told}.",
+        figure,
+    )
+
+
+def compression(metrics: Metrics) -> Plot | None:
+    """Draw RMSE against size of the transfer set (Bucila et al., Fig. 2)."""
+    cases = {name: metrics.get(f"compress_{name}", {}) for name in GENERATORS}
+    sizes = {name: numbered(own, r"test/rmse_(\d+)") for name, own in cases.items()}
+    sizes = {name: keys for name, keys in sizes.items() if keys}
+    if not sizes:
+        return None
+    figure, ((axes,),) = plots.canvas(8, 4.6)
+    told = []
+    for name, keys in sizes.items():
+        index = list(GENERATORS).index(name)  # looks alike whatever else is there
+        intervals = [stats.mean(cases[name][key]) for key in keys.values()]
+        dodge = 1.02 ** (index - 1)  # else bars of equal sizes hide each other
+        plots.curve(axes, [size * dodge for size in keys], intervals, index, GENERATORS[name])
+        told.append(f"{GENERATORS[name]} {written(intervals[-1])} at {stats.number(max(keys))}")
+    own = cases[next(iter(sizes))]  # the library, and so its references, is the same for all
+    for (name, label), line in zip(REFERENCES.items(), (":", "--", "-."), strict=True):
+        if f"test/rmse_{name}" in own:
+            reference = stats.mean(own[f"test/rmse_{name}"])
+            axes.axhline(reference.mean, color="black", linestyle=line, label=label)
+            told.append(f"{label} {written(reference)}")
+    plots.log_ticks(axes, [size for keys in sizes.values() for size in keys])
+    axes.set_xlabel("examples in the transfer set, the training set included")
+    axes.set_ylabel("test RMSE, mean over problems")
+    plots.legend(figure, "right center")
+    listed = "; ".join(told)
+    return Plot(
+        "compression",
+        "Mimic nets against the size of their transfer set",
+        "Test RMSE of nets that mimic an ensemble of other models, averaged over problems, by "
+        f"number of examples and by how those beyond the training set were made; {SEEDS}. Lines "
+        f"without marks need no transfer set. At the largest size: {listed}.",
+        f"Curves of RMSE against the size of the transfer set. At the largest size: {listed}.",
+        figure,
+    )
+
+
+def check_picture(picture: Any) -> None:
+    """Raise `UserError` if the temperature picture lacks something or its lists do not match."""
+    try:
+        images, p, nats, temperatures = (
+            np.asarray(picture[key], dtype=float)
+            for key in ("images", "probabilities", "entropy_nats", "temperatures")
+        )
+        labels = picture["labels"]
+        shaped = p.ndim == 3 and p.size > 0 and p.shape[:2] == (len(temperatures), len(labels))
+        shaped = shaped and nats.shape == p.shape[:2]
+        shaped = shaped and images.ndim == 3 and len(images) == len(labels)
+        shaped = shaped and all(label in range(p.shape[2]) for label in labels)
+    except (KeyError, TypeError, ValueError):
+        shaped = False
+    if not shaped:
+        raise UserError(
+            "picture does not hold labels, images, temperatures, probabilities and entropy_nats "
+            "of the same digits; run the step temperature again"
+        )
+
+
+def soft_labels(picture: Any) -> Plot:
+    """Draw digits and their class probabilities from low to high T (Hinton Sec. 1 and 2).
+
+    Raises
+    ------
+    UserError
+        If the picture is not what the step ``temperature`` writes.
+    """
+    check_picture(picture)
+    digits, last = len(picture["labels"]), len(picture["temperatures"]) - 1
+    chosen = sorted({round(i * last / 3) for i in range(4)})  # from the lowest T to the highest
+    columns = 1 + len(chosen)
+    figure, grid = plots.canvas(1.9 * columns, 0.5 + 1.4 * digits, digits, columns)
+    for row, label in enumerate(picture["labels"]):
+        shown = grid[row, 0]
+        shown.imshow(picture["images"][row], cmap="gray_r", interpolation="none")
+        shown.set_axis_off()
+        shown.set_title(f"a {label}", fontsize="small")
+        grid[row, 1].set_ylabel("probability", fontsize="small")
+        for axes, index in zip(grid[row, 1:], chosen, strict=True):
+            p = picture["probabilities"][index][row]
+            bars = axes.bar(range(len(p)), p, color=plots.look(0)["color"])
+            bars[label].set(facecolor="white", edgecolor=plots.look(1)["color"], hatch="//////")
+            axes.set_ylim(0, 1.0)
+            axes.set_xticks(range(len(p)))
+            axes.tick_params(labelsize="small", labelleft=index == chosen[0])
+            axes.grid(axis="x", visible=False)
+            nats = picture["entropy_nats"][index][row]
+            t = picture["temperatures"][index]
+            axes.set_title(f"T = {t:g}: {nats:.2f} nats", fontsize="small")
+    for axes in grid[-1, 1:]:
+        axes.set_xlabel("class", fontsize="small")
+    rows = [[picture["entropy_nats"][index][row] for index in chosen] for row in range(digits)]
+    ends = [
+        f"a {label} from {entropies[0]:.2f} to {entropies[-1]:.2f}"
+        for label, entropies in zip(picture["labels"], rows, strict=True)
+    ]
+    low, high = (f"{picture['temperatures'][index]:g}" for index in (chosen[0], chosen[-1]))
+    listed = f"entropies in nats from T = {low} to T = {high}: {', '.join(ends)}"
+    return Plot(
+        "soft_labels",
+        "Soft labels at low and high temperature",
+        "Training digits on which the ensemble is right but hesitates most, and its class "
+        f"probabilities by temperature (hatched: the true class) with their entropy; {listed}.",
+        f"Digits, each beside bars of its class probabilities; {listed}.",
+        figure,
+    )
+
+
+def size_accuracy(metrics: Metrics, student_cases: Mapping[str, str]) -> Plot | None:
+    """Draw test errors against the number of parameters of ensemble, teacher and students."""
+    sources = {
+        "ensemble": ("ensemble", "teacher", "test/errors_ensemble", TEACHERS),
+        "teacher": ("single teacher", "teacher", "test/errors_single", TEACHERS),
+    }
+    for system, case in student_cases.items():
+        sources[system] = (system.replace("_", " "), case, "test/errors", SOFT)
+    found = {}
+    for system, (label, case, key, look) in sources.items():
+        size = metrics.get("cost", {}).get(f"{system}/parameters")
+        errors = measured(metrics, case, key)
+        if size and errors:
+            found[label] = (size[0], errors, look)
+    if not found:
+        return None
+    figure, ((axes,),) = plots.canvas(8, 4.2)
+    for label, (size, errors, look) in found.items():
+        drawn = plots.look(look) | {"linestyle": "none"}
+        axes.errorbar([size], [errors.mean], yerr=plots.half_widths([errors]), **drawn)
+        # Beside teachers and above students: the largest student is near the single teacher.
+        point, place, side = (errors.high, (0, 5), "center")
+        if look == TEACHERS:
+            point, place, side = (errors.mean, (8, 4), "left")
+        axes.annotate(label, (size, point), place, textcoords="offset points", ha=side)
+    axes.set_xscale("log")
+    axes.margins(x=0.2, y=0.12)
+    axes.set_xlabel("parameters")
+    axes.set_ylabel(errors_label(metrics))
+    plots.from_zero(axes)
+    listed = "; ".join(
+        f"{label} {stats.number(size)} parameters, {written(errors)} errors"
+        for label, (size, errors, _) in found.items()
+    )
+    return Plot(
+        "size_accuracy",
+        "Size against errors",
+        f"Test errors ({SEEDS}) against the number of parameters. {SCALED} Measured: {listed}.",
+        f"Scatter plot of errors against parameters: {listed}.",
+        figure,
+    )
+
+
+def check_params(params: Params) -> None:
+    """Raise `UserError` for the first published number or student's case that is none."""
+    for case, numbers in params.published.items():
+        good = isinstance(numbers, Mapping)
+        if not good or any(type(value) not in (int, float) for value in numbers.values()):
+            raise UserError(
+                f"--params.published.{case} is {numbers!r}; it must be a mapping of metric keys "
+                "to numbers, such as {'test/errors': 74}"
+            )
+    for system, case in params.student_cases.items():
+        if not isinstance(case, str):
+            raise UserError(f"--params.student_cases.{system} is {case!r}; it must name a case")
+
+
+def drawn(params: Params, metrics: Metrics, picture: Any | None) -> list[Plot]:
+    """Draw all figures that have something to show, in the order of the report.
+
+    Parameters
+    ----------
+    params : Params
+        The step's.
+    metrics : mapping
+        Case -> metric key -> one value per seed.
+    picture : Any, optional
+        What the step ``temperature`` wrote as picture.
+
+    Raises
+    ------
+    UserError
+        If the picture or a value in a mapping of the params is not what it should be.
+
+    Examples
+    --------
+    >>> drawn(Params("full", {}, {}), {}, None)
+    []
+    """
+    check_params(params)
+    published = params.published if params.run == "full" else {}
+    found = [
+        systems(metrics, published),
+        temperature(metrics, published),
+        ensemble_size(metrics),
+        missing_classes(metrics),
+        low_data(metrics),
+        gradient_limit(metrics),
+        noise(metrics),
+        compression(metrics),
+        None if picture is None else soft_labels(picture),
+        size_accuracy(metrics, params.student_cases),
+    ]
+    return [plot for plot in found if plot]
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Run the step.
+
+    Parameters
+    ----------
+    arguments : sequence of str
+        The command line without the program.
+    """
+    names = path_names(arguments, besides=("out", "picture"))
+    optional = [*names, "picture"]
+    with step.start(Params, optional=optional, writes=["out"], arguments=arguments) as job:
+        metrics = {case: plots.read_metrics(job.paths[case]) for case in names}
+        picture = files.read_json(job.paths["picture"]) if "picture" in job.paths else None
+        with plots.style():
+            plots.write(job.paths["out"], drawn(job.params, metrics, picture))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

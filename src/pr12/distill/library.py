@@ -6,7 +6,7 @@ points. Test data go to a file of their own, which no training step reads.
 """
 
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
@@ -209,15 +209,27 @@ def collect(products: dict[str, Product]) -> dict[str, list[float]]:
 
 
 def read_problem(name: str, params: Params, paths: dict[str, Path]) -> problems.Problem:
-    """Read and split one problem, from a file if it is not bundled."""
+    """Read and split one problem, from a folder of raw files if it is not bundled."""
     data = problems.SOURCES[name].data
     if data in problems.BUNDLED:
         table = problems.bundled(data)
     elif data in paths:
-        table = problems.read_arff(paths[data])
+        table = problems.fetched(data, paths[data])
     else:
-        raise UserError(f"the problem {name} needs OpenML's ARFF file; add {data}=PATH")
+        raise UserError(f"the problem {name} needs UCI's files; fetch {data} and add {data}=FOLDER")
     return problems.make(name, table, params.sizes[0], params.validation, params.seed)
+
+
+def by_file(job: step.Job) -> step.Job:
+    """Name the files that are read instead of their folders, since provenance is of files."""
+    used = {problems.SOURCES[name].data for name in job.params.problems}
+    named = {
+        f"{data}/{file}": job.paths[data] / file
+        for data in job.reads
+        if data in used
+        for file in problems.FILES[data]
+    }
+    return replace(job, paths=job.paths | named, reads=tuple(named))
 
 
 def describe(product: Product) -> str:
@@ -248,7 +260,8 @@ def main(job: step.Job) -> None:
             tensors |= getattr(product, output)
         run.write_tensors(job.paths[output], tensors)
     files.write_json(
-        job.paths["metrics"], {"metrics": collect(products), "provenance": job.provenance()}
+        job.paths["metrics"],
+        {"metrics": collect(products), "provenance": by_file(job).provenance()},
     )
 
 

@@ -32,6 +32,7 @@ TIMEOUT = 30.0  # seconds without an answer or without a byte
 PAUSES = (1.0, 2.0, 4.0)  # seconds before each new attempt at a busy server
 BUSY = (429, 500, 502, 503, 504)  # statuses that may be gone at the next attempt
 CHUNK = 1 << 16  # bytes
+LARGEST = 100_000_000  # bytes that a file may have whose size is not listed
 
 PART = r"[A-Za-z0-9_][A-Za-z0-9_.+-]*"  # no leading dot, hence no '..'
 URL = r"https?://[^\s/]+/\S+"
@@ -39,7 +40,7 @@ CELLS = {  # column -> what its cells must match, in words
     "name": (r"[a-z0-9][a-z0-9_-]*", "a word of a-z, 0-9, _ and -"),
     "file": (rf"{PART}(/{PART})*", "a path inside its folder, of letters, digits, _ . + and -"),
     "urls": (rf"{URL}( {URL})*", "http or https addresses with one space between them"),
-    "bytes": (r"[1-9][0-9]{0,14}", "a whole number above 0"),
+    "bytes": (r"([1-9][0-9]{0,14})?", "a whole number above 0, or empty if it is not known"),
     "checksum": (r"md5:[0-9a-f]{32}|sha256:[0-9a-f]{64}", "md5: or sha256: and lower-case digits"),
     "licence": (r".+", "not empty"),
     "used_by": (r".+", "not empty"),
@@ -52,7 +53,7 @@ class Source(NamedTuple):
     name: str  # the data set, and the folder it is kept in
     file: str
     urls: tuple[str, ...]  # tried in this order; may be packed (.gz) where the file is not
-    bytes: int  # of the file as it is kept
+    bytes: int | None  # of the file as it is kept; None: not known, the checksum alone decides
     checksum: str  # of the file as it is kept, "md5:..." or "sha256:..."
     licence: str
     used_by: str
@@ -112,7 +113,8 @@ def _source(row: list[str], where: str) -> Source:
         if not re.fullmatch(pattern, cell):
             raise UserError(f"{where}: {column} is {cell!r}; it must be {words}")
     name, file, urls, size, checksum, licence, used_by = row
-    return Source(name, file, tuple(urls.split(" ")), int(size), checksum, licence, used_by)
+    known = int(size) if size else None
+    return Source(name, file, tuple(urls.split(" ")), known, checksum, licence, used_by)
 
 
 def fetch(
@@ -213,8 +215,10 @@ def _is_right(path: Path, source: Source) -> bool:
 
 def _check(path: Path, source: Source) -> None:
     size = path.stat().st_size
-    if size != source.bytes:
+    if source.bytes is not None and size != source.bytes:
         raise UnusableError(f"has {size} bytes instead of {source.bytes}")
+    if not path.is_file():
+        raise UnusableError("is not a file")  # to read a pipe might never end
     algorithm = source.checksum.partition(":")[0]
     found = f"{algorithm}:{pooch.file_hash(path, alg=algorithm)}"
     if found != source.checksum:
@@ -235,7 +239,8 @@ def _download(
     """Download a file, and unpack it where the address ends in .gz and the file does not."""
     packed = urlsplit(url).path.endswith(".gz") and not source.file.endswith(".gz")
     # What cannot be packed well still grows by less than this.
-    limit = source.bytes + (source.bytes // 1000 + 4096 if packed else 0)
+    size = source.bytes or LARGEST
+    limit = size + (size // 1000 + 4096 if packed else 0)
     downloader = pooch.HTTPDownloader(
         chunk_size=CHUNK, timeout=timeout, headers={"Accept-Encoding": "identity"}
     )
@@ -264,7 +269,7 @@ class Bounded:
         """Write a chunk or raise `UnusableError`."""
         self.left -= len(chunk)
         if self.left < 0:
-            raise UnusableError("sends more bytes than the file has")
+            raise UnusableError("sends more bytes than the file may have")
         self.stream.write(chunk)
 
     def flush(self) -> None:
@@ -273,13 +278,13 @@ class Bounded:
 
 
 def _unpack(path: Path, source: Source) -> None:
-    """Unpack a file in place, up to its known size: no small file can fill the disk."""
+    """Unpack a file in place, up to its size: no small file can fill the disk."""
     with open(path, "rb") as stream:
         if stream.read(2) != b"\x1f\x8b":
             return  # some servers unpack while they send; the checksum decides
         stream.seek(0)
         try:
-            content = gzip.GzipFile(fileobj=stream).read(source.bytes + 1)
+            content = gzip.GzipFile(fileobj=stream).read((source.bytes or LARGEST) + 1)
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise UnusableError(f"is not a whole .gz file ({error})") from error
     path.write_bytes(content)
@@ -316,8 +321,9 @@ def main(job: step.Job) -> None:
         start = time.monotonic()
         place = fetch(source, job.paths["folder"], os.environ.get(MIRROR))
         seconds = time.monotonic() - start
+        size = (job.paths["folder"] / source.file).stat().st_size
         print(
-            f"{source.name}/{source.file}: {source.bytes} bytes, {source.checksum}, "
+            f"{source.name}/{source.file}: {size} bytes, {source.checksum}, "
             f"{place}, {seconds:.1f} s",
             file=sys.stderr,
             flush=True,

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import matplotlib
 from cycler import cycler
 from matplotlib.axes import Axes
+from matplotlib.container import Container
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 
@@ -25,7 +26,7 @@ CYCLE = (
     + cycler(marker=["o", "s", "^", "D", "v", "P"])
     + cycler(linestyle=["-", "--", "-.", ":", (0, (8, 2)), (0, (3, 1, 1, 1, 1, 1))])
 )
-HATCHES = ("", "////", "....", "xxxx", "\\\\\\\\", "++++")
+HATCHES = ("", "////", "xxxx", "----", "\\\\\\\\", "++++")  # dots would add 250 kB to an SVG
 GREY = "#555555"  # 7.5 : 1 against white
 STYLE = {
     "axes.axisbelow": True,
@@ -52,7 +53,7 @@ METADATA = {  # no date, and no version that would change every picture at an up
     ".svg": {"Date": None, "Creator": None},
     ".png": {"Software": None},
 }
-WIDEST = 10.0  # inches
+LARGEST = 10.0  # inches
 
 
 class Plot(NamedTuple):
@@ -87,7 +88,7 @@ def canvas(width: float, height: float, rows: int = 1, columns: int = 1) -> tupl
     Parameters
     ----------
     width, height : float
-        Inches, at most 10.
+        Inches; more than 10, too large for a page, become 10.
     rows, columns : int
         Of the grid.
 
@@ -98,19 +99,14 @@ def canvas(width: float, height: float, rows: int = 1, columns: int = 1) -> tupl
     axes : ndarray of Axes
         Shape (rows, columns).
 
-    Raises
-    ------
-    ValueError
-        If it is too large for a page.
-
     Examples
     --------
-    >>> canvas(8, 4, columns=3)[1].shape
-    (1, 3)
+    >>> figure, axes = canvas(8, 40, columns=3)
+    >>> figure.get_size_inches().tolist(), axes.shape
+    ([8.0, 10.0], (1, 3))
     """
-    if max(width, height) > WIDEST:
-        raise ValueError(f"a figure of {width:g} x {height:g} inches is too large for a page")
-    figure = Figure(figsize=(width, height), layout="constrained")
+    size = (min(width, LARGEST), min(height, LARGEST))
+    figure = Figure(figsize=size, layout="constrained")
     return figure, figure.subplots(rows, columns, squeeze=False)
 
 
@@ -188,6 +184,37 @@ def level(axes: Axes, interval: stats.Interval, index: int, label: str) -> None:
     axes.axhline(interval.mean, color=drawn["color"], linestyle=drawn["linestyle"], label=label)
     if interval.n > 1:
         axes.axhspan(interval.low, interval.high, color=drawn["color"], alpha=0.15, linewidth=0)
+
+
+def legend(figure: Figure, place: str) -> None:
+    """Draw one legend for all axes of a figure, outside them: curves first, every label once.
+
+    Parameters
+    ----------
+    figure : Figure
+        After all is drawn.
+    place : str
+        Such as ``lower center``.
+
+    Examples
+    --------
+    >>> figure, (panels,) = canvas(8, 4, columns=2)
+    >>> for axes in panels:
+    ...     _ = axes.axhline(1.0, label="hard")
+    ...     curve(axes, [1.0], [stats.mean([2.0])], 0, "soft")
+    >>> legend(figure, "lower center")
+    >>> [text.get_text() for text in figure.legends[0].get_texts()]
+    ['soft', 'hard']
+    """
+    handles = {}
+    for axes in figure.axes:
+        pairs = zip(*axes.get_legend_handles_labels(), strict=True)
+        handles |= {label: handle for handle, label in pairs}
+    labels = sorted(handles, key=lambda label: not isinstance(handles[label], Container))
+    columns = 1 if "right" in place else len(labels)
+    figure.legend(
+        [handles[label] for label in labels], labels, loc=f"outside {place}", ncols=columns
+    )
 
 
 def log_ticks(axes: Axes, values: Sequence[float], room: float = 0.07) -> None:
