@@ -10,7 +10,7 @@ from pathlib import Path
 SRC = Path(workflow.basedir, "src")
 sys.path.insert(0, str(SRC))
 # The code beside this Snakefile runs, whatever pr12 is installed (DVC runs copies of the tree).
-os.environ["PYTHONPATH"] = str(SRC)
+os.environ.update(PYTHONPATH=str(SRC))
 
 from pr12.shared import address as addresses
 from pr12.shared import settings
@@ -43,6 +43,11 @@ def address(module, place, params, *upstream):
     folder = f"{BUILD}/{place}.{digest}"
     CURRENT.add(folder)
     return folder
+
+
+def made(folder, name):
+    """A file of an addressed folder; its date says nothing, its being there everything."""
+    return ancient(f"{folder}/{name}")
 
 
 def as_json(params):

@@ -1,117 +1,5 @@
 # Every paper's figures and report, published to reports/, and the page over all papers.
-import filecmp
-
-PUBLIC = ["README.md", "metrics.json", "provenance.json", "claims.json"]
-TEMPLATES = sorted(str(p) for p in (SRC / "pr12/shared/templates").glob("*.j2"))
-TEXTS = {Path(p).name: Path(p).read_text(encoding="utf-8") for p in TEMPLATES}
-LOCKED = Path(workflow.basedir, "requirements.lock").read_text(encoding="utf-8")
-REPORTED = {}  # folder of figures or report -> the cases that it shows
-
-
-def present(paper):
-    """Cases that have a result now."""
-    return [
-        case
-        for case, folder in RESULTS[paper].items()
-        if Path(folder, "metrics.json").exists()
-    ]
-
-
-def figures_params(paper):
-    """The paper's own block, the run, and the published numbers that its claims name."""
-    published = {}
-    for claim in P[paper].get("claims") or []:
-        if "published" in claim and "case" in claim:
-            published.setdefault(claim["case"], {})[claim["metric"]] = claim[
-                "published"
-            ]
-    return (P[paper].get("figures") or {}) | {"run": RUN, "published": published}
-
-
-@cache
-def figures(paper, cases):
-    upstream = [RESULTS[paper][case] for case in cases]
-    params = figures_params(paper)
-    folder = address(f"pr12.{paper}.figures", f"{paper}/figures", params, *upstream)
-    REPORTED[folder] = cases
-    return folder
-
-
-def report_params(paper):
-    section = P[paper]
-    shown = {key: section.get(key) or [] for key in ("claims", "tables", "deviations")}
-    shown |= {key: section[key] for key in ("title", "citation")}
-    return shown | {"run": RUN, "paper": paper, "cases": list(RESULTS[paper])}
-
-
-@cache
-def report(paper, cases):
-    upstream = [figures(paper, cases), *(RESULTS[paper][case] for case in cases)]
-    params = report_params(paper) | {"templates": TEXTS, "lock": LOCKED}
-    folder = address("pr12.shared.report", f"{paper}/report", params, *upstream)
-    REPORTED[folder] = cases
-    return folder
-
-
-def published(paper, cases):
-    """Mark of a publication that is still to be made; nothing if reports/ holds this report."""
-    made, public = Path(report(paper, cases)), Path("reports", RUN, paper)
-    same = filecmp.cmpfiles(made, public, PUBLIC, shallow=False)[0]
-    pictures = [made / "figures", public / "figures"]
-    names = [
-        {p.name for p in folder.glob("*")} if folder.exists() else None
-        for folder in pictures
-    ]
-    if len(same) == len(PUBLIC) and names[0] == names[1]:
-        if len(filecmp.cmpfiles(*pictures, names[0], shallow=False)[0]) == len(
-            names[0]
-        ):
-            return []
-    return [f"{BUILD}/{paper}/publish.{made.suffix[1:]}/done"]
-
-
-def reported(paper, cases):
-    return [ancient(report(paper, cases) + "/metrics.json"), *published(paper, cases)]
-
-
-def index(cases):
-    folders = [report(paper, cases[paper]) for paper in PAPERS]
-    params = {"run": RUN, "papers": PAPERS}
-    folder = address(
-        "pr12.shared.index", "index/page", params | {"templates": TEXTS}, *folders
-    )
-    REPORTED[folder] = cases
-    return folder
-
-
-def indexed(cases, missing):
-    """The page, and the mark of its publication if reports/ holds another or (`missing`) none.
-
-    The published page is in neither git nor DVC: that a clone lacks it is no reason to run.
-    """
-    made = index(cases) + "/index.html"
-    public = Path("reports", RUN, "index.html")
-    if Path(made).exists():
-        same = public.exists() and filecmp.cmp(made, public, shallow=False)
-        if same or not (public.exists() or missing):
-            return [ancient(made)]
-    return [ancient(made), f"{Path(made).parent}/done"]
-
-
-def of(kind, paper, digest):
-    """Cases that the figures or report of this digest show."""
-    return REPORTED[f"{BUILD}/{paper}/{kind}.{digest}"]
-
-
-ALL_CASES = {paper: tuple(RESULTS[paper]) for paper in PAPERS}
-PRESENT = {paper: tuple(present(paper)) for paper in PAPERS}
-TARGETS = {paper: reported(paper, ALL_CASES[paper]) for paper in PAPERS}
-REBUILT = [
-    file
-    for paper in PAPERS
-    if PRESENT[paper]
-    for file in reported(paper, PRESENT[paper])
-]
+include: "addresses/report.smk"
 
 
 for paper in PAPERS:
@@ -164,8 +52,8 @@ for paper in PAPERS:
         name:
             f"{paper}_report"
         input:
-            figures=lambda w, paper=paper: ancient(
-                figures(paper, of("report", paper, w.digest)) + "/figures.json"
+            figures=lambda w, paper=paper: made(
+                figures(paper, of("report", paper, w.digest)), "figures.json"
             ),
             metrics=lambda w, paper=paper: [
                 ancient(f"{RESULTS[paper][case]}/metrics.json")
@@ -222,9 +110,9 @@ rule index:
             for paper, cases in REPORTED[f"{BUILD}/index/page.{w.digest}"].items()
         ],
     output:
-        BUILD + "/index/page.{digest}/index.html",
+        f"{BUILD}/index/page.{{digest}}/index.html",
     log:
-        BUILD + "/index/page.{digest}/index.log",
+        f"{BUILD}/index/page.{{digest}}/index.log",
     params:
         json=as_json({"run": RUN, "papers": PAPERS}),
         inputs=lambda w, input: paths(
@@ -237,11 +125,11 @@ rule index:
 
 rule index_publish:
     input:
-        ancient(BUILD + "/index/page.{digest}/index.html"),
+        ancient(f"{BUILD}/index/page.{{digest}}/index.html"),
     output:
-        temp(touch(BUILD + "/index/page.{digest}/done")),
+        temp(touch(f"{BUILD}/index/page.{{digest}}/done")),
     log:
-        BUILD + "/index/page.{digest}/publish.log",
+        f"{BUILD}/index/page.{{digest}}/publish.log",
     params:
         public=f"reports/{RUN}/index.html",
     shell:
@@ -257,7 +145,7 @@ rule report:
 
 rule prune:
     log:
-        BUILD + "/prune.log",
+        f"{BUILD}/prune.log",
     params:
         json=as_json({"keep": sorted(CURRENT)}),
         folder=BUILD,

@@ -20,7 +20,7 @@ from pr12.distill import model
 from pr12.shared import files, run, splits, step
 from pr12.shared.step import AtLeast
 
-STUDENTS = ("student_800", "student_300", "student_30")
+STUDENTS = ("student_800", "student_300", "student_30", "student_shallow", "student_bottleneck")
 BATCHES = (1, 1000)
 BLOCKS = 5  # medians of this many blocks of repeats give an interval
 

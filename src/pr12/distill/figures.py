@@ -558,36 +558,31 @@ def soft_labels(picture: Any) -> Plot:
 def size_accuracy(metrics: Metrics, student_cases: Mapping[str, str]) -> Plot | None:
     """Draw test errors against the number of parameters of ensemble, teacher and students."""
     sources = {
-        "ensemble": ("ensemble", "teacher", "test/errors_ensemble", TEACHERS),
-        "teacher": ("single teacher", "teacher", "test/errors_single", TEACHERS),
+        "ensemble": ("ensemble", "teacher", "test/errors_ensemble"),
+        "teacher": ("single teacher", "teacher", "test/errors_single"),
     }
     for system, case in student_cases.items():
-        sources[system] = (system.replace("_", " "), case, "test/errors", SOFT)
+        sources[system] = (system.replace("_", " "), case, "test/errors")
     found = {}
-    for system, (label, case, key, look) in sources.items():
+    for system, (label, case, key) in sources.items():
         size = metrics.get("cost", {}).get(f"{system}/parameters")
         errors = measured(metrics, case, key)
         if size and errors:
-            found[label] = (size[0], errors, look)
+            found[label] = (size[0], errors)
     if not found:
         return None
     figure, ((axes,),) = plots.canvas(8, 4.2)
-    for label, (size, errors, look) in found.items():
-        drawn = plots.look(look) | {"linestyle": "none"}
-        axes.errorbar([size], [errors.mean], yerr=plots.half_widths([errors]), **drawn)
-        # Beside teachers and above students: the largest student is near the single teacher.
-        point, place, side = (errors.high, (0, 5), "center")
-        if look == TEACHERS:
-            point, place, side = (errors.mean, (8, 4), "left")
-        axes.annotate(label, (size, point), place, textcoords="offset points", ha=side)
+    for index, (label, (size, errors)) in enumerate(found.items()):
+        style = plots.look(index) | {"linestyle": "none", "label": label}
+        axes.errorbar([size], [errors.mean], yerr=plots.half_widths([errors]), **style)
     axes.set_xscale("log")
-    axes.margins(x=0.2, y=0.12)
     axes.set_xlabel("parameters")
     axes.set_ylabel(errors_label(metrics))
     plots.from_zero(axes)
+    plots.legend(figure, "right center")
     listed = "; ".join(
         f"{label} {stats.number(size)} parameters, {written(errors)} errors"
-        for label, (size, errors, _) in found.items()
+        for label, (size, errors) in found.items()
     )
     return Plot(
         "size_accuracy",

@@ -55,7 +55,7 @@ def page(papers: Mapping[str, Mapping[str, Any]], run: str) -> str:
     ----------
     papers : mapping
         Paper -> the contents of its report's JSON files (``report``, ``claims``, ``metrics``,
-        ``timings``) and ``pictures``: figure file -> data URI.
+        ``provenance``, ``timings``) and ``pictures``: figure file -> data URI.
     run : str
         The run that the reports come from.
 
@@ -98,10 +98,6 @@ def main(arguments: Sequence[str]) -> None:
 def _contents(folder: Path) -> dict[str, Any]:
     names = ("report", "claims", "metrics", "provenance", "timings")
     contents = {name: files.read_json(folder / f"{name}.json") for name in names}
-    contents["metrics"] = {
-        case: {"metrics": numbers, "provenance": contents["provenance"][case]}
-        for case, numbers in contents["metrics"].items()
-    }
     contents["pictures"] = {
         figure["file"]: data_uri(
             *((folder / "figures" / (figure["file"] + s)).read_bytes() for s in (".svg", ".png"))

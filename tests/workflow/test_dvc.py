@@ -1,0 +1,153 @@
+import csv
+import io
+import json
+
+from checkout import Checkout, job_table
+
+UP_TO_DATE = "Data and pipelines are up to date."
+METRICS = "reports/smoke/distill/metrics.json"
+EVALUATE = "src/pr12/distill/evaluate.py"
+
+
+def jobs_run(text):
+    """Count the jobs of all Snakemake runs that a command of DVC made: rule -> count."""
+    counts = {}
+    for part in text.split("Building DAG of jobs...")[1:]:
+        for rule, count in job_table(part).items():
+            counts[rule] = counts.get(rule, 0) + count
+    # What DVC asks for by name, and the publication of a page that git and DVC do not keep
+    targets = ("data", "distill", "all", "prune", "index_publish")
+    return {rule: count for rule, count in counts.items() if rule not in targets}
+
+
+def experiments(checkout):
+    """Give temperature -> mean errors of all rows of the table of experiments that have a name."""
+    text = checkout.run("dvc", "exp", "show", "--csv", "--all-commits")
+    rows = csv.DictReader(io.StringIO(text[text.index("Experiment,") :]))
+    key = f"{METRICS}:soft_800_T20.test/errors.mean"
+    return {
+        float(row["distill.cases.soft_800_T20.temperature"]): float(row[key])
+        for row in rows
+        if row["rev"] not in ("workspace", "main") and row["Experiment"]
+    }
+
+
+def test_repro_after_snakemake_does_no_work_and_leaves_none(locked, complete):
+    text = locked.root.with_suffix(".log").read_text(encoding="utf-8")
+    assert text.count("Building DAG of jobs...") == 6  # three stages, each with its prune
+    assert jobs_run(text) == {}
+    kept = ("build/smoke/[di]*/**/*", "reports/smoke/**/*")
+    before, after = complete.bytes(*kept), locked.bytes(*kept)
+    assert {name: content for name, content in after.items() if name in before} == before
+    assert locked.jobs() == {}
+    assert UP_TO_DATE in locked.dvc("status")
+    assert UP_TO_DATE in locked.dvc("repro")
+    assert locked.git("status", "--porcelain") == ""
+
+
+def test_a_bare_clone_is_up_to_date_exactly_when_its_reports_are(clone):
+    dry = ("repro", "--dry", "--allow-missing")
+    assert not (clone / "build").exists()
+    assert UP_TO_DATE in clone.dvc(*dry)
+    for path, stage in (
+        (METRICS, "paper@distill"),
+        ("reports/smoke/distill/README.md", "paper@distill"),
+        ("src/pr12/distill/train.py", "paper@distill"),
+        ("src/pr12/shared/data.py", "data"),
+        ("rules/data.smk", "data"),
+        ("requirements.lock", "paper@distill"),
+    ):
+        clone.append(path, "\n")
+        text = clone.dvc(*dry)
+        assert UP_TO_DATE not in text, path
+        assert f"Running stage '{stage}'" in text, path
+        clone.git("checkout", "--quiet", "--", path)
+    clone.set("distill.seeds", [5])
+    assert UP_TO_DATE not in clone.dvc(*dry)
+    clone.git("checkout", "--quiet", "--", "params.yaml")
+    assert UP_TO_DATE in clone.dvc(*dry)
+
+
+def test_after_clone_and_pull_there_is_nothing_to_do(clone, locked):
+    clone.dvc("pull", "--quiet")
+    assert clone.jobs() == {}
+    assert UP_TO_DATE in clone.dvc("status")
+    assert clone.results() == locked.results()
+
+
+def test_code_committed_without_a_run_is_run_by_the_next_who_pulls(clone, tmp_path):
+    # The author changes what an evaluation gives, and commits without running it.
+    clone.append(EVALUATE, "\nUNUSED = 1\n")
+    clone.commit("Other evaluation, not run")
+    other = Checkout(tmp_path / "other")
+    clone.git("clone", "--quiet", ".", str(other.root))
+    other.dvc("pull", "--quiet")
+    old = {case: other.folder(case, "evaluate").name for case in ("hard_800", "soft_800_T20")}
+    ran = jobs_run(other.dvc("repro"))
+    follow = dict.fromkeys(("distill_figures", "distill_report", "distill_publish", "index"), 1)
+    assert ran == {"distill_evaluate": 2} | follow
+    for case, name in old.items():  # the stale ones are pruned, hence not locked
+        assert other.folder(case, "evaluate").name != name
+    assert UP_TO_DATE in other.dvc("status")
+    assert other.jobs() == {}
+    provenance = json.loads((other / "reports/smoke/distill/provenance.json").read_text())
+    digest = other.run(
+        "python", "-c",
+        "from pr12.shared import address; print(address.source_digest('pr12.distill.evaluate'))",
+        PYTHONPATH="src",
+    ).strip()
+    assert provenance["hard_800"]["source"] == digest
+
+
+def test_branches_with_other_params_keep_their_results_and_are_compared(versioned, tmp_path):
+    main = versioned.results()
+    versioned.git("switch", "--quiet", "--create", "softer")
+    versioned.set("distill.cases.soft_800_T20.temperature", 2.0)
+    ran = jobs_run(versioned.dvc("repro"))
+    assert ran["distill_train"] == ran["distill_evaluate"] == 1
+    versioned.commit("Softer")
+    softer = versioned.results()
+    assert softer != main
+
+    compared = json.loads(versioned.run("dvc", "metrics", "diff", "--json", "main"))
+    old, new = (
+        compared[METRICS]["soft_800_T20"]["test/nll_nats"]["mean"][key] for key in ("old", "new")
+    ) if "soft_800_T20" in compared[METRICS] else (
+        compared[METRICS]["soft_800_T20.test/nll_nats.mean"][key] for key in ("old", "new")
+    )
+    assert old != new
+    versioned.dvc("plots", "show", "--out", str(tmp_path / "plots"))
+    page = (tmp_path / "plots/index.html").read_text(encoding="utf-8")
+    for figure in versioned.bytes("reports/smoke/distill/figures/*.png"):
+        assert figure.rpartition("/")[2] in page
+
+    # params back to the older value: with them come their results
+    for branch, results in (("main", main), ("softer", softer)):
+        versioned.git("switch", "--quiet", branch)
+        versioned.dvc("checkout", "--quiet")
+        assert versioned.jobs() == {}
+        assert UP_TO_DATE in versioned.dvc("status")
+        assert versioned.results() == results
+
+
+def test_experiments_in_place_and_in_two_queue_workers_are_all_kept(versioned):
+    name = "distill.cases.soft_800_T20.temperature"
+    versioned.dvc("exp", "run", "--set-param", f"{name}=2.0")
+    here = json.loads((versioned / METRICS).read_text(encoding="utf-8"))
+    versioned.git("checkout", "--quiet", "--", ".")
+    versioned.dvc("checkout", "--quiet")
+    before = versioned.results()
+    for temperature in (4.0, 8.0):
+        versioned.dvc("exp", "run", "--queue", "--set-param", f"{name}={temperature}")
+    versioned.dvc("exp", "run", "--run-all", "--jobs", "2")
+    found = experiments(versioned)
+    assert sorted(found) == [2.0, 4.0, 8.0]
+    assert found[2.0] == here["soft_800_T20"]["test/errors"]["mean"]
+    assert versioned.results() == before  # those of the workspace
+    assert versioned.jobs() == {}
+    # The same as Snakemake alone makes it
+    versioned.set(name, 8.0)
+    versioned.snakemake()
+    assert found[8.0] == json.loads((versioned / METRICS).read_text())["soft_800_T20"][
+        "test/errors"
+    ]["mean"]

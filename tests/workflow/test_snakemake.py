@@ -1,0 +1,310 @@
+import os
+import random
+import re
+import shutil
+import signal
+
+import pytest
+from checkout import cpu_seconds, job_table, wait_for
+
+AFTER = {"distill_figures": 1, "distill_report": 1, "distill_publish": 1}
+AFTER |= {"index": 1, "index_publish": 1, "all": 1}
+TRAIN = "src/pr12/distill/train.py"
+EVALUATE = "src/pr12/distill/evaluate.py"
+
+
+def test_a_complete_run_makes_everything_once_and_then_there_is_nothing_to_do(complete):
+    ran = job_table(complete.root.with_suffix(".log").read_text(encoding="utf-8"))
+    once = ("data_arrays", "distill_soft_labels", "distill_ensemble", "distill_temperature")
+    once += ("distill_library", "distill_compress", "distill_evaluate_compression")
+    assert ran == {"distill_train": 3, "distill_evaluate": 2} | dict.fromkeys(once, 1) | AFTER
+    assert complete.jobs() == {}
+    assert complete.bytes("reports/smoke/index.html")
+    assert set(complete.bytes("reports/smoke/*/*")) == {
+        f"reports/smoke/distill/{name}"
+        for name in ("README.md", "metrics.json", "provenance.json", "claims.json")
+    }
+
+
+def test_a_smoke_run_changes_no_tracked_file(complete, bare):
+    before, after = (each.bytes("*", "*/**/*") for each in (bare, complete))
+    generated = ("build/", "reports/smoke/", ".snakemake/")
+    made = {
+        name for name in after if not name.startswith(generated) and "/__pycache__/" not in name
+    }
+    assert {name: after[name] for name in made} == before
+
+
+def test_dates_comments_docstrings_and_lost_records_rerun_nothing(made):
+    shutil.rmtree(made / ".snakemake")
+    choose = random.Random(0)
+    for path in sorted(made.root.rglob("*")):
+        os.utime(path, (date := choose.uniform(1e9, 2e9), date))
+    made.append(EVALUATE, "\n# a comment\n")
+    path = made / "src/pr12/distill/model.py"
+    text = path.read_text(encoding="utf-8")
+    assert text.startswith('"""')
+    path.write_text('"""Another docstring.' + text.partition('"""')[2], encoding="utf-8")
+    assert made.jobs() == {}
+
+
+def test_an_edited_evaluation_reruns_evaluations_and_what_follows(made):
+    made.append(EVALUATE, "\nUNUSED = 1\n")
+    assert made.jobs() == {"distill_evaluate": 2} | AFTER
+
+
+def test_an_edited_model_reruns_all_steps_that_import_it_and_no_other(made):
+    made.append("src/pr12/distill/model.py", "\nUNUSED = 1\n")
+    of_nets = ("distill_soft_labels", "distill_ensemble", "distill_temperature")
+    nets = {"distill_train": 3, "distill_evaluate": 2} | dict.fromkeys(of_nets, 1)
+    assert made.jobs() == nets | AFTER
+    # ... and the net that mimics an ensemble is in a module of its own
+    made.append("src/pr12/distill/mimic.py", "\nUNUSED = 1\n")
+    mimics = {"distill_compress": 1, "distill_evaluate_compression": 1}
+    assert made.jobs() == nets | mimics | AFTER
+
+
+def test_edited_figures_and_a_page_template_rerun_only_the_reports(made):
+    made.append("src/pr12/distill/figures.py", "\nUNUSED = 1\n")
+    assert made.jobs() == AFTER
+    made.append("src/pr12/shared/templates/index.css.j2", "\n")
+    assert made.jobs() == AFTER
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "expected"),
+    [
+        ("distill.cases.hard_800.epochs", 3, {"distill_train": 1, "distill_evaluate": 1}),
+        ("distill.cases.hard_800.bias_classes", [3], {"distill_evaluate": 1}),
+        ("distill.temperature.digits", 3, {"distill_temperature": 1}),
+        (
+            "distill.cases.compress_munge.hidden",
+            8,
+            {"distill_compress": 1, "distill_evaluate_compression": 1},
+        ),
+        ("distill.deviations", ["None."], {"distill_figures": 0}),
+        ("runs.embedded.distill.seeds", [0], None),
+    ],
+)
+def test_a_changed_param_reruns_its_cases_and_no_other(made, path, value, expected):
+    made.set(path, value)
+    if expected is not None:
+        expected = {rule: count for rule, count in (AFTER | expected).items() if count}
+    assert made.jobs() == (expected or {})
+
+
+def test_a_new_case_runs_alone(made):
+    made.set("distill.cases.soft_800_T4", {"soft_weight": 1.0, "temperature": 4.0})
+    assert made.jobs() == {"distill_train": 1, "distill_evaluate": 1} | AFTER
+
+
+def test_a_param_set_back_finds_its_old_results_and_they_are_published_again(made):
+    before = made.results()
+    made.set("distill.cases.soft_800_T20.temperature", 5.0)
+    ran = job_table(made.snakemake())
+    assert ran == {"distill_train": 1, "distill_evaluate": 1} | AFTER
+    changed = made.results()
+    report = "reports/smoke/distill/README.md"
+    assert {name: changed[name] for name in before if name.startswith("build/")} == {
+        name: content for name, content in before.items() if name.startswith("build/")
+    }
+    assert (
+        changed["reports/smoke/distill/metrics.json"]
+        != (before["reports/smoke/distill/metrics.json"])
+    )
+    made.set("distill.cases.soft_800_T20.temperature", 20.0)
+    assert made.jobs() == {"distill_publish": 1, "index_publish": 1, "all": 1}
+    made.snakemake()
+    assert made.jobs() == {}
+    again = made.results()
+    assert {name: again[name] for name in before} == before
+    assert again[report] == before[report]
+
+
+def forget_students(checkout):
+    """Remove the students' nets and all that was made from them."""
+    for case in ("hard_800", "soft_800_T20"):
+        shutil.rmtree(checkout / f"build/smoke/distill/{case}")
+    for name in ("distill/figures", "distill/report", "distill/publish", "index/page"):
+        for path in checkout.root.glob(f"build/smoke/{name}.*"):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    shutil.rmtree(checkout / "reports/smoke")
+
+
+def test_a_killed_run_goes_on_to_the_same_bytes(made):
+    before = made.results()
+    forget_students(made)
+    running = made.start("snakemake", "--cores", "2")
+    state = "build/smoke/distill/*/train.*/resume_*.pt"  # a training is in its epochs
+    log = "build/smoke/distill/*/train.*/train.log"
+    wait_for(lambda: made.bytes(state) or made.bytes(log), running)
+    os.killpg(running.pid, signal.SIGKILL)
+    running.wait()
+    for pid in made.processes():  # jobs in process groups of their own
+        os.kill(pid, signal.SIGKILL)
+    assert not made.bytes("reports/smoke/**/*")
+    assert "--unlock" in made.snakemake(code=1)
+    made.snakemake("--unlock")
+    made.snakemake()
+    assert made.results() == before
+    assert not made.bytes("build/**/*.part*", "build/**/resume_*")
+    assert made.jobs() == {}
+
+
+def test_a_second_run_is_refused_and_the_first_is_unharmed(made):
+    before = made.results()
+    forget_students(made)
+    first = made.start("snakemake", "--cores", "2")
+    wait_for(lambda: made.bytes("build/smoke/distill/*/train.*/train.log"), first)
+    refused = made.snakemake(code=1)
+    # Also where Snakemake's own lock is gone, which a refused run may take away
+    refusals = [
+        line for line in made.snakemake("--nolock", code=2).splitlines() if "error:" in line.lower()
+    ]
+    assert first.poll() is None  # it was running all the while
+    assert "cannot be locked" in refused
+    assert "Traceback" not in refused
+    assert refusals == ["error: another snakemake is running in this folder; wait for it to end"]
+    made.finish(first)
+    assert made.results() == before
+    assert made.jobs() == {}
+
+
+def test_reports_are_rebuilt_from_what_there_is_without_torch(made):
+    shutil.rmtree(made.folder("soft_800_T20", "evaluate"))
+    # The sources' folder comes first on the path of Snakemake and of every step
+    poison = made / "src/torch/__init__.py"
+    poison.parent.mkdir()
+    poison.write_text("raise SystemExit('torch was imported')\n", encoding="utf-8")
+    assert "torch was imported" in made.run(
+        "python", "-m", "pr12.distill.evaluate", code=1, PYTHONPATH="src"
+    )
+    started = cpu_seconds()
+    text = made.snakemake("report")
+    spent = cpu_seconds() - started
+    expected = {"distill_figures": 1, "distill_report": 1, "distill_publish": 1}
+    assert job_table(text) == expected | {"index": 1, "index_publish": 1, "report": 1}
+    assert spent < 15  # seconds of processor time: a laptop rebuilds its reports while you wait
+    report = (made / "reports/smoke/distill/README.md").read_text(encoding="utf-8")
+    assert re.search(r"not run.*soft\\?_800\\?_T20", report, re.S)
+    assert "soft_800_T20" not in (made / "reports/smoke/distill/metrics.json").read_text()
+    assert "not run" in (made / "reports/smoke/index.html").read_text(encoding="utf-8")
+    assert "distill_train" not in made.jobs("report")
+
+
+def test_one_paper_is_a_target_of_its_own(empty):
+    wanted = empty.jobs("distill")
+    assert wanted["distill_train"] == 3
+    assert wanted["distill_report"] == 1
+    assert "index" not in wanted
+    assert set(empty.jobs("data")) == {"data", "data_arrays"}
+
+
+def test_runs_never_overwrite_each_other(made):
+    before = made.bytes("build/**/*", "reports/**/*")
+    text = made.snakemake("--dry-run", "--config", "run=embedded")
+    outputs = re.findall(r"^ +output: (.*)$", text, re.M)
+    files = [file for line in outputs for file in line.split(", ")]
+    assert len(files) > 20
+    assert all(file.startswith("build/embedded/") for file in files)
+    made.snakemake("--config", "run=embedded", "--", "data")
+    assert made.bytes("build/embedded/data/few_digits/data.*/train.safetensors")
+    after = made.bytes("build/**/*", "reports/**/*")
+    assert {name: after[name] for name in before} == before
+    assert made.jobs() == {}
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "sentence"),
+    [
+        (
+            "distill.cases.soft_800_T20.temperature",
+            -1.0,
+            "distill.cases.soft_800_T20.temperature is -1.0; it must be a number above 0",
+        ),
+        ("distill.train.epoch", 3, "distill.train.epoch is unknown; allowed: .*epochs.*"),
+        (
+            "distill.train.batch_size",
+            "fifty",
+            'distill.train.batch_size is "fifty"; it must be a whole number',
+        ),
+        (
+            "runs.smoke.distill.cases.teacher.epoch",
+            1,
+            r"distill.cases.teacher.epoch is unknown; allowed: .*epochs.*",
+        ),
+        ("run", "smok", "run is 'smok'; allowed: embedded, smoke, full"),
+        ("distill.cases.hard_800.step", "trian", r"distill.cases.hard_800.step is .* train, .*"),
+        ("distill.claims.0.case", "hard_900", r"distill.claims\[0\].*'hard_900'.*distill.cases"),
+        (
+            "distill.seeds",
+            [],
+            r"distill.*seeds is \[\]; it must be a list with at least one element",
+        ),
+        ("distill.dataset", "imagenet", "distill.dataset is 'imagenet'; allowed: .*few_digits.*"),
+    ],
+)
+def test_a_bad_param_is_told_in_one_sentence_before_anything_runs(empty, path, value, sentence):
+    if path.startswith("distill.claims"):
+        params = empty.params()
+        params["distill"]["claims"][0] |= {"case": value}
+        empty.write_params(params)
+    else:
+        empty.set(path, value)
+        if path in ("distill.seeds", "distill.dataset", "distill.train.batch_size"):
+            params = empty.params()
+            run = params["runs"]["smoke"]["distill"]
+            run.pop("seeds"), run.pop("dataset"), run["train"].pop("batch_size")
+            empty.write_params(params)
+    text = empty.snakemake(code=2)
+    errors = [line for line in text.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1
+    assert re.fullmatch(f"error: {sentence}", errors[0])
+    assert "Traceback" not in text
+    assert not (empty / "build").exists()
+
+
+def test_prune_removes_exactly_what_nothing_addresses(made):
+    made.set("distill.cases.hard_800.epochs", 1)
+    stale = {
+        str(made.folder("hard_800", step).relative_to(made.root)) for step in ("train", "evaluate")
+    }
+    for name in ("figures", "report"):
+        (folder,) = made.root.glob(f"build/smoke/distill/{name}.*")
+        stale.add(str(folder.relative_to(made.root)))
+    for folder in (
+        *made.root.glob("build/smoke/distill/publish.*/"),
+        *made.root.glob("build/smoke/index/page.*"),
+    ):
+        stale.add(str(folder.relative_to(made.root)))
+    left = ("build/embedded/distill/teacher/train.0123456789", "data/raw/mnist.0123456789")
+    for name in (*left, "build/smoke/distill/gone/train.0123456789"):
+        (made / name).mkdir(parents=True)
+        (made / name / "kept").touch()
+    before = set(made.bytes("build/**/*", "data/**/*", "reports/**/*"))
+    made.snakemake("prune")
+    after = set(made.bytes("build/**/*", "data/**/*", "reports/**/*"))
+    stale.add("build/smoke/distill/gone/train.0123456789")
+    assert before - after == {
+        name for name in before if name.startswith(tuple(f"{s}/" for s in stale))
+    }
+    assert after - before == {"build/smoke/prune.log"}
+    made.set("distill.cases.hard_800", {"hard_weight": 1.0})
+    assert made.jobs() == {"distill_train": 1, "distill_evaluate": 1} | AFTER
+
+
+def test_without_a_data_host_the_rest_runs_and_the_report_says_what_did_not(empty):
+    nowhere = "http://127.0.0.1:9"  # the discard port: nothing listens
+    proxies = dict.fromkeys(("http_proxy", "https_proxy", "HTTPS_PROXY"), nowhere)
+    text = empty.snakemake("--keep-going", "--config", "run=full", code=1, no_proxy="", **proxies)
+    errors = [line for line in text.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1
+    assert "PR12_MIRROR" in errors[0]
+    assert "mnist" in errors[0]
+    results = empty.bytes("build/full/distill/**/metrics.json")
+    assert {name.split("/")[3] for name in results} == {"library", "compress_munge"}
+    made = job_table(empty.snakemake("--config", "run=full", "--", "report", **proxies))
+    assert "data_fetch" not in made
+    report = (empty / "reports/full/distill/README.md").read_text(encoding="utf-8")
+    assert "not run" in report
+    assert set(empty.bytes("build/full/distill/**/metrics.json")) > set(results)
