@@ -16,7 +16,7 @@ report: $(VENV)/ready ## regenerate every number of the embedded run, and its re
 	@echo "The report: reports/embedded/index.html (and reports/embedded/*/README.md)"
 
 test: $(VENV)/ready ## run the whole test suite
-	pytest
+	pytest --numprocesses 2
 
 lint: $(VENV)/ready ## formatters, linters, import contracts
 	ruff check .

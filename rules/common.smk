@@ -66,6 +66,7 @@ LOCK = None
 
 
 onstart:
+    global LOCK  # a local file would be closed, and the lock gone, as soon as this block ends
     LOCK = open(".snakemake/pr12.lock", "w")
     try:
         fcntl.flock(LOCK, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -91,9 +91,9 @@ for paper in PAPERS:
         input:
             [ancient(f"{BUILD}/{paper}/report.{{digest}}/{name}") for name in PUBLIC],
         output:
-            temp(touch(f"{BUILD}/{paper}/publish.{{digest}}/done")),
+            touch(f"{BUILD}/{paper}/publish.{{digest}}/done"),
         log:
-            f"{BUILD}/{paper}/publish.{{digest}}.log",
+            f"{BUILD}/{paper}/publish.{{digest}}/publish.log",
         params:
             made=lambda w, input: Path(input[0]).parent,
             public=f"reports/{RUN}/{paper}",
@@ -127,7 +127,7 @@ rule index_publish:
     input:
         ancient(f"{BUILD}/index/page.{{digest}}/index.html"),
     output:
-        temp(touch(f"{BUILD}/index/page.{{digest}}/done")),
+        touch(f"{BUILD}/index/page.{{digest}}/done"),
     log:
         f"{BUILD}/index/page.{{digest}}/publish.log",
     params:

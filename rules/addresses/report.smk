@@ -53,6 +53,15 @@ def report(paper, cases):
     return folder
 
 
+def untrue(mark):
+    """A mark that says "published" of what is so no longer; without it the job runs again.
+
+    (Snakemake does not make a `temp` output that only a target rule asks for.)
+    """
+    Path(mark).unlink(missing_ok=True)
+    return [mark]
+
+
 def published(paper, cases):
     """Mark of a publication that is still to be made; nothing if reports/ holds this report."""
     folder, public = Path(report(paper, cases)), Path("reports", RUN, paper)
@@ -61,7 +70,7 @@ def published(paper, cases):
         if pictures == {p.name for p in (public / "figures").glob("*")}:
             if same(folder / "figures", public / "figures", pictures):
                 return []
-    return [f"{BUILD}/{paper}/publish.{folder.suffix[1:]}/done"]
+    return untrue(f"{BUILD}/{paper}/publish.{folder.suffix[1:]}/done")
 
 
 def same(folder, other, names):
@@ -95,7 +104,7 @@ def indexed(cases, missing):
             public.exists() or missing
         ):
             return [ancient(str(page))]
-    return [ancient(str(page)), f"{page.parent}/done"]
+    return [ancient(str(page)), *untrue(f"{page.parent}/done")]
 
 
 def of(kind, paper, digest):

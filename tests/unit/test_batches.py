@@ -2,7 +2,7 @@ import itertools
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pr12.distill import batches
@@ -20,7 +20,7 @@ LABELS = torch.arange(100) % 10
     classes=st.sets(st.integers(0, 9), min_size=1),
     fraction=st.floats(0.1, 1.0, allow_nan=False),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_transfer_sets_hold_the_right_share_of_the_allowed_classes(classes, fraction):
     n = 10 * len(classes)
     indices = batches.transfer_indices(LABELS, sorted(classes), fraction, streams(0, 1))

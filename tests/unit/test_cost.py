@@ -43,7 +43,7 @@ def test_bytes_on_disk_are_those_of_the_file(tmp_path):
 def systems():
     teachers = stacked((12, 12), range(4))[0]
     found = {"ensemble": teachers, "teacher": teachers[:1]}
-    for name, width in zip(cost.STUDENTS, (8, 3, 2), strict=True):
+    for name, width in zip(cost.STUDENTS, (8, 3, 2, 9, 9), strict=True):
         found[name] = stacked((width, width), [0])[0]
     return found
 
@@ -82,7 +82,7 @@ def test_latencies_are_per_image_and_ratios_are_of_the_ensemble(monkeypatch):
 
 def test_the_step_writes_sizes_apart_from_times(tmp_path, monkeypatch):
     monkeypatch.setattr(cost.os, "cpu_count", lambda: 2)
-    for name, width in zip(("teacher", *cost.STUDENTS), (12, 8, 3, 2), strict=True):
+    for name, width in zip(("teacher", *cost.STUDENTS), (12, 8, 3, 2, 9, 9), strict=True):
         run.write_tensors(tmp_path / name, stacked((width,), range(3))[1])
     images = torch.zeros(5, 2, 2, dtype=torch.uint8)
     tensors = {"images": images, "labels": torch.arange(5)}

@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, log_loss
 
@@ -31,7 +31,7 @@ def test_errors_and_likelihood_against_scikit_learn():
 
 
 @given(seed=st.integers(0, 1000), classes=st.sets(st.integers(0, 3), min_size=1, max_size=3))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_the_best_shift_is_that_of_brute_force(seed, classes):
     logits, labels = logits_of(25, 4, seed=seed), torch.arange(25) % 4
     raised = np.isin(np.arange(4), list(classes))

@@ -13,6 +13,16 @@ from pr12.distill import model, train
 from pr12.shared import files, run, splits
 from pr12.shared.errors import UserError
 
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread():
+    """Nets as small as these only wait for a second thread."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 PARAMS = train.Params(
     seeds=(0, 1, 2),
     hidden=(24, 16),
@@ -49,7 +59,7 @@ ALL_ON = dataclasses.replace(
     transfer_fraction=0.6,
     dropout_input=0.2,
     dropout_hidden=0.5,
-    max_norm=2.0,
+    max_norm=0.7,
     jitter=1,
     early_stopping=True,
 )
@@ -157,7 +167,7 @@ def test_standardised_logits_have_mean_0_and_deviation_1_and_can_be_undone():
 
 def test_one_batch_is_learnt_by_heart():
     data = split(10)
-    params = change(hidden=(128,), epochs=150, transfer_classes=(0, 1, 2))
+    params = change(hidden=(128,), epochs=200, learning_rate=0.02)
     scrambled = splits.Split(data.images, torch.randperm(10, generator=torch.Generator()) % 3)
     transfer, _ = train.transfer_set(params, scrambled, None)
     *_, state = train.train(params, (0, 1), transfer, scrambled)
@@ -227,9 +237,7 @@ def test_going_on_after_any_epoch_is_as_if_nothing_had_happened(stacked, tmp_pat
             run.save_state(tmp_path / "resume.pt", state, "digest")
             break
     saved = run.load_state(tmp_path / "resume.pt", "digest")
-    state = saved
-    for state in states(ALL_ON, state=saved):
-        pass
+    *_, state = [saved, *states(ALL_ON, state=saved)]
     assert state["epoch"] == 3
     assert state["history"] == stacked["history"]
     for kind in (lambda s: s["parameters"], lambda s: s["best"]["parameters"]):
@@ -323,14 +331,20 @@ def test_validation_errors_are_those_of_the_nets():
         assert state["history"][-1]["validation/errors"][replica] == wrong
 
 
-def test_a_loss_that_is_not_finite_names_the_epoch_and_the_last_good_value():
-    history = []
-    data = split()
+def test_a_loss_that_is_not_finite_names_the_epoch_and_the_last_good_value(monkeypatch):
+    calls = []
+    finite = train.batch_losses
+
+    def spoilt(*arguments):
+        calls.append(1)
+        factor = torch.tensor([1.0, float("nan") if len(calls) == 15 else 1.0, 1.0])
+        return finite(*arguments) * factor
+
+    monkeypatch.setattr(train, "batch_losses", spoilt)
+    going = states(change(epochs=5))  # of 6 steps each
+    history = [next(going), next(going)][-1]["history"]
     with pytest.raises(UserError, match="not finite in epoch 3") as caught:
-        for state in states(change(epochs=5), data=data):
-            history = state["history"]
-            if state["epoch"] == 2:
-                data.images[7] = float("nan")
+        next(going)
     assert str(history[-1]["train/loss"]) in str(caught.value)
     assert len(history) == 2
 
@@ -424,7 +438,7 @@ def test_an_interrupted_step_ends_with_130_and_goes_on_to_the_same_bytes(finishe
     _, told = again.communicate(timeout=60)
     assert again.returncode == 0
     epochs = [line.split("/")[0] for line in told.splitlines() if line[:1].isdigit()]
-    assert int(epochs[0]) > 2  # it did not start afresh
+    assert int(epochs[0]) >= 2  # it did not start afresh
     assert epochs[-1] == "60"
     assert made(tmp_path) == made(finished[0])
     assert not (tmp_path / "resume_0.pt").exists()

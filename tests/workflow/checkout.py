@@ -30,8 +30,6 @@ COMPRESSION = {
     },
     "compress": {"sizes": [60, 120], "seeds": [0, 1], "updates": 20, "evaluations": 2},
 }
-TRAINING = {"dataset": "few_digits", "seeds": [0, 1]}
-TRAINING |= {"train": {"width_scale": 0.02, "epochs": 2, "batch_size": 50}}
 ENVIRONMENT = {
     **{key: value for key, value in os.environ.items() if not key.startswith(("DVC_", "PR12_"))},
     "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
@@ -74,12 +72,12 @@ def trimmed(params):
     section["cases"] = {case: section["cases"][case] for case in CASES}
     section["claims"] = [claim for claim in section["claims"] if claim["id"] in CLAIMS]
     section["tables"], section["figures"] = [], section["figures"] | {"student_cases": {}}
-    teacher = {"cases": {"teacher": {"seeds": [0, 1], "epochs": 2}}}
+    small = params["runs"]["smoke"]["distill"] | COMPRESSION
     params["run"], params["papers"] = "smoke", ["distill"]
     params["runs"] = {
-        "embedded": {"distill": TRAINING | COMPRESSION | teacher},
-        "smoke": {"distill": TRAINING | COMPRESSION | teacher},
-        "full": {"distill": TRAINING | COMPRESSION | teacher | {"dataset": "mnist"}},
+        "embedded": {"distill": small},
+        "smoke": {"distill": small},
+        "full": {"distill": small | {"dataset": "mnist"}},
     }
     # Other papers' sections need their overrides; they have tests of their own.
     keep = {"run", "papers", "runs", "data", "distill"}

@@ -9,7 +9,7 @@ from checkout import cpu_seconds, job_table, wait_for
 
 AFTER = {"distill_figures": 1, "distill_report": 1, "distill_publish": 1}
 AFTER |= {"index": 1, "index_publish": 1, "all": 1}
-TRAIN = "src/pr12/distill/train.py"
+IMPORTED_TORCH = re.compile(r"\| +torch$", re.M)
 EVALUATE = "src/pr12/distill/evaluate.py"
 
 
@@ -131,13 +131,16 @@ def forget_students(checkout):
     shutil.rmtree(checkout / "reports/smoke")
 
 
+def in_training(checkout):
+    """Tell whether a student's training has begun, by the first line of its log."""
+    return any(checkout.bytes("build/smoke/distill/hard_800/train.*/train.log").values())
+
+
 def test_a_killed_run_goes_on_to_the_same_bytes(made):
     before = made.results()
     forget_students(made)
     running = made.start("snakemake", "--cores", "2")
-    state = "build/smoke/distill/*/train.*/resume_*.pt"  # a training is in its epochs
-    log = "build/smoke/distill/*/train.*/train.log"
-    wait_for(lambda: made.bytes(state) or made.bytes(log), running)
+    wait_for(lambda: in_training(made), running)
     os.killpg(running.pid, signal.SIGKILL)
     running.wait()
     for pid in made.processes():  # jobs in process groups of their own
@@ -155,7 +158,7 @@ def test_a_second_run_is_refused_and_the_first_is_unharmed(made):
     before = made.results()
     forget_students(made)
     first = made.start("snakemake", "--cores", "2")
-    wait_for(lambda: made.bytes("build/smoke/distill/*/train.*/train.log"), first)
+    wait_for(lambda: in_training(made), first)
     refused = made.snakemake(code=1)
     # Also where Snakemake's own lock is gone, which a refused run may take away
     refusals = [
@@ -172,18 +175,23 @@ def test_a_second_run_is_refused_and_the_first_is_unharmed(made):
 
 def test_reports_are_rebuilt_from_what_there_is_without_torch(made):
     shutil.rmtree(made.folder("soft_800_T20", "evaluate"))
-    # The sources' folder comes first on the path of Snakemake and of every step
-    poison = made / "src/torch/__init__.py"
-    poison.parent.mkdir()
-    poison.write_text("raise SystemExit('torch was imported')\n", encoding="utf-8")
-    assert "torch was imported" in made.run(
-        "python", "-m", "pr12.distill.evaluate", code=1, PYTHONPATH="src"
-    )
+    # Python then tells all its imports on standard error, which steps send to their logs
+    tell = {"PYTHONPROFILEIMPORTTIME": "1"}
+    command = ("python", "-m", "pr12.distill.evaluate", "--params", "[]")
+    assert IMPORTED_TORCH.search(made.run(*command, code=2, PYTHONPATH="src", **tell))
     started = cpu_seconds()
-    text = made.snakemake("report")
+    text = made.snakemake("report", **tell)
     spent = cpu_seconds() - started
     expected = {"distill_figures": 1, "distill_report": 1, "distill_publish": 1}
     assert job_table(text) == expected | {"index": 1, "index_publish": 1, "report": 1}
+    logs = [
+        *made.root.glob("build/smoke/**/figures.log"),
+        *made.root.glob("build/smoke/**/report.log"),
+    ]
+    told = [text, *(path.read_text(encoding="utf-8") for path in logs)]
+    told = [each for each in told if "import time:" in each]
+    assert len(told) == 3  # Snakemake, the figures, the report
+    assert not any(IMPORTED_TORCH.search(each) for each in told)
     assert spent < 15  # seconds of processor time: a laptop rebuilds its reports while you wait
     report = (made / "reports/smoke/distill/README.md").read_text(encoding="utf-8")
     assert re.search(r"not run.*soft\\?_800\\?_T20", report, re.S)

@@ -20,14 +20,14 @@ from matplotlib.ticker import FixedLocator, NullLocator
 from pr12.shared import files, stats
 from pr12.shared.errors import UserError
 
-# Colours of Okabe and Ito (2008), "Color Universal Design", the two lightest last.
-CYCLE = (
-    cycler(color=["#0072B2", "#D55E00", "#009E73", "#000000", "#CC79A7", "#E69F00"])
-    + cycler(marker=["o", "s", "^", "D", "v", "P"])
-    + cycler(linestyle=["-", "--", "-.", ":", (0, (8, 2)), (0, (3, 1, 1, 1, 1, 1))])
-)
-HATCHES = ("", "////", "xxxx", "----", "\\\\\\\\", "++++")  # dots would add 250 kB to an SVG
 GREY = "#555555"  # 7.5 : 1 against white
+# Colours of Okabe and Ito (2008), "Color Universal Design", those below 3 : 1 on white last.
+COLOURS = ["#0072B2", "#D55E00", "#009E73", "#000000", "#CC79A7", GREY, "#E69F00", "#56B4E9"]
+MARKERS = ["o", "s", "^", "D", "v", "P", "X", "<"]
+DASHES = [(8, 2), (3, 1, 1, 1, 1, 1), (1, 3), (8, 2, 1, 2, 1, 2)]
+LINES = ["-", "--", "-.", ":", *((0, dashes) for dashes in DASHES)]
+CYCLE = cycler(color=COLOURS) + cycler(marker=MARKERS) + cycler(linestyle=LINES)
+HATCHES = ("", "////", "xxxx", "----", "\\\\\\\\", "++++")  # dots would add 250 kB to an SVG
 STYLE = {
     "axes.axisbelow": True,
     "axes.formatter.useoffset": False,
@@ -116,7 +116,7 @@ def look(index: int) -> dict[str, Any]:
     Parameters
     ----------
     index : int
-        From 0; after six series the looks repeat.
+        From 0; after eight series the looks repeat.
 
     Examples
     --------

@@ -1,0 +1,171 @@
+"""params.yaml, the steps, the claims and what is committed under reports/ agree."""
+
+import ast
+import dataclasses
+import json
+import re
+
+import pytest
+import yaml
+
+from pr12.shared import address, claims, readme, settings, step
+
+ROOT = address.SRC.parent
+PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+RUNS = sorted(PARAMS["runs"])
+PAPERS = PARAMS["papers"]
+FIGURES = {"run", "published"}  # what the workflow adds to the block of the figures
+
+
+def resolved(run, paper):
+    return settings.resolve(PARAMS | {"run": run})[paper]
+
+
+def steps(paper):
+    """Give the names of a paper's modules that are steps."""
+    found = (address.SRC / "pr12" / paper).glob("*.py")
+    return {path.stem for path in found if re.search(r"^class Params\b", path.read_text(), re.M)}
+
+
+def fields(paper, name):
+    return {field.name for field in dataclasses.fields(step.params_class(f"pr12.{paper}.{name}"))}
+
+
+@pytest.mark.parametrize("run", RUNS)
+@pytest.mark.parametrize("paper", PAPERS)
+def test_every_step_gets_all_its_params_and_no_other(paper, run):
+    section = resolved(run, paper)
+    blocks = set(section) - set(settings.NOT_STEPS)
+    assert blocks == steps(paper)
+    for name in blocks - {"figures"}:
+        assert set(settings.step_params(paper, section, name)) == fields(paper, name)
+    assert set(section["figures"] or {}) | FIGURES == fields(paper, "figures")
+
+
+@pytest.mark.parametrize("run", RUNS)
+@pytest.mark.parametrize("paper", PAPERS)
+def test_claims_are_well_formed_and_of_known_runs(paper, run):
+    section = resolved(run, paper)
+    claims.check(section["claims"], list(section["cases"]), f"{paper}.claims")
+    for claim in section["claims"]:
+        assert set(claim.get("runs", RUNS)) <= set(RUNS), claim["id"]
+    assert any(claim.get("headline") for claim in section["claims"])
+
+
+def shown_patterns(module):
+    """Give a module's texts as patterns; what is put into an f-string may be anything."""
+    tree = ast.parse(address.SRC.joinpath(*module.split(".")).with_suffix(".py").read_text())
+    patterns = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.JoinedStr):
+            parts = [p.value if isinstance(p, ast.Constant) else r"\w+" for p in node.values]
+            patterns.add("".join(parts))
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            patterns.add(node.value)
+    # Names alone: texts with spaces are prose, and a pattern of anything would match every case
+    return {p for p in patterns if re.match(r"[a-z]+_|[a-z_]+$", p) and " " not in p}
+
+
+def matches(pattern, case):
+    try:
+        return re.fullmatch(pattern, case) is not None
+    except re.error:
+        return False
+
+
+@pytest.mark.parametrize("paper", PAPERS)
+def test_every_case_is_used_by_a_claim_a_table_or_a_figure(paper):
+    section = PARAMS[paper]
+    used = {case for claim in section["claims"] for case in settings.claim_cases(claim)}
+    used |= {row["case"] for table in section["tables"] for row in table["rows"]}
+    patterns = shown_patterns(f"pr12.{paper}.figures")
+    unused = [
+        case
+        for case in section["cases"]
+        if case not in used and not any(matches(pattern, case) for pattern in patterns)
+    ]
+    assert unused == []
+    assert not any(matches(pattern, "no_such_case") for pattern in patterns)
+
+
+def depth(value):
+    """Count the nested mappings."""
+    if isinstance(value, dict):
+        return 1 + max(map(depth, value.values()), default=0)
+    if isinstance(value, list):
+        return max(map(depth, value), default=0)
+    return 0
+
+
+@pytest.mark.parametrize("paper", PAPERS)
+def test_params_are_not_nested_deeper_than_four(paper):
+    assert depth(PARAMS[paper]) <= 4
+    for run in RUNS:
+        assert depth((PARAMS["runs"][run] or {}).get(paper, {})) <= 4
+
+
+def test_the_runs_differ_in_scale_only():
+    # The science is in the cases: a run adds no case and takes none away
+    for paper in PAPERS:
+        cases = {run: list(resolved(run, paper)["cases"]) for run in RUNS}
+        assert all(names == list(PARAMS[paper]["cases"]) for names in cases.values())
+
+
+def inconsistencies(run, paper, folder):
+    """List what is wrong with a committed report, by params.yaml."""
+    section = resolved(run, paper)
+    metrics, records = (
+        json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
+        for name in ("metrics", "claims")
+    )
+    page = (folder / "README.md").read_text(encoding="utf-8")
+    (not_run,) = re.findall(r"^Cases without result in this run: (.*)\.$", page, re.M) or [""]
+    missing = re.findall(r"`(\w+)`", not_run)
+    found = [f"{case} has a result and is no case" for case in metrics.keys() - section["cases"]]
+    found += [
+        f"{case} has neither a result nor is it listed as not run"
+        for case in section["cases"]
+        if case not in metrics and case not in missing
+    ]
+    found += [
+        f"{case} has a result and is listed as not run" for case in missing if case in metrics
+    ]
+    if [record["id"] for record in records] != [claim["id"] for claim in section["claims"]]:
+        found.append("the claims are not those of params.yaml")
+    # A key that a finished case lacks is misspelt
+    found += [
+        f"{record['id']}: {record['note']}"
+        for record in records
+        if " has no " in (record["note"] or "")
+    ]
+    return found
+
+
+def test_committed_reports_are_those_of_params():
+    for run in ("embedded", "full"):
+        for folder in sorted((ROOT / "reports" / run).glob("*/")):
+            assert folder.name in PAPERS
+            assert inconsistencies(run, folder.name, folder) == [], folder
+
+
+def test_a_report_of_other_params_is_told(tmp_path):
+    # The check above has nothing to look at before a report is committed: it can fail all the same
+    cases = list(PARAMS["distill"]["cases"])
+    for name, value in {
+        "metrics": {case: {} for case in (*cases[2:], "gone")},
+        "claims": [{"id": "x", "note": "the case y has no test/errors"}],
+    }.items():
+        (tmp_path / f"{name}.json").write_text(json.dumps(value), encoding="utf-8")
+    page = f"Cases without result in this run: `{cases[0]}`.\n"
+    (tmp_path / "README.md").write_text(page, encoding="utf-8")
+    assert inconsistencies("embedded", "distill", tmp_path) == [
+        "gone has a result and is no case",
+        f"{cases[1]} has neither a result nor is it listed as not run",
+        "the claims are not those of params.yaml",
+        "x: the case y has no test/errors",
+    ]
+
+
+def test_the_table_in_the_readme_is_that_of_the_reports():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    readme.check_table(text, readme.table(readme.committed(ROOT / "reports")))

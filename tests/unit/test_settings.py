@@ -1,0 +1,278 @@
+import copy
+
+import pytest
+
+from pr12.shared import settings
+from pr12.shared.errors import UserError
+
+TRAIN = {
+    "hidden": [800, 800],
+    "width_scale": 0.25,
+    "bottleneck": 0,
+    "hard_weight": 0.0,
+    "soft_weight": 0.0,
+    "logit_weight": 0.0,
+    "temperature": 1.0,
+    "mean": "geometric",
+    "standardise_logits": False,
+    "noise_fraction": 0.0,
+    "noise_sigma": 0.0,
+    "transfer_classes": [0, 1],
+    "transfer_fraction": 1.0,
+    "dropout_input": 0.0,
+    "dropout_hidden": 0.0,
+    "max_norm": None,
+    "jitter": 0,
+    "batch_size": 50,
+    "epochs": 60,
+    "learning_rate": 0.001,
+    "early_stopping": False,
+    "matmul_precision": "highest",
+}
+DIGITS = {
+    "dataset": "digits",
+    "train": 700,
+    "validation": 297,
+    "test": 800,
+    "margin": 1,
+    "split_seed": 0,
+}
+
+
+@pytest.fixture
+def config():
+    return copy.deepcopy(
+        {
+            "run": "embedded",
+            "papers": ["distill"],
+            "data": {"small": DIGITS, "large": DIGITS | {"train": 600}},
+            "runs": {
+                "embedded": {},
+                "none": None,
+                "full": {
+                    "distill": {
+                        "dataset": "large",
+                        "seeds": [0, 1, 2],
+                        "train": {"width_scale": 1.0, "epochs": 12},
+                        "cases": {"teacher": {"seeds": [5], "dropout_input": 0.2}},
+                    }
+                },
+            },
+            "distill": {
+                "title": "A title",
+                "dataset": "small",
+                "seeds": [0, 1],
+                "train": TRAIN,
+                "evaluate": {"bias_classes": []},
+                "gradient_limit": {"temperatures": [1.0], "examples": 5},
+                "cases": {
+                    "teacher": {"hard_weight": 1.0, "dropout_hidden": 0.5, "seeds": [7]},
+                    "soft": {"soft_weight": 1.0, "temperature": 20, "bias_classes": [3]},
+                    "limit": {"step": "gradient_limit", "examples": 9},
+                },
+                "claims": [
+                    {"case": "teacher", "metric": "m"},
+                    {"less": {"case": "soft", "than": "teacher"}, "metric": "m"},
+                    {"gap": {"case": "soft", "from": "limit", "to": "teacher"}, "metric": "m"},
+                    {"best_inside": ["soft", "teacher"], "metric": "m"},
+                ],
+            },
+        }
+    )
+
+
+def put(config, path, value):
+    *parents, key = path.split("/")
+    for name in parents:
+        config = config[int(name)] if isinstance(config, list) else config[name]
+    config[int(key) if isinstance(config, list) else key] = value
+
+
+def test_a_run_lays_its_overrides_over_the_defaults(config):
+    before = copy.deepcopy(config)
+    config["run"] = before["run"] = "full"
+    resolved = settings.resolve(config)
+    assert config == before  # what was given is not changed
+    assert resolved["run"] == "full"
+    section = resolved["distill"]
+    assert section["train"] == TRAIN | {"width_scale": 1.0, "epochs": 12}
+    assert (section["dataset"], section["seeds"]) == ("large", [0, 1, 2])
+    assert section["cases"]["teacher"] == {
+        "hard_weight": 1.0,
+        "dropout_hidden": 0.5,
+        "seeds": [5],
+        "dropout_input": 0.2,
+    }
+    assert section["cases"]["soft"] == before["distill"]["cases"]["soft"]
+    assert section["title"] == "A title"
+    assert resolved["data"]["large"]["train"] == 600
+
+
+@pytest.mark.parametrize("run", ["embedded", "none"])
+def test_a_run_without_overrides_is_the_sections_own(config, run):
+    config["run"] = run
+    assert settings.resolve(config)["distill"] == config["distill"]
+
+
+def test_a_steps_params_are_defaults_then_seeds_then_the_cases_overrides(config):
+    section = settings.resolve(config)["distill"]
+    soft = settings.step_params("distill", section, "train", "soft")
+    assert soft["temperature"] == 20.0
+    assert soft["soft_weight"] == 1.0
+    assert soft["seeds"] == (0, 1)
+    assert soft["epochs"] == 60
+    assert "bias_classes" not in soft  # the evaluation's
+    assert settings.step_params("distill", section, "evaluate", "soft") == {"bias_classes": (3,)}
+    assert settings.step_params("distill", section, "train", "teacher")["seeds"] == (7,)
+    limit = settings.step_params("distill", section, "gradient_limit", "limit")
+    assert limit == {"temperatures": (1.0,), "examples": 9}
+    assert settings.step_params("distill", section, "gradient_limit")["examples"] == 5
+    assert section["train"] == TRAIN
+
+
+def test_a_case_overrides_train_unless_it_names_a_step(config):
+    section = config["distill"]
+    assert settings.case_step(section, "soft") == "train"
+    assert settings.case_step(section, "limit") == "gradient_limit"
+
+
+def test_claims_name_their_cases(config):
+    claims = config["distill"]["claims"]
+    assert [settings.claim_cases(claim) for claim in claims] == [
+        {"teacher"},
+        {"soft", "teacher"},
+        {"soft", "limit", "teacher"},
+        {"soft", "teacher"},
+    ]
+
+
+MISTAKES = [
+    ("run", "ful", "run is 'ful'; allowed: embedded, none, full"),
+    ("run", None, "run is None; allowed: embedded, none, full"),
+    ("distil", {}, "distil is unknown; allowed: run, papers, runs, data, distill"),
+    ("papers", ["distill", "vae"], "vae stands in papers but has no section of its own"),
+    ("runs/full/distil", {}, "runs.full.distil is unknown; allowed: distill"),
+    (
+        "data/small/trian",
+        1,
+        "data.small.trian is unknown; allowed here: dataset, margin, split_seed, test, train, "
+        "validation",
+    ),
+    ("data/small/train", "700", 'data.small.train is "700"; it must be a whole number'),
+    ("data/small/train", 0, "data.small.train is 0; it must be a number of at least 1"),
+    ("data/large/dataset", "cifar", 'data.large.dataset is "cifar"; it must be one of digits, mni'),
+    ("distill/dataset", "mnist", "distill.dataset is 'mnist'; allowed: small, large"),
+    ("distill/trian", {}, "there is no step pr12.distill.trian"),
+    ("distill/model", {}, "pr12.distill.model is not a step: it has no Params"),
+    ("distill/seeds", [], "distill.train.seeds is []; it must be a list with at least one element"),
+    ("distill/seeds", [0, "1"], 'distill.train.seeds[1] is "1"; it must be a whole number'),
+    ("distill/cases", {}, "distill.cases is empty; name at least one case"),
+    ("distill/cases/soft", 3, "distill.cases.soft is 3; it must be a mapping"),
+    (
+        "distill/cases/soft/step",
+        "trian",
+        "distill.cases.soft.step is 'trian'; allowed: train, evaluate, gradient_limit",
+    ),
+    (
+        "distill/train/temperature",
+        -1,
+        "distill.train.temperature is -1; it must be a number above 0",
+    ),
+    (
+        "distill/train/learning_rate",
+        "0.001",
+        'distill.train.learning_rate is "0.001"; it must be a number',
+    ),
+    ("distill/train/temprature", 2, "distill.train.temprature is unknown; allowed: batch_size, "),
+    (
+        "distill/cases/soft/temprature",
+        2,
+        "distill.cases.soft.temprature is unknown; allowed: batch_size, bias_classes, ",
+    ),
+    (
+        "distill/cases/soft/temperature",
+        -1,
+        "distill.cases.soft.temperature is -1; it must be a number above 0",
+    ),
+    (
+        "distill/cases/soft/temperature",
+        "20",
+        'distill.cases.soft.temperature is "20"; it must be a number',
+    ),
+    (
+        "distill/cases/teacher/seeds",
+        [],
+        "distill.cases.teacher.seeds is []; it must be a list with at least one element",
+    ),
+    (
+        "distill/cases/soft/bias_classes",
+        3,
+        "distill.cases.soft.bias_classes is 3; it must be a list",
+    ),
+    (
+        "distill/cases/limit/temperature",
+        3,
+        "distill.cases.limit.temperature is unknown; allowed: examples, step, temperatures",
+    ),
+    (
+        "distill/claims/0/case",
+        "techer",
+        "distill.claims[0] names the unknown case 'techer'; see distill.cases",
+    ),
+    ("distill/claims/1/less/than", "x", "distill.claims[1] names the unknown case 'x'; see disti"),
+    ("distill/claims/2/gap/from", "x", "distill.claims[2] names the unknown case 'x'; see distil"),
+    ("distill/claims/3/best_inside", ["soft", "x"], "distill.claims[3] names the unknown case 'x'"),
+]
+
+
+@pytest.mark.parametrize(("path", "value", "sentence"), MISTAKES, ids=lambda m: str(m)[:30])
+def test_every_mistake_is_told_with_its_path_and_what_is_allowed(config, path, value, sentence):
+    settings.resolve(config)
+    put(config, path, value)
+    with pytest.raises(UserError) as caught:
+        settings.resolve(config)
+    assert str(caught.value).startswith(sentence)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "sentence"),
+    [
+        (
+            "train/epoch",
+            3,
+            "runs.full.distill.train.epoch is unknown; allowed: hidden, width_scale",
+        ),
+        ("trian", {}, "runs.full.distill.trian is unknown; allowed: title, dataset, seeds, train"),
+        ("train", 3, "runs.full.distill.train is 3; it must be a mapping"),
+        ("cases/techer", {}, "runs.full.distill.cases.techer is unknown; allowed: teacher, soft"),
+        ("cases/soft", 3, "runs.full.distill.cases.soft is 3; it must be a mapping"),
+    ],
+)
+def test_mistakes_of_the_chosen_run_are_told_where_they_stand(config, path, value, sentence):
+    config["run"] = "full"
+    put(config["runs"]["full"]["distill"], path, value)
+    with pytest.raises(UserError) as caught:
+        settings.resolve(config)
+    assert str(caught.value).startswith(sentence)
+
+
+def test_wrong_values_of_the_chosen_run_are_found(config):
+    config["run"] = "full"
+    config["runs"]["full"]["distill"]["train"]["temperature"] = -1
+    with pytest.raises(UserError, match="temperature is -1; it must be a number above 0"):
+        settings.resolve(config)
+    config["run"] = "embedded"
+    settings.resolve(config)
+
+
+@pytest.mark.parametrize("key", ["run", "papers", "runs", "data"])
+def test_a_missing_top_key_is_told(config, key):
+    del config[key]
+    with pytest.raises(UserError, match=f"^{key} is missing in params.yaml"):
+        settings.resolve(config)
+
+
+def test_a_missing_default_is_told(config):
+    del config["distill"]["train"]["epochs"]
+    with pytest.raises(UserError, match=r"^distill\.train\.epochs is missing"):
+        settings.resolve(config)

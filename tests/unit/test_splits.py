@@ -1,0 +1,36 @@
+import pytest
+import torch
+
+from pr12.shared import run, splits
+from pr12.shared.errors import UserError
+
+IMAGES = torch.tensor([[[0, 128], [255, 51]]], dtype=torch.uint8)
+LABELS = torch.tensor([7])
+
+
+def test_pixels_are_scaled_from_0_to_1_by_the_data_sets_maximum(tmp_path):
+    run.write_tensors(tmp_path / "a", {"images": IMAGES, "labels": LABELS}, {"maximum": "255"})
+    found = splits.load_split(tmp_path / "a")
+    assert found.images.dtype == torch.float32
+    assert found.images[0].tolist() == [[0, pytest.approx(128 / 255)], [1, pytest.approx(0.2)]]
+    assert torch.equal(found.labels, LABELS)
+    assert found.labels.dtype == torch.int64
+
+
+@pytest.mark.parametrize(
+    ("tensors", "metadata"),
+    [
+        ({"images": IMAGES}, {"maximum": "255"}),
+        ({"labels": LABELS}, {"maximum": "255"}),
+        ({"images": IMAGES, "labels": LABELS}, {}),
+    ],
+)
+def test_tensors_that_are_no_split_are_one_sentence(tmp_path, tensors, metadata):
+    run.write_tensors(tmp_path / "a", tensors, metadata)
+    with pytest.raises(UserError, match="it is not a split"):
+        splits.load_split(tmp_path / "a")
+
+
+def test_a_missing_split_is_one_sentence(tmp_path):
+    with pytest.raises(UserError, match="no such file"):
+        splits.load_split(tmp_path / "nothing")

@@ -1,0 +1,35 @@
+import json
+
+import yaml
+from checkout import REPOSITORY, job_table
+
+from pr12.shared import settings
+
+
+def test_all_cases_of_all_papers_run_at_smoke_scale_and_every_claim_finds_its_metrics(made):
+    # The results of the few cases that other tests start from are found again
+    params = yaml.safe_load((REPOSITORY / "params.yaml").read_text(encoding="utf-8"))
+    made.write_params(params | {"run": "smoke"})
+    ran = job_table(made.snakemake())
+    assert ran["distill_train"] > 30
+    assert made.jobs() == {}
+    for paper in params["papers"]:
+        section = settings.resolve(params | {"run": "smoke"})[paper]
+        folder = made / f"reports/smoke/{paper}"
+        metrics, records = (
+            json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
+            for name in ("metrics", "claims")
+        )
+        assert set(metrics) == set(section["cases"])
+        judged = {
+            claim["id"] for claim in section["claims"] if "smoke" in claim.get("runs", ["smoke"])
+        }
+        assert len(judged) > 10
+        assert {r["id"]: r["note"] for r in records if r["verdict"] == "not run"}.keys() == {
+            record["id"] for record in records
+        } - judged
+        page = (folder / "README.md").read_text(encoding="utf-8")
+        assert "Cases without result" not in page
+        figures = {path.stem for path in (folder / "figures").glob("*.svg")}
+        assert len(figures) > 5
+        assert figures == {path.stem for path in (folder / "figures").glob("*.png")}
