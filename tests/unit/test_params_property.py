@@ -50,6 +50,7 @@ STEPS = {
     for name in ("pr12.distill.train", "pr12.distill.evaluate", "pr12.shared.data")
 }
 CLASSES = [Probe, *STEPS.values()]
+HINTS = typing.get_type_hints(Probe, include_extras=True)
 
 
 def valid(hint: Any) -> st.SearchStrategy:
@@ -114,8 +115,14 @@ def test_valid_params_come_back_as_they_were(params_class, data):
     assert {key: listed(value) for key, value in dataclasses.asdict(made).items()} == values
     again = step.make(params_class, dataclasses.asdict(made), "here")
     assert again == made
-    with step.start(params_class, arguments=["--params", json.dumps(values)]) as job:
-        assert job.params == made
+
+
+@given(values=st.fixed_dictionaries({key: valid(hint) for key, hint in HINTS.items()}))
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_valid_params_come_back_from_the_command_line(values):
+    with step.start(Probe, arguments=["--params", json.dumps(values)]) as job:
+        found = dataclasses.asdict(job.params)
+    assert {key: listed(value) for key, value in found.items()} == values
 
 
 @pytest.mark.parametrize("params_class", CLASSES, ids=lambda c: c.__module__)
