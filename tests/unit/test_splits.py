@@ -8,11 +8,14 @@ IMAGES = torch.tensor([[[0, 128], [255, 51]]], dtype=torch.uint8)
 LABELS = torch.tensor([7])
 
 
-def test_pixels_are_scaled_from_0_to_1_by_the_data_sets_maximum(tmp_path):
-    run.write_tensors(tmp_path / "a", {"images": IMAGES, "labels": LABELS}, {"maximum": "255"})
+@pytest.mark.parametrize("maximum", ["255", "510"])
+def test_pixels_are_scaled_by_the_data_sets_maximum(tmp_path, maximum):
+    tensors = {"images": IMAGES, "labels": LABELS}
+    run.write_tensors(tmp_path / "a", tensors, {"maximum": maximum})
     found = splits.load_split(tmp_path / "a")
     assert found.images.dtype == torch.float32
-    assert found.images[0].tolist() == [[0, pytest.approx(128 / 255)], [1, pytest.approx(0.2)]]
+    expected = IMAGES.double() / int(maximum)
+    torch.testing.assert_close(found.images.double(), expected, rtol=1e-6, atol=0)
     assert torch.equal(found.labels, LABELS)
     assert found.labels.dtype == torch.int64
 

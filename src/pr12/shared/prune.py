@@ -1,6 +1,5 @@
 """Remove the results that no current case addresses, so that DVC tracks what params.yaml says."""
 
-import re
 import shutil
 import sys
 from collections.abc import Iterable

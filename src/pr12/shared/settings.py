@@ -44,23 +44,28 @@ def resolve(config: Mapping[str, Any]) -> dict[str, Any]:
     for key in TOP:
         if key not in config:
             raise UserError(f"{key} is missing in params.yaml")
-    run, runs, papers = config["run"], config["runs"], config["papers"]
-    if run not in runs:
+    run, runs, papers = config["run"], _mapping(config["runs"], "runs"), config["papers"]
+    if not isinstance(papers, list) or not all(isinstance(paper, str) for paper in papers):
+        raise UserError(f"papers is {papers!r}; it must be a list of names")
+    _mapping(config["data"], "data")
+    if not isinstance(run, str) or run not in runs:
         raise UserError(f"run is {run!r}; allowed: {', '.join(runs)}")
     unknown = [key for key in config if key not in (*TOP, *papers)]
     if unknown:
         raise UserError(f"{unknown[0]} is unknown; allowed: {', '.join((*TOP, *papers))}")
     for name, overrides in runs.items():
-        for paper in overrides or {}:
+        for paper, changes in _mapping(overrides or {}, f"runs.{name}").items():
             if paper not in papers:
                 raise UserError(f"runs.{name}.{paper} is unknown; allowed: {', '.join(papers)}")
+            _mapping(changes, f"runs.{name}.{paper}")
     resolved: dict[str, Any] = {"run": run, "data": _data(config["data"])}
     for paper in papers:
-        if not isinstance(config.get(paper), Mapping):
+        if paper not in config:
             raise UserError(f"{paper} stands in papers but has no section of its own")
+        _mapping(config[paper], paper)
         overrides = (runs[run] or {}).get(paper, {})
         section = _merged(config[paper], overrides, f"runs.{run}.{paper}")
-        if section.get("dataset") not in config["data"]:
+        if section.get("dataset") not in list(config["data"]):
             allowed = ", ".join(config["data"])
             raise UserError(f"{paper}.dataset is {section.get('dataset')!r}; allowed: {allowed}")
         _check(paper, section)
@@ -68,11 +73,19 @@ def resolve(config: Mapping[str, Any]) -> dict[str, Any]:
     return resolved
 
 
+def _mapping(value: Any, where: str) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise UserError(f"{where} is {value!r}; it must be a mapping")
+    return value
+
+
 def _data(section: Mapping[str, Any]) -> dict[str, Any]:
     """Check the params of every data set."""
     params_class = step.params_class("pr12.shared.data")
     return {
-        name: dataclasses.asdict(step.make(params_class, values, f"data.{name}"))
+        name: dataclasses.asdict(
+            step.make(params_class, _mapping(values, f"data.{name}"), f"data.{name}")
+        )
         for name, values in section.items()
     }
 
@@ -84,9 +97,7 @@ def _merged(base: Mapping[str, Any], over: Mapping[str, Any], where: str) -> dic
         if key not in merged and not where.partition(".cases.")[2]:
             raise UserError(f"{where}.{key} is unknown; allowed: {', '.join(map(str, merged))}")
         if isinstance(merged.get(key), Mapping):
-            if not isinstance(value, Mapping):
-                raise UserError(f"{where}.{key} is {value!r}; it must be a mapping")
-            value = _merged(merged[key], value, f"{where}.{key}")
+            value = _merged(merged[key], _mapping(value, f"{where}.{key}"), f"{where}.{key}")
         merged[key] = value
     return merged
 
@@ -116,16 +127,19 @@ def step_params(
         For a wrong key or value, with its full path.
     """
     fields = _fields(paper, name)
-    values = dict(section.get(name) or {})
-    if "seeds" in fields:
-        values.setdefault("seeds", section["seeds"])
+    values = dict(_mapping(section.get(name) or {}, f"{paper}.{name}"))
+    origin = {}
+    if "seeds" in fields and "seeds" not in values:
+        if "seeds" not in section:
+            raise UserError(f"{paper}.seeds is missing; add it to params.yaml")
+        values["seeds"], origin["seeds"] = section["seeds"], paper
     overrides = section["cases"][case] if case else {}
     values |= {key: value for key, value in overrides.items() if key in fields}
     block = f"{paper}.{name}"
     for key in values:
         if key not in fields:
             raise UserError(f"{block}.{key} is unknown; allowed: {', '.join(sorted(fields))}")
-    origin = {key: f"{paper}.cases.{case}" for key in overrides if key in fields}
+    origin |= {key: f"{paper}.cases.{case}" for key in overrides if key in fields}
     checked = step.make(step.params_class(f"pr12.{paper}.{name}"), values, block, origin)
     return dataclasses.asdict(checked)
 
@@ -158,12 +172,11 @@ def _check(paper: str, section: Mapping[str, Any]) -> None:
     steps = [key for key in section if key not in NOT_STEPS]
     for name in steps:
         step.params_class(f"pr12.{paper}.{name}")  # an unknown step says so
-    cases = section.get("cases") or {}
+    cases = _mapping(section.get("cases") or {}, f"{paper}.cases")
     if not cases:
         raise UserError(f"{paper}.cases is empty; name at least one case")
     for case, overrides in cases.items():
-        if not isinstance(overrides, Mapping):
-            raise UserError(f"{paper}.cases.{case} is {overrides!r}; it must be a mapping")
+        _mapping(overrides, f"{paper}.cases.{case}")
         own = case_step(section, case)
         if own not in steps:
             allowed = ", ".join(steps)
@@ -178,8 +191,19 @@ def _check(paper: str, section: Mapping[str, Any]) -> None:
                 raise UserError(f"{paper}.cases.{case}.{key} is unknown; allowed: {allowed}")
         for name in chain:
             step_params(paper, section, name, case)
+    for key in ("claims", "tables", "deviations"):
+        if not isinstance(section.get(key) or [], list):
+            raise UserError(f"{paper}.{key} is {section[key]!r}; it must be a list")
+    for index, table in enumerate(section.get("tables") or []):
+        where = f"{paper}.tables[{index}]"
+        for row in _mapping(table, where).get("rows") or []:
+            if _mapping(row, f"{where}.rows").get("case") not in cases:
+                named = row.get("case")
+                raise UserError(f"{where} names the unknown case {named!r}; see {paper}.cases")
     for index, claim in enumerate(section.get("claims") or []):
         where = f"{paper}.claims[{index}]"
+        for form in ("less", "gap"):
+            _mapping(_mapping(claim, where).get(form) or {}, f"{where}.{form}")
         for case in claim_cases(claim):
             if case not in cases:
                 raise UserError(f"{where} names the unknown case {case!r}; see {paper}.cases")
