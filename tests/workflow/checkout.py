@@ -1,6 +1,7 @@
 """A copy of the repository in a temporary folder, and the tools as a user calls them there."""
 
 import copy
+import json
 import os
 import re
 import resource
@@ -154,7 +155,8 @@ class Checkout:
         return self.run("dvc", *arguments, code=code)
 
     def params(self):
-        return yaml.safe_load((self / "params.yaml").read_text(encoding="utf-8"))
+        params = yaml.safe_load((self / "params.yaml").read_text(encoding="utf-8"))
+        return json.loads(json.dumps(params))  # what YAML aliases share must not change together
 
     def write_params(self, params):
         text = yaml.safe_dump(params, sort_keys=False, allow_unicode=True)

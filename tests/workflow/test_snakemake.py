@@ -262,7 +262,7 @@ def test_a_bad_param_is_told_in_one_sentence_before_anything_runs(empty, path, v
         if path in ("distill.seeds", "distill.dataset", "distill.train.batch_size"):
             params = empty.params()
             run = params["runs"]["smoke"]["distill"]
-            run.pop("seeds"), run.pop("dataset"), run["train"].pop("batch_size")
+            run.pop("seeds"), run.pop("dataset"), run["train"].pop("batch_size", None)
             empty.write_params(params)
     text = empty.snakemake(code=2)
     errors = [line for line in text.splitlines() if line.startswith("error: ")]

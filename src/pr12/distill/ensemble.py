@@ -52,6 +52,7 @@ def metrics(member_logits: Tensor, labels: Tensor, split: str) -> dict[str, list
 
     Examples
     --------
+    >>> import torch
     >>> logits = torch.tensor([[[9.0, 0.0]], [[0.0, 1.0]]])
     >>> found = metrics(logits, torch.tensor([0]), "test")
     >>> found["test/errors_single"], found["test/errors_ensemble"]
