@@ -1,18 +1,23 @@
 import errno
 import gzip
 import hashlib
+import io
 import json
 import os
 import random
 import socket
+import struct
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.io import savemat
+from scipy.sparse import csc_array
 from sklearn.datasets._covtype import ARCHIVE
 
 from http_server import serve
@@ -388,6 +393,93 @@ def test_a_folder_that_cannot_be_made_is_told(server, tmp_path, folder):
     assert (tmp_path / "file").read_text() == "not a folder"
 
 
+# --- a file that is known by its pixels ---
+
+
+PIXELS = np.random.default_rng(0).integers(0, 256, (560, 1965), np.uint8)
+
+
+def mat(variables, **options):
+    stream = io.BytesIO()
+    savemat(stream, variables, **options)
+    return stream.getvalue()
+
+
+def with_unknown_type():
+    """Give a MATLAB file whose pixels have a type that there is not: SciPy's reader dies of it."""
+    content = bytearray(mat({"ff": PIXELS}))
+    # head, tag of the matrix, its flags, shape and (short) name, then the tag of the pixels
+    place = 128 + 8 + 16 + 16 + 8
+    assert content[place : place + 8] == struct.pack("<II", 2, PIXELS.size)
+    content[place] = 20
+    return bytes(content)
+
+
+BAD_PIXELS = {
+    "no.mat": (b"<html>Please log in</html>" * 100, "is not a whole MATLAB file"),
+    "empty.mat": (b"", "is not a whole MATLAB file"),
+    "head.mat": (mat({"ff": PIXELS})[:128], "has no variable ff"),
+    "cut.mat": (mat({"ff": PIXELS})[:-1000], "is not a whole MATLAB file"),
+    "deadly.mat": (with_unknown_type(), "is not a whole MATLAB file"),
+    "none.mat": (mat({"gg": PIXELS}), "has no variable ff"),
+    "turned.mat": (
+        mat({"ff": PIXELS.T}),
+        "has as ff ('ndarray', 'uint8', (1965, 560)) instead of an ndarray of uint8 (560, 1965)",
+    ),
+    "flat.mat": (
+        mat({"ff": PIXELS.reshape(-1, 1)}),
+        "has as ff ('ndarray', 'uint8', (1100400, 1))",
+    ),
+    "float.mat": (mat({"ff": PIXELS / 255}), "has as ff ('ndarray', 'float64', (560, 1965))"),
+    "sparse.mat": (mat({"ff": csc_array((560, 1965))}), "has as ff ('csc_matrix', 'float64', "),
+    "other.mat": (mat({"ff": PIXELS ^ 1}), "has the wrong checksum (expected pixels-sha256:"),
+}
+
+
+@pytest.fixture(scope="module")
+def mat_server():
+    good = {
+        "plain.mat": mat({"ff": PIXELS}),
+        "packed.mat": mat({"ff": PIXELS}, do_compression=True),
+        "second.mat": mat({"a": "text", "ff": PIXELS, "zz": np.eye(3)}),
+    }
+    with serve(good | {name: content for name, (content, _) in BAD_PIXELS.items()}) as served:
+        yield served
+
+
+def faces(*urls):
+    checksum = f"pixels-sha256:{hashlib.sha256(PIXELS.tobytes(order='C')).hexdigest()}"
+    return fetch.Source("toy", "faces.mat", urls, None, checksum, "none stated", "tests")
+
+
+@pytest.mark.parametrize("name", ["plain.mat", "packed.mat", "second.mat"])
+def test_the_same_pixels_are_the_same_file_in_any_container(mat_server, folder, name):
+    url = f"{mat_server.address}/well/{name}"
+    assert get(faces(url), folder) == url
+    assert [path.name for path in folder.iterdir()] == ["faces.mat"]
+    assert get(faces("http://127.0.0.1/"), folder) == "was there already"
+
+
+@pytest.mark.parametrize("name", BAD_PIXELS)
+def test_a_file_with_other_pixels_or_none_leaves_nothing(mat_server, folder, name):
+    url = f"{mat_server.address}/well/{name}"
+    with pytest.raises(UserError) as caught:
+        get(faces(url), folder)
+    assert str(caught.value).startswith(f"cannot fetch toy/faces.mat: {url} {BAD_PIXELS[name][1]}")
+    assert list(folder.iterdir()) == []
+
+
+def test_the_next_place_is_tried_after_other_pixels(mat_server, tmp_path, folder, capsys):
+    (tmp_path / "toy").mkdir()
+    (tmp_path / "toy" / "faces.mat").write_bytes(BAD_PIXELS["deadly.mat"][0])
+    url = f"{mat_server.address}/corrupt/plain.mat"  # its last bit is one of the last pixel
+    good = f"{mat_server.address}/well/plain.mat"
+    assert get(faces(url, good), folder, str(tmp_path)) == good
+    first, second = capsys.readouterr().err.splitlines()
+    assert first.endswith("toy/faces.mat is not a whole MATLAB file")
+    assert f"{url} has the wrong checksum" in second
+
+
 # --- data/sources.csv ---
 
 
@@ -435,6 +527,12 @@ def test_a_row_is_read_cell_by_cell():
     )
 
 
+def test_frey_face_is_listed_by_its_pixels():
+    rows = [row for row in fetch.read_sources(SOURCES.read_text()) if row.name == "frey_face"]
+    assert [(row.file, row.bytes) for row in rows] == [("frey_rawface.mat", None)]
+    assert rows[0].checksum.startswith("pixels-sha256:")
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
@@ -460,6 +558,8 @@ def test_a_row_is_read_cell_by_cell():
         ("7", "\N{ARABIC-INDIC DIGIT SEVEN}", "line 2: bytes is"),
         ("md5:0", "md5:", "line 2: checksum is"),
         ("md5:0", "md5:G", "line 2: checksum is"),
+        ("md5:", "pixels-sha256:", "line 2: checksum is"),  # too short for it
+        ("md5:", "pixels-md5:", "it must be md5:, sha256: or pixels-sha256: and lower-case digits"),
         ("md5:", "sha1:", "line 2: checksum is"),
         ("CC0", "", "line 2: licence is ''; it must be not empty"),
         (",distill", "", "line 2 has 6 cells; it must have 7"),
@@ -595,7 +695,7 @@ def test_the_command_line_tells_a_write_that_fails_without_a_traceback(server, t
     assert not (tmp_path / "verified.json").exists()
 
 
-def test_the_step_does_not_import_torch():
-    code = "import pr12.shared.fetch, sys; print('torch' in sys.modules)"
+def test_the_step_imports_neither_torch_nor_scipy():
+    code = "import pr12.shared.fetch, sys; print(bool({'torch', 'scipy'} & {*sys.modules}))"
     env = {**os.environ, "PYTHONPATH": str(address.SRC)}
     assert subprocess.check_output([sys.executable, "-c", code], env=env) == b"False\n"

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from pr12.shared import index, report
+from pr12.shared.errors import UserError
 
 EVIL = '<script>alert("x")</script>&'
 SVG = b"<svg xmlns='http://www.w3.org/2000/svg'/>"
@@ -47,7 +48,7 @@ def contents(**more):
     }
     figures = [{"file": "curve", "title": "Curve", "caption": "It falls.", "alt": "A line."}]
     made = report.compiled(report.Params(**(params | more)), {"soft": RESULT}, figures, None)
-    return made | {"pictures": {"curve": index.data_uri(SVG, b"")}}
+    return made | {"pictures": {"curve": index.data_uri(SVG, b"")}, "pages": {}}
 
 
 class Reader(HTMLParser):
@@ -135,6 +136,35 @@ def test_only_the_pages_own_script_may_run(page):
     assert policy.startswith("default-src 'none'")
 
 
+def test_an_interactive_figure_is_embedded_whole_and_its_script_allowed():
+    inner = "<!doctype html><p title=\"a 'b'\">&amp;</p><script>let a = 'x';\n</script>"
+    page = index.page({"distill": contents() | {"pages": {"curve": inner}}}, "embedded")
+    reader = Reader(page)
+    frame = reader.all("iframe")[0]
+    assert frame["srcdoc"] == inner
+    assert frame["sandbox"] == "allow-scripts"  # without allow-same-origin
+    assert page.count("<script") == 1
+    script = inner.partition("<script>")[2].partition("</script>")[0]
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    policy = next(m["content"] for m in reader.all("meta") if "http-equiv" in m)
+    assert policy.endswith(f" 'sha256-{digest}'")
+    assert policy.count("sha256-") == 2
+
+
+@pytest.mark.parametrize(
+    "html",
+    [
+        "<p>none</p>",
+        "<script>1</script><script>2</script>",
+        "<script src='x.js'></script>",
+        "<SCRIPT type=module>1</SCRIPT><script>2</script>",
+    ],
+)
+def test_a_page_without_exactly_one_inline_script_is_refused(html):
+    with pytest.raises(UserError, match=r"^curve.html must have exactly one <script>"):
+        index.page({"distill": contents() | {"pages": {"curve": html}}}, "embedded")
+
+
 def test_each_verdict_is_said_in_words_beside_its_claim(page):
     verdicts = [body["data-verdict"] for body in Reader(page).all("tbody") if "id" in body]
     assert verdicts == ["reproduced", "differs", "inconclusive", "not run", "reproduced"]
@@ -194,7 +224,21 @@ def folder(tmp_path, monkeypatch):
 def test_the_step_writes_the_page(folder):
     params = json.dumps({"run": "embedded", "papers": ["distill"]})
     index.main(["--params", params, "out=index.html", "distill=made"])
-    assert "Distilling" in Path("index.html").read_text()
+    text = Path("index.html").read_text()
+    assert "Distilling" in text
+    assert "<iframe" not in text
+
+
+def test_the_step_embeds_the_page_of_an_interactive_figure(folder):
+    report_file = folder / "made" / "report.json"
+    made = json.loads(report_file.read_text())
+    made["figures"][0]["page"] = "curve.html"
+    report_file.write_text(json.dumps(made))
+    (folder / "made/figures/curve.html").write_text("<script>1 < 2</script>")
+    params = json.dumps({"run": "embedded", "papers": ["distill"]})
+    index.main(["--params", params, "out=index.html", "distill=made"])
+    frame = Reader(Path("index.html").read_text()).all("iframe")[0]
+    assert frame["srcdoc"] == "<script>1 < 2</script>"
 
 
 def test_a_paper_without_report_is_refused(folder, capsys):

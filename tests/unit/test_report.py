@@ -185,7 +185,19 @@ def test_the_readme_renders_as_tables_with_every_text_escaped(folder):
 
 
 def test_figures_are_copied_with_the_report(folder):
-    assert {"curve.svg", "curve.png"} <= set(run())
+    written = run()
+    assert {"curve.svg", "curve.png"} <= set(written)
+    assert "nteractive" not in written["README.md"].read_text()
+    assert "page" not in read(written["report.json"])["figures"][0]
+
+
+def test_the_page_of_an_interactive_figure_is_copied_and_linked(folder):
+    (folder / "figures/curve.html").write_bytes(b"<script>1</script>\r\n")
+    written = run()
+    assert written["curve.html"].read_bytes() == b"<script>1</script>\r\n"
+    assert read(written["report.json"])["figures"][0]["page"] == "curve.html"
+    html = MarkdownIt("commonmark").render(written["README.md"].read_text())
+    assert '<a href="figures/curve.html">Interactive: open figures/curve.html</a>' in html
 
 
 def test_a_report_without_results_figures_and_lock(folder):

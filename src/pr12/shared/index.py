@@ -7,6 +7,7 @@ the table between its two markers is renewed.
 
 import base64
 import hashlib
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -48,6 +49,32 @@ def data_uri(svg: bytes, png: bytes) -> str:
     return f"data:image/{kind};base64,{base64.b64encode(content).decode('ascii')}"
 
 
+def only_script(html: str, where: str) -> str:
+    """Give the text of a page's one script, which a policy can allow by its hash.
+
+    Parameters
+    ----------
+    html : str
+        The page of an interactive figure.
+    where : str
+        Its name, for the error message.
+
+    Raises
+    ------
+    UserError
+        If it has not exactly one script, or the script has attributes (such as src).
+
+    Examples
+    --------
+    >>> only_script("<p>1</p><script>2 < 3</script>", "curve.html")
+    '2 < 3'
+    """
+    found = re.findall(r"(?is)<script>(.*?)</script>", html)
+    if len(found) != 1 or html.lower().count("<script") != 1:
+        raise UserError(f"{where} must have exactly one <script>, inline and without attributes")
+    return found[0]
+
+
 def page(papers: Mapping[str, Mapping[str, Any]], run: str) -> str:
     """Write the page.
 
@@ -55,24 +82,28 @@ def page(papers: Mapping[str, Mapping[str, Any]], run: str) -> str:
     ----------
     papers : mapping
         Paper -> the contents of its report's JSON files (``report``, ``claims``, ``metrics``,
-        ``provenance``, ``timings``) and ``pictures``: figure file -> data URI.
+        ``provenance``, ``timings``), ``pictures``: figure file -> data URI, and ``pages``: file
+        of an interactive figure -> its HTML.
     run : str
         The run that the reports come from.
 
     Returns
     -------
     str
-        HTML in which every text is escaped, and whose policy forbids all scripts but its own.
+        HTML in which every text is escaped, and whose policy forbids all scripts but its own and
+        those of the embedded pages, which inherit the policy.
     """
     environment = report.environment(markdown=False)
     script = environment.get_template("index.js.j2").render()
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
+    pages = (item for contents in papers.values() for item in contents["pages"].items())
+    scripts = [script, *(only_script(html, f"{file}.html") for file, html in pages)]
+    digests = [base64.b64encode(hashlib.sha256(s.encode()).digest()).decode() for s in scripts]
     text = environment.get_template("index.html.j2").render(
         papers=papers,
         run=run,
         style=Markup(environment.get_template("index.css.j2").render()),
         script=Markup(script),
-        digest=digest,
+        digests=digests,
     )
     return text.lstrip()
 
@@ -103,6 +134,11 @@ def _contents(folder: Path) -> dict[str, Any]:
             *((folder / "figures" / (figure["file"] + s)).read_bytes() for s in (".svg", ".png"))
         )
         for figure in contents["report"]["figures"]
+    }
+    contents["pages"] = {
+        figure["file"]: (folder / "figures" / figure["page"]).read_text(encoding="utf-8")
+        for figure in contents["report"]["figures"]
+        if "page" in figure
     }
     return contents
 

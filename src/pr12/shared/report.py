@@ -3,7 +3,8 @@
 Reads one metrics file per case, the figures and the lock file. Writes, to the folder `out`:
 metrics.json, claims.json, README.md and figures/ (committed: no times, dates or host names, so
 that a rerun gives the same bytes), timings.json (the machine's part) and report.json (tables,
-captions and lists, for the page over all papers).
+captions and lists, for the page over all papers). A figure NAME with a page NAME.html beside its
+pictures is interactive; the page goes with it.
 """
 
 import math
@@ -200,7 +201,7 @@ def compiled(
     results : mapping
         Case -> its metrics file, with a public provenance and its ``times``.
     figures : sequence of mapping
-        ``file``, ``title``, ``caption`` and ``alt`` of each figure.
+        ``file``, ``title``, ``caption`` and ``alt`` of each figure; ``page`` if it has one.
     lock : str, optional
         Text of requirements.lock.
 
@@ -277,6 +278,10 @@ def _check_figures(listed: Any, folder: Path) -> list[dict[str, str]]:
             if not (folder / (figure["file"] + suffix)).is_file():
                 raise UserError(f"{where} names {figure['file']}{suffix}, which is not there")
     return listed
+
+
+def _page(folder: Path, file: str) -> dict[str, str]:
+    return {"page": f"{file}.html"} if (folder / f"{file}.html").is_file() else {}
 
 
 def bound_text(bound: Mapping[str, Any]) -> str:
@@ -404,12 +409,14 @@ def main(arguments: Sequence[str]) -> None:
         figures, folder, out = [], job.paths.get("figures"), job.paths["out"]
         if folder:
             figures = _check_figures(files.read_json(folder / "figures.json"), folder)
+            figures = [f | _page(folder, f["file"]) for f in figures]
         lock = job.paths["lock"].read_text(encoding="utf-8") if "lock" in job.paths else None
         contents = compiled(job.params, results, figures, lock)
         for figure in figures:
-            for suffix in (".svg", ".png"):
-                with files.atomic(out / "figures" / (figure["file"] + suffix)) as temporary:
-                    shutil.copyfile(folder / (figure["file"] + suffix), temporary)
+            names = [figure["file"] + suffix for suffix in (".svg", ".png")]
+            for name in [*names, figure["page"]] if "page" in figure else names:
+                with files.atomic(out / "figures" / name) as temporary:
+                    shutil.copyfile(folder / name, temporary)
         for name, value in contents.items():
             files.write_json(out / f"{name}.json", value)
         with files.atomic(out / "README.md") as temporary:

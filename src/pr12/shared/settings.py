@@ -182,7 +182,7 @@ def _check(paper: str, section: Mapping[str, Any]) -> None:
             allowed = ", ".join(steps)
             raise UserError(f"{paper}.cases.{case}.step is {own!r}; allowed: {allowed}")
         chain = [own]
-        if own in ("train", "compress"):  # whose nets an evaluation judges
+        if own in ("train", "compress", "mcem"):  # whose nets an evaluation judges
             chain += [name for name in steps if name.startswith("evaluate")]
         known = {"step"}.union(*(_fields(paper, name) for name in chain))
         for key in overrides:

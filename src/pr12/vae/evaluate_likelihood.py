@@ -1,0 +1,242 @@
+"""Estimate the marginal likelihood of a case's model: Appendix D's way, importance, annealing.
+
+Appendix D's estimator (Fig. 3) needs the decoder alone and is made at every moment that was kept,
+for the first points of training and test data; the other two at the end, on test data.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import torch
+from torch import Tensor
+
+from pr12.shared import files, run, splits, step
+from pr12.shared.errors import UserError
+from pr12.shared.step import Above, AtLeast, NotEmpty
+from pr12.vae import likelihood, model
+from pr12.vae.model import Parameters
+
+
+@dataclass(frozen=True)
+class Params:
+    """Params of the estimates."""
+
+    estimators: tuple[Literal["posterior", "importance", "annealed"], ...]
+    points: Annotated[int, AtLeast(1)]
+    binarise: bool
+    batch: Annotated[int, AtLeast(1)]
+    posterior_samples: Annotated[int, AtLeast(2)]
+    leapfrog: Annotated[int, AtLeast(1)]
+    burn_in: Annotated[int, AtLeast(0)]
+    step_size: Annotated[float, Above(0)]
+    importance_samples: Annotated[tuple[Annotated[int, AtLeast(1)], ...], NotEmpty()]
+    chunk: Annotated[int, AtLeast(1)]
+    temperatures: Annotated[int, AtLeast(2)]
+    chains: Annotated[int, AtLeast(1)]
+
+
+def streams(replicas: int, purpose: str) -> list[torch.Generator]:
+    """Open equal streams for all replicas and systems: differences are not of the draws."""
+    return [run.generator(0, purpose, run.device()) for _ in range(replicas)]
+
+
+def in_batches(x: Tensor, batch: int, estimate: Callable[[Tensor], Tensor]) -> Tensor:
+    """Estimate batch after batch of data (N, D), and join the results (..., N) along the last."""
+    return torch.cat([estimate(part) for part in x.split(batch)], dim=-1)
+
+
+def posterior(parameters: Parameters, x: Tensor, params: Params) -> Tensor:
+    """Estimate log p(x) from posterior samples (App. D).
+
+    Parameters
+    ----------
+    parameters : dict of str to Tensor
+        One moment's; the decoder's are enough.
+    x : Tensor
+        Data, shape (N, D).
+    params : Params
+        The step's.
+
+    Returns
+    -------
+    Tensor
+        In nats, shape (S, N).
+
+    Raises
+    ------
+    UserError
+        If there are more than 5 latent dimensions.
+    """
+    replicas, latent_dim = _sizes(parameters)
+    generators = streams(replicas, "posterior")
+
+    def estimate(part: Tensor) -> Tensor:
+        return likelihood.reciprocal_importance(
+            lambda z: model.log_likelihood(parameters, part, z) + model.log_prior(z),
+            model.normals(generators, len(part), latent_dim),
+            params.step_size,
+            params.leapfrog,
+            params.burn_in,
+            params.posterior_samples,
+            generators,
+        )
+
+    return in_batches(x, params.batch, estimate)
+
+
+def importance(parameters: Parameters, x: Tensor, params: Params) -> Tensor:
+    """Estimate log p(x) with k samples of q(z|x), for every k that is asked for.
+
+    Parameters
+    ----------
+    parameters, x, params
+        As in `posterior`, with an encoder.
+
+    Returns
+    -------
+    Tensor
+        In nats, shape (K, S, N), one row for each of ``importance_samples``.
+    """
+    generators = streams(_sizes(parameters)[0], "importance")
+
+    def estimate(part: Tensor) -> Tensor:
+        q = model.encode(parameters, part)
+        return likelihood.importance_at(
+            lambda z: model.log_likelihood(parameters, part, z) + model.log_prior(z),
+            q.mean,
+            q.log_variance,
+            params.importance_samples,
+            params.chunk,
+            generators,
+        )
+
+    with torch.inference_mode():
+        return in_batches(x, params.batch, estimate)
+
+
+def annealed(parameters: Parameters, x: Tensor, params: Params) -> Tensor:
+    """Estimate log p(x) by annealing from the prior (Neal 2001).
+
+    Parameters
+    ----------
+    parameters, x, params
+        As in `posterior`.
+
+    Returns
+    -------
+    Tensor
+        In nats, shape (S, N).
+    """
+    replicas, latent_dim = _sizes(parameters)
+    generators = streams(replicas, "annealed")
+
+    def estimate(part: Tensor) -> Tensor:
+        return likelihood.annealed(
+            lambda z: model.log_likelihood(parameters, part, z),
+            len(part),
+            latent_dim,
+            params.chains,
+            likelihood.sigmoidal_schedule(params.temperatures).to(x.device),
+            params.step_size,
+            params.leapfrog,
+            generators,
+        )
+
+    return in_batches(x, params.batch, estimate)
+
+
+def _sizes(parameters: Parameters) -> tuple[int, int]:
+    first = "decoder.0.weight" if "decoder.0.weight" in parameters else "decoder.mean.weight"
+    return tuple(parameters[first].shape[:2])
+
+
+def mean(estimates: Tensor, where: str) -> list[float]:
+    """Give each replica's mean over data points, (S, N) -> S numbers.
+
+    Parameters
+    ----------
+    estimates : Tensor
+        In nats.
+    where : str
+        What they are of, for the message.
+
+    Raises
+    ------
+    UserError
+        If one is not finite.
+
+    Examples
+    --------
+    >>> mean(torch.tensor([[-1.0, -2.0]]), "test")
+    [-1.5]
+    """
+    wrong = int((~torch.isfinite(estimates)).sum())
+    if wrong:
+        raise UserError(
+            f"{wrong} of {estimates.numel()} estimates of {where} are not finite; "
+            "raise burn_in or lower step_size"
+        )
+    return estimates.double().mean(dim=-1).tolist()
+
+
+def metrics(
+    saved: model.Saved, train: Tensor, test: Tensor, params: Params
+) -> dict[str, Sequence[float]]:
+    """Give the case's metrics, one value per replica.
+
+    Parameters
+    ----------
+    saved : Saved
+        What a training left.
+    train, test : Tensor
+        Images as rows of pixels, shape (N, D).
+    params : Params
+        The step's.
+    """
+    found = {}
+    if "posterior" in params.estimators:
+        for moment, seen in enumerate(saved.samples_seen):
+            for name, x in (("train", train), ("test", test)):
+                key = f"{name}/likelihood_posterior_{seen}_nats"
+                found[key] = mean(posterior(model.at(saved, moment), x, params), key)
+        for name in ("train", "test"):
+            last = found[f"{name}/likelihood_posterior_{saved.samples_seen[-1]}_nats"]
+            found[f"{name}/likelihood_posterior_nats"] = last
+    if "importance" in params.estimators:
+        estimates = importance(model.at(saved, -1), test, params)
+        for samples, own in zip(params.importance_samples, estimates, strict=True):
+            key = f"test/likelihood_importance_k{samples}_nats"
+            found[key] = mean(own, key)
+        found["test/nll_importance_nats"] = [-value for value in found[key]]
+    if "annealed" in params.estimators:
+        key = "test/likelihood_annealed_nats"
+        found[key] = mean(annealed(model.at(saved, -1), test, params), key)
+    if "importance" in params.estimators:
+        largest = found[f"test/likelihood_importance_k{params.importance_samples[-1]}_nats"]
+        for name in {"posterior", "annealed"} & set(params.estimators):
+            pairs = zip(found[f"test/likelihood_{name}_nats"], largest, strict=True)
+            found[f"test/gap_{name}_importance_nats"] = [abs(a - b) for a, b in pairs]
+    return found
+
+
+def main(job: step.Job) -> None:
+    """Estimate the likelihood of every replica."""
+    run.deterministic()
+    params = job.params
+    if not params.estimators:
+        raise UserError("estimators is empty; name posterior, importance or annealed")
+    data = []
+    for name in ("train", "test"):
+        x = splits.load_split(job.paths[name]).images.flatten(1)[: params.points]
+        if params.binarise:  # one fixed draw: every system is judged on the same images
+            x = (torch.rand(x.shape, generator=run.generator(0, f"binarise {name}")) < x).float()
+        data.append(x.to(run.device()))
+    saved = model.load(job.paths["model"], pixels=data[0].shape[1])
+    found = metrics(saved, *data, params)
+    files.write_json(job.paths["metrics"], {"metrics": found, "provenance": job.provenance()})
+
+
+if __name__ == "__main__":
+    with step.start(Params, reads=["model", "train", "test"], writes=["metrics"]) as job:
+        main(job)

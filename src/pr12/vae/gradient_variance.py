@@ -1,0 +1,194 @@
+"""Compare the variance of three estimators of the bound's gradient (Secs. 2.2 and 2.3).
+
+All three are unbiased for the gradient in the encoder's parameters: the two SGVB estimators, which
+differentiate through the sample, and the usual score-function estimator, f(z) grad log q(z|x),
+which the paper dismisses for its variance (Sec. 2.2). They are drawn many times for the same nets,
+the same minibatch and from the same noise.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+import torch
+from torch import Tensor
+
+from pr12.shared import files, run, splits, step
+from pr12.shared.errors import UserError
+from pr12.shared.step import AtLeast, NotEmpty
+from pr12.vae import model, objectives
+from pr12.vae.model import Normal, Parameters
+
+MODELS = ("z3", "z5", "z10", "z20", "z200")  # whose paths may be given; the metrics' prefixes
+AT_ONCE = 10  # draws in one backward pass, which bounds the memory
+
+
+@dataclass(frozen=True)
+class Params:
+    """Params of the comparison."""
+
+    moment: int
+    draws: Annotated[int, AtLeast(2)]
+    samples: Annotated[tuple[Annotated[int, AtLeast(1)], ...], NotEmpty()]
+    examples: Annotated[int, AtLeast(1)]
+
+
+def score_function(
+    parameters: Parameters, x: Tensor, samples: int, generators: Sequence[torch.Generator]
+) -> Tensor:
+    """Give what has f(z) grad log q(z|x) as its gradient in the encoder (Sec. 2.2).
+
+    Here f(z) = log p(x, z) - log q(z|x), whose own gradient has expectation zero.
+
+    Parameters
+    ----------
+    parameters : dict of str to Tensor
+        As `model.initial` makes them.
+    x : Tensor
+        Data, shape (S, B, D) or (B, D).
+    samples : int
+        L, codes per data point.
+    generators : sequence of torch.Generator
+        One per replica.
+
+    Returns
+    -------
+    Tensor
+        Shape (S, B). Its values mean nothing: only its gradients do.
+
+    Examples
+    --------
+    >>> parameters = model.initial(model.Architecture(4, (3,), 2, "bernoulli"), [0], "normal", 0.1)
+    >>> score_function(parameters, torch.zeros(5, 4), 1, [run.generator(0, "gradient")]).shape
+    torch.Size([1, 5])
+    """
+    q = model.encode(parameters, x)
+    with torch.no_grad():
+        z = model.draw(q, model.normals(generators, q.mean.shape[1], samples, q.mean.shape[2]))
+        f = objectives.log_weights(parameters, x, q, z)
+    wide = Normal(q.mean.unsqueeze(2), q.log_variance.unsqueeze(2))
+    return (f * model.log_normal(z, wide)).mean(dim=2)
+
+
+ESTIMATORS = {"a": objectives.sgvb_a, "b": objectives.sgvb_b, "score": score_function}
+
+
+def gradient_moments(
+    objective: Callable[..., Tensor],
+    parameters: Parameters,
+    x: Tensor,
+    samples: int,
+    draws: int,
+    generators: Sequence[torch.Generator],
+) -> tuple[Tensor, Tensor]:
+    """Give mean and variance over draws of a gradient in the encoder's parameters.
+
+    Parameters
+    ----------
+    objective : callable
+        One of `ESTIMATORS`.
+    parameters : dict of str to Tensor
+        Each (S, ...).
+    x : Tensor
+        A minibatch, shape (B, D), the same in every draw.
+    samples : int
+        L, codes per data point and draw.
+    draws : int
+        At least 2.
+    generators : sequence of torch.Generator
+        One per replica.
+
+    Returns
+    -------
+    mean, variance : Tensor
+        float64. Mean gradient of the objective's average over the minibatch, all P parameters of
+        the encoder in a row, (S, P); its variance summed over them in nats^2, unbiased, (S,).
+
+    Examples
+    --------
+    >>> parameters = model.initial(model.Architecture(4, (3,), 2, "bernoulli"), [0], "normal", 0.1)
+    >>> mean, variance = gradient_moments(
+    ...     objectives.sgvb_b, parameters, torch.zeros(5, 4), 1, 20, [run.generator(0, "gradient")]
+    ... )
+    >>> mean.shape, variance.shape
+    (torch.Size([1, 31]), torch.Size([1]))
+    """
+    replicas = len(generators)
+    total, squares = 0.0, torch.zeros(replicas, dtype=torch.float64, device=x.device)
+    for start in range(0, draws, AT_ONCE):
+        count = min(AT_ONCE, draws - start)
+        # Every draw gets a copy of its replica, so that one backward pass keeps draws apart
+        copies = {n: v.detach().repeat_interleave(count, dim=0) for n, v in parameters.items()}
+        encoder = [v.requires_grad_() for n, v in copies.items() if n.startswith("encoder")]
+        streams = [generator for generator in generators for _ in range(count)]
+        reached = objective(copies, x, samples, streams).mean(dim=1).sum()
+        parts = torch.autograd.grad(reached, encoder)
+        rows = torch.cat([part.flatten(1) for part in parts], dim=1).double()
+        rows = rows.view(replicas, count, -1)
+        total = total + rows.sum(dim=1)
+        squares += (rows * rows).sum(dim=(1, 2))
+    mean = total / draws
+    return mean, (squares - draws * (mean * mean).sum(dim=1)) / (draws - 1)
+
+
+def variances(saved: model.Saved, x: Tensor, params: Params) -> dict[str, list[float]]:
+    """Give the variance of every estimator at every number of samples, one value per replica.
+
+    Parameters
+    ----------
+    saved : Saved
+        What the training left.
+    x : Tensor
+        A minibatch, shape (B, D).
+    params : Params
+        The step's.
+
+    Returns
+    -------
+    dict of str to list of float
+        ``gradient_variance_<a|b|score>_L<samples>``.
+
+    Raises
+    ------
+    UserError
+        If the model has no encoder or was not kept at that moment.
+    """
+    kept = len(saved.samples_seen)
+    if saved.objective == "mcem":
+        raise UserError("a model of mcem has no encoder, whose gradients could be compared")
+    if not -kept <= params.moment < kept:
+        raise UserError(f"moment is {params.moment}; the model was kept at {kept} moments only")
+    parameters = model.at(saved, params.moment)
+    found = {}
+    for samples in params.samples:
+        for name, objective in ESTIMATORS.items():
+            # One stream for all: the estimators differ by what they make of the same noise
+            streams = [
+                run.generator(seed, "gradient", x.device)
+                for seed in range(len(parameters["encoder.mean.weight"]))
+            ]
+            _, variance = gradient_moments(objective, parameters, x, samples, params.draws, streams)
+            found[f"gradient_variance_{name}_L{samples}"] = variance.tolist()
+    return found
+
+
+def main(job: step.Job) -> None:
+    """Compare the estimators for every model that is given."""
+    run.deterministic()
+    images = splits.load_split(job.paths["train"]).images.flatten(1).to(run.device())
+    given = [name for name in MODELS if name in job.paths]
+    if not given:
+        raise UserError(f"no model is given; add one or more of {', '.join(MODELS)}, as z10=PATH")
+    if len(images) < job.params.examples:
+        raise UserError(f"train has {len(images)} images; examples asks {job.params.examples}")
+    found = {}
+    for name in given:
+        saved = model.load(job.paths[name], pixels=images.shape[1])
+        own = variances(saved, images[: job.params.examples], job.params)
+        found |= {f"{name}/{key}": values for key, values in own.items()}
+    files.write_json(job.paths["metrics"], {"metrics": found, "provenance": job.provenance()})
+
+
+if __name__ == "__main__":
+    with step.start(Params, reads=["train"], optional=MODELS, writes=["metrics"]) as job:
+        main(job)

@@ -1,0 +1,247 @@
+"""Look into latent spaces: manifolds (Fig. 4), samples (Fig. 5), reconstructions, walks, a page."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from pr12.shared import files, run, splits, step
+from pr12.shared.errors import UserError
+from pr12.shared.splits import Split
+from pr12.shared.step import AtLeast
+from pr12.vae import evaluate, latent_page, model, pictures
+from pr12.vae.model import Parameters, Saved
+
+LATENT_DIMS = {"z2": 2, "z5": 5, "z10": 10, "z20": 20, "faces_z2": 2}
+PLANES = {"z2": "digits", "faces_z2": "faces"}
+SHEET = 10  # rows and columns of samples (Fig. 5)
+RECONSTRUCTED = 8  # test images shown beside their reconstructions
+STEPS = 10  # of a walk, with both ends
+SCATTERED = 1000  # codes behind a plane at most
+EXTENT = 3.0  # of a plane at least: the prior has less than 0.3 % beyond in either direction
+BATCH = 1000  # images at a time, which bounds the memory
+
+
+@dataclass(frozen=True)
+class Params:
+    """Params of the pictures."""
+
+    grid: Annotated[int, AtLeast(2)]  # rows and columns of a manifold
+
+
+class System(NamedTuple):
+    """A net and the test images that belong to it."""
+
+    saved: Saved
+    parameters: Parameters  # of replica 0 at the end, each (1, ...): what the pictures show
+    test: Split  # images (N, H, W)
+
+    def sheet(self, z: Tensor) -> Tensor:
+        """Decode codes (rows, columns, Z) into a sheet of images (rows, columns, H, W)."""
+        images = self.test.images
+        decoded = model.decode(self.parameters, z[None].to(images.device))
+        return decoded.reshape(*z.shape[:2], *images.shape[1:])
+
+
+def check(name: str, saved: Saved) -> None:
+    """Check that a net has an encoder and as many latent variables as its name says.
+
+    Parameters
+    ----------
+    name : str
+        One of `LATENT_DIMS`.
+    saved : Saved
+        What its training left.
+
+    Raises
+    ------
+    UserError
+        If not.
+
+    Examples
+    --------
+    >>> architecture = model.Architecture(4, (3,), 5, "bernoulli")
+    >>> check("z2", Saved(architecture, "sgvb_b", (1,), {}))
+    Traceback (most recent call last):
+    ...
+    pr12.shared.errors.UserError: z2 has 5 latent variables; give a model with 2
+    """
+    if saved.architecture.latent_dim != LATENT_DIMS[name]:
+        raise UserError(
+            f"{name} has {saved.architecture.latent_dim} latent variables; "
+            f"give a model with {LATENT_DIMS[name]}"
+        )
+    if saved.objective == "mcem":
+        raise UserError(f"{name} was trained by mcem and has no encoder; give a model with one")
+
+
+def plane_codes(grid: int) -> Tensor:
+    """Give the codes of Fig. 4: a grid of the unit square through the inverse Gaussian CDF.
+
+    Parameters
+    ----------
+    grid : int
+        Rows and columns.
+
+    Returns
+    -------
+    Tensor
+        Shape (grid, grid, 2); the first code grows to the right, the second upwards.
+
+    Examples
+    --------
+    >>> plane_codes(2)
+    tensor([[[-0.6745,  0.6745],
+             [ 0.6745,  0.6745]],
+    <BLANKLINE>
+            [[-0.6745, -0.6745],
+             [ 0.6745, -0.6745]]])
+    """
+    places = torch.special.ndtri((torch.arange(grid, dtype=torch.float64) + 0.5) / grid)
+    up, right = torch.meshgrid(places.flip(0), places, indexing="ij")
+    return torch.stack([right, up], dim=-1).float()
+
+
+def walk(starts: Tensor, ends: Tensor, steps: int) -> Tensor:
+    """Give the codes on straight lines from starts to ends, both included.
+
+    Parameters
+    ----------
+    starts, ends : Tensor
+        Shape (rows, Z).
+    steps : int
+        Codes on each line.
+
+    Returns
+    -------
+    Tensor
+        Shape (rows, steps, Z).
+
+    Examples
+    --------
+    >>> walk(torch.zeros(1, 1), torch.ones(1, 1), 3).squeeze()
+    tensor([0.0000, 0.5000, 1.0000])
+    """
+    shares = torch.linspace(0, 1, steps, device=starts.device)[:, None]
+    return starts[:, None] + shares * (ends - starts)[:, None]
+
+
+def reconstructions(system: System) -> Tensor:
+    """Give test images (first row) and their reconstructions, (2, RECONSTRUCTED, H, W)."""
+    images = system.test.images[:RECONSTRUCTED]
+    z = model.encode(system.parameters, images.flatten(1)).mean
+    return torch.cat([images[None], system.sheet(z)])
+
+
+def walks(system: System) -> Tensor:
+    """Give images from each even to the next odd test image, (RECONSTRUCTED / 2, STEPS, H, W)."""
+    images = system.test.images[:RECONSTRUCTED].flatten(1)
+    z = model.encode(system.parameters, images).mean[0]
+    return system.sheet(walk(z[0::2], z[1::2], STEPS))
+
+
+def plane(title: str, system: System) -> dict[str, Any]:
+    """Give what the interactive page needs of a net with two latent variables.
+
+    Parameters
+    ----------
+    title : str
+        Of the plane.
+    system : System
+        The net and the images whose codes are shown.
+
+    Returns
+    -------
+    dict
+        As `pr12.vae.latent_page.page` reads it; weights in float16.
+    """
+    images, labels = system.test
+    codes = model.encode(system.parameters, images[:SCATTERED].flatten(1)).mean[0]
+    bound = max(EXTENT, float(math.ceil(codes.abs().max())))
+    decoder = {
+        name: value[0].cpu().numpy()
+        for name, value in system.parameters.items()
+        if name.startswith("decoder") and "log_variance" not in name
+    }
+    return {
+        "title": title,
+        "height": images.shape[1],
+        "width": images.shape[2],
+        "likelihood": system.saved.architecture.likelihood,
+        "weights": {name: latent_page.pack(value, "float16") for name, value in decoder.items()},
+        "codes": pictures.scatter(codes.cpu().numpy(), labels[:SCATTERED].cpu().numpy()),
+        "extent": [-bound, bound, -bound, bound],
+    }
+
+
+def picture(systems: Mapping[str, System], grid: int) -> dict[str, Any]:
+    """Give what the figures show.
+
+    Parameters
+    ----------
+    systems : mapping of str to System
+        By the names of `LATENT_DIMS`.
+    grid : int
+        Rows and columns of a manifold.
+
+    Returns
+    -------
+    dict
+        ``manifolds`` (digits, faces), ``samples`` and ``reconstructions`` (by net) and ``walks``
+        (of the largest net) as packed sheets, and ``planes`` for the page.
+    """
+    digits = [name for name in systems if name != "faces_z2"]
+    drawn = {name: run.generator(0, "samples") for name in digits}
+    sheets = {
+        "manifolds": {PLANES[name]: systems[name].sheet(plane_codes(grid)) for name in PLANES},
+        "samples": {
+            name: systems[name].sheet(torch.randn(SHEET, SHEET, LATENT_DIMS[name], generator=own))
+            for name, own in drawn.items()
+        },
+        "reconstructions": {name: reconstructions(own) for name, own in systems.items()},
+        "walks": {digits[-1]: walks(systems[digits[-1]])},
+    }
+    packed = {
+        kind: {name: pictures.packed(images.cpu().numpy()) for name, images in those.items()}
+        for kind, those in sheets.items()
+    }
+    titles = {"digits": "Latent plane of digits", "faces": "Latent plane of faces"}
+    return packed | {
+        "planes": [plane(titles[kind], systems[name]) for name, kind in PLANES.items()]
+    }
+
+
+def main(job: step.Job) -> None:
+    """Measure the reconstruction of every net, and make all pictures of replica 0."""
+    run.deterministic()
+    where, tests, systems = run.device(), {}, {}
+    for kind in PLANES.values():
+        images, labels = splits.load_split(job.paths[f"{kind}_test"])
+        if len(images) < RECONSTRUCTED:
+            raise UserError(f"{kind}_test has {len(images)} images; {RECONSTRUCTED} are shown")
+        tests[kind] = Split(images.to(where), labels.to(where))
+    for name in LATENT_DIMS:
+        if name in job.paths:
+            test = tests[PLANES.get(name, "digits")]
+            saved = model.load(job.paths[name], pixels=test.images[0].numel())
+            check(name, saved)
+            first = {key: value[:1] for key, value in model.at(saved, -1).items()}
+            systems[name] = System(saved, first, test)
+    found = {}
+    for name, (saved, _, test) in systems.items():
+        _, error = evaluate.reconstruction(model.at(saved, -1), test.images.flatten(1), BATCH)
+        found[f"{name}/reconstruction_mse"] = error.tolist()
+    with torch.inference_mode():
+        shown = picture(systems, job.params.grid)
+    files.write_json(job.paths["picture"], shown)
+    files.write_json(job.paths["metrics"], {"metrics": found, "provenance": job.provenance()})
+
+
+if __name__ == "__main__":
+    reads = ["digits_test", "faces_test", *PLANES]
+    optional = [name for name in LATENT_DIMS if name not in PLANES]
+    with step.start(Params, reads=reads, optional=optional, writes=["metrics", "picture"]) as job:
+        main(job)

@@ -1,0 +1,162 @@
+import json
+import math
+import subprocess
+import sys
+
+import pytest
+import torch
+from torch import distributions
+
+from pr12.shared import run
+from pr12.shared.errors import UserError
+from pr12.vae import evaluate, evaluate_likelihood, model
+
+ARCHITECTURE = model.Architecture(6, (5,), 2, "bernoulli")
+CHECK = evaluate.Params(bound_samples=4, bound_examples=100, batch=7)
+ESTIMATE = evaluate_likelihood.Params(
+    estimators=("posterior", "importance", "annealed"),
+    points=5,
+    binarise=False,
+    batch=4,
+    posterior_samples=50,
+    leapfrog=4,
+    burn_in=60,
+    step_size=0.3,
+    importance_samples=(1, 2000),
+    chunk=100,
+    temperatures=60,
+    chains=16,
+)
+
+
+@pytest.fixture
+def x():
+    return torch.rand(20, 6, generator=run.generator(0, "x"))
+
+
+def saved(seeds=(0, 1), objective="sgvb_b", std=1.0, moments=1):
+    parameters = model.initial(ARCHITECTURE, seeds, "normal", std)
+    stacked = {name: torch.stack([value] * moments) for name, value in parameters.items()}
+    return model.Saved(ARCHITECTURE, objective, tuple(range(100, 100 * moments + 1, 100)), stacked)
+
+
+def test_the_bound_is_that_of_torch_distributions(x):
+    parameters = model.at(saved(seeds=(0,)), -1)
+    bound, divergence, _ = evaluate.elbo(parameters, x, samples=3000, batch=20)
+    q = model.encode(parameters, x)
+    approximate = distributions.Normal(q.mean[0], torch.exp(q.log_variance[0] / 2))
+    kl = distributions.kl_divergence(approximate, distributions.Normal(0.0, 1.0)).sum(dim=-1)
+    torch.manual_seed(1)
+    z = approximate.sample((3000,))
+    h = torch.tanh(z @ parameters["decoder.0.weight"][0] + parameters["decoder.0.bias"][0])
+    logits = h @ parameters["decoder.mean.weight"][0] + parameters["decoder.mean.bias"][0]
+    pixels = distributions.Bernoulli(logits=logits, validate_args=False)
+    expected = pixels.log_prob(x).sum(dim=-1).mean() - kl.mean()
+    assert divergence.item() == pytest.approx(kl.mean().item(), rel=1e-5)
+    assert bound.item() == pytest.approx(expected.item(), abs=0.05)
+
+
+def test_batches_and_replicas_do_not_change_a_bound(x):
+    together = evaluate.elbo(model.at(saved(seeds=(3, 1)), -1), x, samples=2, batch=20)
+    alone = evaluate.elbo(model.at(saved(seeds=(1,)), -1), x, samples=2, batch=20)
+    for both, one in zip(together, alone, strict=True):
+        torch.testing.assert_close(both[1:], one)
+    parted = evaluate.reconstruction(model.at(saved(), -1), x, batch=3)
+    whole = evaluate.reconstruction(model.at(saved(), -1), x, batch=20)
+    torch.testing.assert_close(parted, whole)
+
+
+def test_metrics_hold_every_moment_and_the_parts_of_the_bound(x):
+    found = evaluate.metrics(saved(moments=2), [("train", x[:9]), ("test", x[9:])], CHECK)
+    assert found["test/elbo_100_nats"] == found["test/elbo_200_nats"] == found["test/elbo_nats"]
+    for replica in range(2):
+        parts = found["test/expected_nll_nats"][replica] + found["test/kl_nats"][replica]
+        assert parts == pytest.approx(-found["test/elbo_nats"][replica], rel=1e-5)
+        gap = found["train/elbo_nats"][replica] - found["test/elbo_nats"][replica]
+        assert found["test/gap_nats"][replica] == pytest.approx(gap)
+
+
+def test_a_code_that_follows_the_data_is_active_and_a_constant_one_is_not(x):
+    parameters = model.at(saved(seeds=(0,)), -1)
+    parameters["encoder.mean.weight"][0, :, 1] = 0.0
+    _, _, variances = evaluate.elbo(parameters, x, samples=1, batch=20)
+    assert (variances > evaluate.ACTIVE).tolist() == [[True, False]]
+
+
+def test_an_autoencoder_has_no_bound(x):
+    found = evaluate.metrics(saved(objective="autoencoder"), [("train", x), ("test", x)], CHECK)
+    assert not [key for key in found if "elbo" in key]
+    assert found["test/reconstruction_mse"] == found["train/reconstruction_mse"]
+
+
+def quadrature(parameters, x):
+    """Integrate p(x|z) p(z) over a fine grid of the plane."""
+    axis = torch.linspace(-6, 6, 241, dtype=torch.float64)
+    z = torch.cartesian_prod(axis, axis).expand(len(x), -1, -1)[None]
+    doubles = {name: value.double() for name, value in parameters.items()}
+    log_joint = model.log_likelihood(doubles, x.double(), z) + model.log_prior(z)
+    return log_joint.logsumexp(dim=-1) + 2 * math.log(12 / 240)
+
+
+def test_all_three_estimators_give_the_integral(x):
+    kept = saved(seeds=(0,), std=0.5)
+    exact = quadrature(model.at(kept, -1), x[:5]).mean().item()
+    found = evaluate_likelihood.metrics(kept, x[:5], x[:5], ESTIMATE)
+    assert found["test/likelihood_posterior_nats"][0] == pytest.approx(exact, abs=0.05)
+    assert found["test/likelihood_importance_k2000_nats"][0] == pytest.approx(exact, abs=0.03)
+    assert found["test/likelihood_annealed_nats"][0] == pytest.approx(exact, abs=0.03)
+    assert found["test/likelihood_importance_k1_nats"][0] < exact - 0.02
+    assert found["test/nll_importance_nats"] == [-found["test/likelihood_importance_k2000_nats"][0]]
+    assert found["test/gap_annealed_importance_nats"][0] < 0.05
+
+
+def test_an_estimate_that_is_not_finite_is_told():
+    with pytest.raises(
+        UserError, match=r"1 of 2 estimates of test/x are not finite; raise burn_in"
+    ):
+        evaluate_likelihood.mean(torch.tensor([[0.0, math.nan]]), "test/x")
+
+
+def write_split(path, images):
+    tensors = {"images": images, "labels": torch.zeros(len(images), dtype=torch.int64)}
+    run.write_tensors(path, tensors, {"maximum": "255"})
+
+
+def step_arguments(folder, module, params, **names):
+    given = [f"{name}={folder / file}" for name, file in names.items()]
+    command = [sys.executable, "-m", module, "--params", json.dumps(params), *given]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_a_model_of_other_images_is_refused_in_one_sentence(tmp_path):
+    model.save(tmp_path / "model.safetensors", saved())
+    for name in ("train", "test"):
+        write_split(tmp_path / f"{name}.safetensors", torch.zeros(3, 2, 4, dtype=torch.uint8))
+    done = step_arguments(
+        tmp_path,
+        "pr12.vae.evaluate",
+        {"bound_samples": 1, "bound_examples": 3, "batch": 2},
+        model="model.safetensors",
+        train="train.safetensors",
+        test="test.safetensors",
+        metrics="metrics.json",
+    )
+    assert done.returncode == 2
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert "trained on images of 6 pixels and the data have 8" in line
+    assert not (tmp_path / "metrics.json").exists()
+
+
+@pytest.mark.parametrize("change", ["decoder.mean.weight", "decoder.0.bias", "surplus"])
+def test_a_checkpoint_of_another_architecture_is_refused(tmp_path, change):
+    kept = saved()
+    kept.parameters[change] = torch.zeros(1, 2, 3)
+    model.save(tmp_path / "model.safetensors", kept)
+    with pytest.raises(UserError, match=rf"another architecture.*at {change}.*run its training"):
+        model.load(tmp_path / "model.safetensors")
+
+
+def test_a_file_that_is_no_model_is_refused(tmp_path):
+    write_split(tmp_path / "split.safetensors", torch.zeros(3, 2, 4, dtype=torch.uint8))
+    with pytest.raises(UserError, match=r"is no model of vae"):
+        model.load(tmp_path / "split.safetensors")
