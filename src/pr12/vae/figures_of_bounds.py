@@ -163,7 +163,7 @@ def split_panel(
     Returns
     -------
     dict
-        Method and split -> what is drawn.
+        Method and split, or method and ``published``, -> what is drawn.
     """
     drawn = {}
     for method, case in cases.items():
@@ -175,8 +175,10 @@ def split_panel(
                 draw_course(axes, values, **look | {"linestyle": line, "label": label})
                 drawn[f"{method}, {name}"] = values
         stars = printed(published, case, quantity)
-        style = HOLLOW | {"edgecolors": look["color"], "marker": look["marker"]}
-        axes.scatter(list(stars), list(stars.values()), **style)
+        if stars:
+            style = HOLLOW | {"edgecolors": look["color"], "marker": look["marker"]}
+            axes.scatter(list(stars), list(stars.values()), **style)
+            drawn[f"{method}, published"] = {x: stats.mean([y]) for x, y in stars.items()}
     return drawn
 
 
@@ -234,6 +236,7 @@ def split_figure(
     courses, ends = {}, []
     for axes, (title, cases) in zip(panels, rows.items(), strict=True):
         if axes is not panels[0]:
+            axes.sharex(panels[0])
             axes.sharey(panels[0])
             axes.tick_params(labelleft=False)
         drawn = split_panel(axes, metrics, published, cases, quantity)
@@ -241,10 +244,13 @@ def split_figure(
         log_samples(axes, "samples seen" if len(rows) > 2 else "training samples seen")
         axes.set_title(title)
         last = {method: list(drawn[f"{method}, test data"].items())[-1] for method in cases}
+        same = len({seen for seen, _ in last.values()}) == 1
         reached = [
-            f"{method} {written(interval)} after {stats.number(seen)}"
+            f"{method} {written(interval)}" + ("" if same else f" after {stats.number(seen)}")
             for method, (seen, interval) in last.items()
         ]
+        if same:
+            reached[-1] += f" after {stats.number(max(seen for seen, _ in last.values()))}"
         ends.append(f"{title}: {', '.join(reached)}")
     panels[0].set_ylabel(y_label)
     notes = cut_diverged(panels, courses)
@@ -403,9 +409,9 @@ def gradient_variance(metrics: Metrics) -> Plot | None:
         "gradient_variance",
         "Variance of three estimators of the gradient",
         "Variance of a minibatch's gradient in the encoder's parameters, summed over them, by "
-        "number of latents and of samples L per image, early in the training, for the same nets, "
-        "minibatch and noise. Estimator A samples the KL term too, B has it in closed form; both "
-        "differentiate through the sample, which the score function does not; "
+        "number of latents and of samples L per image, for the same nets at one moment of their "
+        "training, the same minibatch and noise. Estimator A samples the KL term too, B has it in "
+        "closed form; both differentiate through the sample, which the score function does not; "
         f"{SEEDS}. {listed}.",
         f"Panels by L, variance against latents on logarithmic axes. {listed}.",
         figure,

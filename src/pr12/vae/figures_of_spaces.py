@@ -22,13 +22,16 @@ FRECHET = {  # key of the metric -> what it is of
     "test/frechet_distance_of_train": "training images",
 }
 MMD = {"vae/mmd_distance": "VAE", "autoencoder/mmd_distance": "autoencoder"}
+COLOURS = {"VAE": plots.COLOURS[0], "autoencoder": plots.COLOURS[1]}
+HATCHES = {"reconstructions": plots.HATCHES[1], "fitted": plots.HATCHES[2]}
 SHEETS = {
     "vae": "VAE",
     "autoencoder": "autoencoder",
-    "autoencoder_fitted": "autoencoder,\nfitted Gaussian",
+    "autoencoder_fitted": "autoencoder, fitted",
     "test": "test images",
 }
 PLANAR = {"autoencoder_2d": "autoencoder", "vae_2d": "VAE"}
+MOST = 600  # codes in a panel: more would hide each other, and fill the file
 RADII = (1, 2, 3)  # circles, in standard deviations of the prior
 FACES = ("faces", "faces_z2")  # names of what is of faces
 
@@ -48,7 +51,7 @@ def sheets(picture: Any, kind: str, step: str) -> dict[str, np.ndarray]:
     Returns
     -------
     dict of str to ndarray
-        Name -> uint8, shape (rows, columns, H, W).
+        Name -> uint8, shape (rows, columns, H, W); nets with more latents last.
 
     Raises
     ------
@@ -64,7 +67,8 @@ def sheets(picture: Any, kind: str, step: str) -> dict[str, np.ndarray]:
     own = picture.get(kind) if isinstance(picture, Mapping) else None
     if not isinstance(own, Mapping):
         raise UserError(f"{step}_picture has no {kind}; delete it and run the step {step} again")
-    return {name: pictures.unpacked(sheet) for name, sheet in own.items()}
+    names = sorted(own, key=lambda name: [int(n) for n in re.findall(r"\d+", name)])
+    return {name: pictures.unpacked(own[name]) for name in names}
 
 
 def points(rows: Any, where: str) -> np.ndarray:
@@ -132,12 +136,24 @@ def tiled(sheet: np.ndarray, gap: int = 0) -> np.ndarray:
     return image[: rows * height - gap, : columns * width - gap]
 
 
+def coarse(grey: np.ndarray) -> np.ndarray:
+    """Round to 16 levels of grey: enough for small images, in a quarter of the bytes.
+
+    Examples
+    --------
+    >>> coarse(np.array([0, 8, 9, 255], dtype=np.uint8))
+    array([  0,   0,  17, 255], dtype=uint8)
+    """
+    return np.rint(grey / 17).astype(np.uint8) * np.uint8(17)
+
+
 def show(axes: Any, sheet: np.ndarray, name: str, title: str, gap: int = 1) -> None:
     """Draw a sheet without axes: digits dark on light, faces light on dark as photographed."""
     colours = "gray" if name in FACES else "gray_r"
     scale = {"vmin": 0, "vmax": 255, "interpolation": "none"}
     axes.imshow(tiled(sheet, gap), cmap=colours, **scale)
     axes.set_axis_off()
+    axes.set_anchor("N")
     axes.set_title(title)
 
 
@@ -152,12 +168,12 @@ def latents(name: str) -> str:
     return f"{name.rpartition('z')[2]} latents"
 
 
-def bars(axes: Any, rows: Mapping[str, Interval], hatched: str) -> None:
-    """Draw one bar per row, top to bottom, its number to the right of the axes."""
-    for y, (label, interval) in enumerate(rows.items()):
-        index = list(MMD.values()).index(label) if label in MMD.values() else 2
-        drawn = {"color": plots.COLOURS[index], "edgecolor": "white"}
-        drawn["hatch"] = plots.HATCHES[1] if hatched in label else plots.HATCHES[0]
+def bars(axes: Any, rows: Mapping[int, tuple[str, Interval]]) -> None:
+    """Draw a bar at each place from the top, its number to the right of the axes."""
+    for y, (label, interval) in rows.items():
+        hatch = next((h for part, h in HATCHES.items() if part in label), "")
+        colour = next((c for part, c in COLOURS.items() if label.startswith(part)), plots.GREY)
+        drawn = {"color": colour, "edgecolor": "white", "linewidth": 0, "hatch": hatch}
         axes.barh(y, interval.mean, xerr=plots.half_widths([interval]), **drawn)
         axes.annotate(
             written(interval),
@@ -168,8 +184,6 @@ def bars(axes: Any, rows: Mapping[str, Interval], hatched: str) -> None:
             va="center",
             fontsize="small",
         )
-    axes.set_yticks(range(len(rows)), list(rows))
-    axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.grid(axis="y", visible=False)
 
 
@@ -190,26 +204,28 @@ def generation(metrics: Metrics, picture: Any) -> Plot | None:
         If the picture is not what the step ``generation`` writes.
     """
     drawn = sheets(picture, "samples", "generation")
-    rows = {
-        kind: {label: measured(metrics, "generation", key) for key, label in own.items()}
-        for kind, own in (("frechet", FRECHET), ("mmd", MMD))
-    }
-    far, codes = ({label: i for label, i in own.items() if i} for own in rows.values())
+    far, codes = (
+        {label: measured(metrics, "generation", key) for key, label in keys.items()}
+        for keys in (FRECHET, MMD)
+    )
+    far, codes = ({label: i for label, i in own.items() if i} for own in (far, codes))
     shown = {name: title for name, title in SHEETS.items() if name in drawn}
     if not (far and codes and shown):
         return None
-    figure, grid = plots.canvas(9, 5.4, 2, len(shown))
-    cells = grid[0, 0].get_gridspec()
-    for axes in grid[0]:
-        axes.remove()
-    half = (len(shown) + 1) // 2
-    left, right = figure.add_subplot(cells[0, :half]), figure.add_subplot(cells[0, half:])
-    bars(left, far, "reconstructions")
-    bars(right, codes, "reconstructions")
+    figure, _ = plots.canvas(9, 5.2)
+    figure.clear()
+    top, bottom = figure.subfigures(2, 1)
+    left, right = top.subplots(1, 2, sharey=True, width_ratios=(3, 2))
+    labels = list(far | codes)
+    for axes, own in ((left, far), (right, codes)):
+        bars(axes, {labels.index(label): (label, i) for label, i in own.items()})
+    left.set_yticks(range(len(labels)), labels)
+    left.set_ylim(len(labels) - 0.4, -0.6)
     left.set_xlabel("Fréchet distance from test images")
-    right.set_xlabel("squared MMD of codes from N(0, I)")
-    for axes, (name, title) in zip(grid[1], shown.items(), strict=True):
-        show(axes, drawn[name], name, title)
+    right.set_xlabel("squared MMD of codes")
+    sheets_shown = zip(bottom.subplots(1, len(shown), squeeze=False)[0], shown.items(), strict=True)
+    for axes, (name, title) in sheets_shown:
+        show(axes, coarse(drawn[name]), name, title)
     told = "; ".join(f"{label} {written(i)}" for label, i in far.items())
     prior = "; ".join(f"{label} {written(i)}" for label, i in codes.items())
     return Plot(
@@ -228,16 +244,16 @@ def generation(metrics: Metrics, picture: Any) -> Plot | None:
 
 
 def scatter(axes: Any, codes: np.ndarray) -> None:
-    """Draw codes as the digits that they are of, in colours, with the prior's circles."""
+    """Draw the first codes as the digits that they are of, in colours, with the prior's circles."""
+    codes = codes[:MOST]
     for label in np.unique(codes[:, 2]):
         own = codes[codes[:, 2] == label]
         look = {"color": plots.look(int(label))["color"], "marker": f"${label:g}$"}
-        axes.scatter(own[:, 0], own[:, 1], s=22, linewidths=0.1, rasterized=True, **look)
+        axes.scatter(own[:, 0], own[:, 1], s=22, linewidths=0.1, **look)
     turn = np.linspace(0, 2 * np.pi, 181)
     for radius in RADII:
-        style = {"color": plots.GREY, "linestyle": "--", "linewidth": 1}
+        style = {"color": plots.GREY, "linestyle": "--", "linewidth": 1, "marker": ""}
         axes.plot(radius * np.cos(turn), radius * np.sin(turn), **style)
-    axes.set_aspect("equal", adjustable="box")
     axes.set_xlabel("first latent")
 
 
@@ -261,19 +277,21 @@ def latent_scatter(metrics: Metrics, picture: Any) -> Plot | None:
     told = []
     for axes, (name, z) in zip(panels, codes.items(), strict=True):
         scatter(axes, z)
+        axes.set_aspect("equal", adjustable="datalim")
         axes.set_title(PLANAR[name])
         spread = [stats.number(s) for s in np.round(z[:, :2].std(axis=0, ddof=1), 2)]
         told.append(f"{PLANAR[name]} {' and '.join(spread)}")
         mmd = measured(metrics, "generation", f"{name}/mmd_distance")
         told[-1] += f" (squared MMD from N(0, I) {written(mmd)})" if mmd else ""
     panels[0].set_ylabel("second latent")
+    count = stats.number(min(MOST, *map(len, codes.values())))
     listed = "; ".join(told)
     return Plot(
         "latent_scatter",
         "Codes in two dimensions",
-        "Codes of test digits, each drawn as the digit that it is of, for the first seed; axes "
-        f"have their own scales. Circles of radius {', '.join(map(str, RADII))} are the prior's "
-        "standard deviations. Standard deviations of the codes in both directions: "
+        f"Codes of {count} test digits, each drawn as the digit that it is of, for the first seed; "
+        f"axes have their own scales. Circles of radius {', '.join(map(str, RADII))} are the "
+        "prior's standard deviations. Standard deviations of the codes in both directions: "
         f"{listed}.{reconstruction_told(metrics, 2)}",
         f"Scatter plots of codes by class. Standard deviations of the codes: {listed}.",
         figure,
@@ -287,7 +305,7 @@ def manifold(picture: Any) -> Plot | None:
         return None
     figure, (panels,) = plots.canvas(4.5 * len(own), 4.8, columns=len(own))
     for axes, (name, sheet) in zip(panels, own.items(), strict=True):
-        show(axes, sheet, name, name, gap=0)
+        show(axes, coarse(sheet), name, name, gap=0)
     grids = ", ".join(f"{name} {s.shape[0]} × {s.shape[1]}" for name, s in own.items())
     return Plot(
         "manifold",
@@ -305,9 +323,9 @@ def samples(picture: Any) -> Plot | None:
     own = sheets(picture, "samples", "latent_space")
     if not own:
         return None
-    figure, (panels,) = plots.canvas(max(4, 2.25 * len(own)), 2.7, columns=len(own))
+    figure, (panels,) = plots.canvas(max(4, 2.25 * len(own)), 2.5, columns=len(own))
     for axes, (name, sheet) in zip(panels, own.items(), strict=True):
-        show(axes, sheet, name, latents(name))
+        show(axes, coarse(sheet), name, latents(name))
     counts = ", ".join(f"{s.shape[0] * s.shape[1]} with {latents(n)}" for n, s in own.items())
     return Plot(
         "samples",
@@ -319,7 +337,13 @@ def samples(picture: Any) -> Plot | None:
 
 
 def reconstructions(metrics: Metrics, picture: Any) -> Plot | None:
-    """Draw test images above what nets make of their codes."""
+    """Draw test images above what nets make of their codes.
+
+    Raises
+    ------
+    UserError
+        If the nets of a kind did not see the same images.
+    """
     own = sheets(picture, "reconstructions", "latent_space")
     kinds = {
         "digits": [name for name in own if name not in FACES],
@@ -328,11 +352,18 @@ def reconstructions(metrics: Metrics, picture: Any) -> Plot | None:
     kinds = {kind: names for kind, names in kinds.items() if names}
     if not kinds:
         return None
+    for kind, names in kinds.items():
+        shapes = {own[name].shape for name in names}
+        if len(shapes) > 1 or min(shapes)[0] != 2:
+            raise UserError(
+                f"latent_space_picture has reconstructions of {kind} in shapes {sorted(shapes)}; "
+                "each must have two rows of the same images: run the step latent_space again"
+            )
     stacks = {  # all nets of a kind see the same images, which stand in each one's first row
         kind: np.concatenate([own[names[0]][:1], *(own[name][1:] for name in names)])
         for kind, names in kinds.items()
     }
-    figure, (panels,) = plots.canvas(4.5 * len(kinds), 3.2, columns=len(kinds))
+    figure, (panels,) = plots.canvas(4.5 * len(kinds), 2.8, columns=len(kinds))
     for axes, (kind, names) in zip(panels, kinds.items(), strict=True):
         show(axes, stacks[kind], kind, kind)
         height = stacks[kind].shape[2] + 1
@@ -369,7 +400,7 @@ def walk(picture: Any) -> Plot | None:
     own = sheets(picture, "walks", "latent_space")
     if not own:
         return None
-    figure, (panels,) = plots.canvas(6 * len(own), 3, columns=len(own))
+    figure, (panels,) = plots.canvas(6 * len(own), 2.65, columns=len(own))
     for axes, (name, sheet) in zip(panels, own.items(), strict=True):
         show(axes, sheet, name, latents(name))
     told = ", ".join(f"{s.shape[0]} lines of {s.shape[1]} codes" for s in own.values())
@@ -452,21 +483,24 @@ def latent_plane(picture: Any) -> Plot:
     scatter(left, codes)
     ends = (-bound - 0.5, bound + 0.5)
     scale = {"vmin": 0, "vmax": 255, "interpolation": "none", "extent": ends * 2}
-    right.imshow(tiled(grey), cmap="gray_r", **scale)
+    right.imshow(tiled(coarse(grey)), cmap="gray_r", **scale)
     right.set_xlabel("first latent")
     right.grid(False)
     for axes in (left, right):
-        axes.set(xlim=ends, ylim=ends, xticks=places, yticks=places)
+        axes.set(xlim=ends, ylim=ends, xticks=places, yticks=places, aspect="equal")
     left.set_ylabel("second latent")
     left.set_title("codes of test images")
     right.set_title("decoded images")
-    shown = f"{len(codes)} codes of test images and {grey.shape[0]} × {grey.shape[1]} images"
+    radii = ", ".join(map(str, RADII))
+    shown = (
+        f"{min(MOST, len(codes))} codes of test images and {grey.shape[0]} × {grey.shape[1]} images"
+    )
     more = f" The interactive page shows {1 + len(others)} planes." if others else ""
     return Plot(
         "latent_plane",
         "The latent plane",
         f"{plane['title']}, of the first seed: {shown}, each decoded from the whole numbers at its "
-        f"centre; dashed circles: 1, 2 and 3 standard deviations of the prior. In the page beside "
+        f"centre; dashed circles: {radii} standard deviations of the prior. In the page beside "
         f"this picture the image follows the mouse.{more}",
         f"Scatter plot and grid of images over the same plane: {shown}.",
         figure,
