@@ -25,6 +25,7 @@ def main() -> None:
     params = evaluate_likelihood.Params(
         estimators=("importance",),
         points=options.images,
+        train_examples=None,
         binarise=True,
         batch=100,
         posterior_samples=2,

@@ -1,5 +1,7 @@
+import dataclasses
 import json
 import math
+import re
 import subprocess
 import sys
 
@@ -10,12 +12,14 @@ from torch import distributions
 from pr12.shared import run
 from pr12.shared.errors import UserError
 from pr12.vae import evaluate, evaluate_likelihood, model
+from pr12.vae.images import load as read_images
 
 ARCHITECTURE = model.Architecture(6, (5,), 2, "bernoulli")
-CHECK = evaluate.Params(bound_samples=4, bound_examples=100, batch=7)
+CHECK = evaluate.Params(bound_samples=4, bound_examples=100, train_examples=None, batch=7)
 ESTIMATE = evaluate_likelihood.Params(
     estimators=("posterior", "importance", "annealed"),
     points=5,
+    train_examples=None,
     binarise=False,
     batch=4,
     posterior_samples=50,
@@ -107,7 +111,7 @@ def test_all_three_estimators_give_the_integral(x):
     assert found["test/likelihood_annealed_nats"][0] == pytest.approx(exact, abs=0.03)
     assert found["test/likelihood_importance_k1_nats"][0] < exact - 0.02
     assert found["test/nll_importance_nats"] == [-found["test/likelihood_importance_k2000_nats"][0]]
-    assert found["test/gap_annealed_importance_nats"][0] < 0.05
+    assert found["test/gap_annealed_importance_nats"][0] < 0.2
 
 
 def test_an_estimate_that_is_not_finite_is_told():
@@ -135,7 +139,7 @@ def test_a_model_of_other_images_is_refused_in_one_sentence(tmp_path):
     done = step_arguments(
         tmp_path,
         "pr12.vae.evaluate",
-        {"bound_samples": 1, "bound_examples": 3, "batch": 2},
+        {"bound_samples": 1, "bound_examples": 3, "train_examples": None, "batch": 2},
         model="model.safetensors",
         train="train.safetensors",
         test="test.safetensors",
@@ -160,3 +164,64 @@ def test_a_file_that_is_no_model_is_refused(tmp_path):
     write_split(tmp_path / "split.safetensors", torch.zeros(3, 2, 4, dtype=torch.uint8))
     with pytest.raises(UserError, match=r"is no model of vae"):
         model.load(tmp_path / "split.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("images", "maximum", "sentence"),
+    [
+        (torch.full((2, 1, 2), math.nan), "1", "image 0 of .* has pixels that are no numbers"),
+        (torch.tensor([[[0.0, 2.0]]] * 2), "1", r"pixels from 0 to 2; they must lie in \[0, 1\]"),
+        (torch.zeros(1, 1, 2), "1", "has 1 images; at least two are needed"),
+    ],
+)
+def test_images_that_cannot_be_judged_on_are_refused(tmp_path, images, maximum, sentence):
+    path = tmp_path / "test.safetensors"
+    tensors = {"images": images, "labels": torch.zeros(len(images), dtype=torch.int64)}
+    run.write_tensors(path, tensors, {"maximum": maximum})
+    with pytest.raises(UserError, match=sentence):
+        read_images(path)
+
+
+def likelihood_step(folder, kept, **changes):
+    model.save(folder / "model.safetensors", kept)
+    for name in ("train", "test"):
+        write_split(folder / f"{name}.safetensors", torch.zeros(9, 2, 3, dtype=torch.uint8))
+    params = dataclasses.asdict(ESTIMATE) | changes
+    names = {name: f"{name}.safetensors" for name in ("model", "train", "test")}
+    done = step_arguments(
+        folder, "pr12.vae.evaluate_likelihood", params, metrics="metrics.json", **names
+    )
+    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    return done.returncode, errors
+
+
+@pytest.mark.parametrize(
+    ("objective", "changes", "sentence"),
+    [
+        ("autoencoder", {}, "a plain autoencoder has no prior and hence no likelihood"),
+        ("sgvb_b", {"importance_samples": [50, 5]}, r"importance_samples is \[50, 5\]; .* rise"),
+        ("sgvb_b", {"estimators": []}, "estimators is empty; name posterior"),
+    ],
+)
+def test_a_likelihood_that_does_not_exist_is_refused(tmp_path, objective, changes, sentence):
+    code, errors = likelihood_step(tmp_path, saved(objective=objective), **changes)
+    assert code == 2
+    assert len(errors) == 1
+    assert re.search(sentence, errors[0])
+
+
+def test_training_likelihoods_are_of_images_that_were_learnt_from(tmp_path, x):
+    # The second half of the training data is far from the model: it must not be counted
+    kept = saved(std=0.5)
+    images = torch.cat([x[:4].round(), 1 - x[:4].round()]).view(8, 2, 3)
+    model.save(tmp_path / "model.safetensors", kept)
+    for name, part in (("train", images), ("test", images[:4])):
+        write_split(tmp_path / f"{name}.safetensors", (255 * part).byte())
+    params = dataclasses.asdict(ESTIMATE) | {"train_examples": 4, "estimators": ["posterior"]}
+    names = {name: f"{name}.safetensors" for name in ("model", "train", "test")}
+    done = step_arguments(
+        tmp_path, "pr12.vae.evaluate_likelihood", params, metrics="metrics.json", **names
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads((tmp_path / "metrics.json").read_text())["metrics"]
+    assert found["train/likelihood_posterior_nats"] == found["test/likelihood_posterior_nats"]

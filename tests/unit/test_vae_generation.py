@@ -338,7 +338,7 @@ def test_the_step_writes_metrics_and_picture_alike_on_every_run(tmp_path, names)
 
 def test_a_single_test_image_and_a_model_of_other_images_are_told(tmp_path):
     write_inputs(tmp_path, tests=1)
-    with pytest.raises(UserError, match="two images each"):
+    with pytest.raises(UserError, match="has 1 images; at least two are needed"):
         generation.main(job_in(tmp_path, ("vae", "autoencoder")))
     write_inputs(tmp_path)
     wide = splits.Split(torch.rand(40, 5, 5), torch.arange(40) % 3)

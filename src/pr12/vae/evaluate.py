@@ -7,9 +7,10 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
-from pr12.shared import files, run, splits, step
+from pr12.shared import files, run, step
+from pr12.shared.errors import UserError
 from pr12.shared.step import AtLeast
-from pr12.vae import model, objectives
+from pr12.vae import images, model, objectives
 from pr12.vae.model import Parameters
 
 ACTIVE = 0.01  # variance of a code's mean above which it is active (Burda et al. 2015, Sec. 5.2)
@@ -20,7 +21,8 @@ class Params:
     """Params of the evaluation."""
 
     bound_samples: Annotated[int, AtLeast(1)]
-    bound_examples: Annotated[int, AtLeast(1)]
+    bound_examples: Annotated[int, AtLeast(2)]
+    train_examples: Annotated[int, AtLeast(2)] | None  # the case's: no others were learnt from
     batch: Annotated[int, AtLeast(1)]
 
 
@@ -141,13 +143,13 @@ def metrics(
 def main(job: step.Job) -> None:
     """Evaluate every replica at every moment, on training and test data."""
     run.deterministic()
-    data = [
-        (name, splits.load_split(job.paths[name]).images.flatten(1).to(run.device()))
-        for name in ("train", "test")
-    ]
-    saved = model.load(job.paths["model"], pixels=data[0][1].shape[1])
-    data = [(name, x[: job.params.bound_examples]) for name, x in data]
-    found = metrics(saved, data, job.params)
+    train, test = (images.load(job.paths[name]) for name in ("train", "test"))
+    saved = model.load(job.paths["model"], pixels=train.shape[1])
+    if saved.objective == "mcem":
+        raise UserError("a model of mcem has no encoder and no bound; estimate its likelihood")
+    learnt = train[: job.params.train_examples]
+    data = [("train", learnt), ("test", test)]
+    found = metrics(saved, [(n, x[: job.params.bound_examples]) for n, x in data], job.params)
     files.write_json(job.paths["metrics"], {"metrics": found, "provenance": job.provenance()})
 
 

@@ -11,10 +11,10 @@ from typing import Annotated, Literal
 import torch
 from torch import Tensor
 
-from pr12.shared import files, run, splits, step
+from pr12.shared import files, run, step
 from pr12.shared.errors import UserError
 from pr12.shared.step import Above, AtLeast, NotEmpty
-from pr12.vae import likelihood, model
+from pr12.vae import images, likelihood, model
 from pr12.vae.model import Parameters
 
 
@@ -23,7 +23,8 @@ class Params:
     """Params of the estimates."""
 
     estimators: tuple[Literal["posterior", "importance", "annealed"], ...]
-    points: Annotated[int, AtLeast(1)]
+    points: Annotated[int, AtLeast(2)]
+    train_examples: Annotated[int, AtLeast(2)] | None  # the case's: no others were learnt from
     binarise: bool
     batch: Annotated[int, AtLeast(1)]
     posterior_samples: Annotated[int, AtLeast(2)]
@@ -194,29 +195,32 @@ def metrics(
     params : Params
         The step's.
     """
-    found = {}
+    found: dict[str, list[float]] = {}
+    last: dict[str, Tensor] = {}  # estimator -> log p(x) of the test data at the end, (S, N)
     if "posterior" in params.estimators:
         for moment, seen in enumerate(saved.samples_seen):
             for name, x in (("train", train), ("test", test)):
                 key = f"{name}/likelihood_posterior_{seen}_nats"
-                found[key] = mean(posterior(model.at(saved, moment), x, params), key)
+                last["posterior"] = posterior(model.at(saved, moment), x, params)
+                found[key] = mean(last["posterior"], key)
         for name in ("train", "test"):
-            last = found[f"{name}/likelihood_posterior_{saved.samples_seen[-1]}_nats"]
-            found[f"{name}/likelihood_posterior_nats"] = last
+            end = found[f"{name}/likelihood_posterior_{saved.samples_seen[-1]}_nats"]
+            found[f"{name}/likelihood_posterior_nats"] = end
     if "importance" in params.estimators:
         estimates = importance(model.at(saved, -1), test, params)
         for samples, own in zip(params.importance_samples, estimates, strict=True):
             key = f"test/likelihood_importance_k{samples}_nats"
             found[key] = mean(own, key)
+        last["importance"] = own
         found["test/nll_importance_nats"] = [-value for value in found[key]]
     if "annealed" in params.estimators:
         key = "test/likelihood_annealed_nats"
-        found[key] = mean(annealed(model.at(saved, -1), test, params), key)
-    if "importance" in params.estimators:
-        largest = found[f"test/likelihood_importance_k{params.importance_samples[-1]}_nats"]
-        for name in {"posterior", "annealed"} & set(params.estimators):
-            pairs = zip(found[f"test/likelihood_{name}_nats"], largest, strict=True)
-            found[f"test/gap_{name}_importance_nats"] = [abs(a - b) for a, b in pairs]
+        last["annealed"] = annealed(model.at(saved, -1), test, params)
+        found[key] = mean(last["annealed"], key)
+    if "importance" in last:
+        for name in last.keys() - {"importance"}:  # image by image, so that no errors cancel
+            gaps = (last[name] - last["importance"]).abs()
+            found[f"test/gap_{name}_importance_nats"] = mean(gaps, name)
     return found
 
 
@@ -226,13 +230,19 @@ def main(job: step.Job) -> None:
     params = job.params
     if not params.estimators:
         raise UserError("estimators is empty; name posterior, importance or annealed")
-    data = []
-    for name in ("train", "test"):
-        x = splits.load_split(job.paths[name]).images.flatten(1)[: params.points]
-        if params.binarise:  # one fixed draw: every system is judged on the same images
-            x = (torch.rand(x.shape, generator=run.generator(0, f"binarise {name}")) < x).float()
-        data.append(x.to(run.device()))
+    if list(params.importance_samples) != sorted(set(params.importance_samples)):
+        asked = list(params.importance_samples)
+        raise UserError(f"importance_samples is {asked}; the numbers must rise")
+    learnt = images.load(job.paths["train"])[: params.train_examples]
+    data = [x[: params.points] for x in (learnt, images.load(job.paths["test"]))]
+    if params.binarise:  # one fixed draw: every system is judged on the same images
+        draw = run.generator(0, "binarise", run.device())
+        data = [(torch.rand(x.shape, generator=draw, device=x.device) < x).float() for x in data]
     saved = model.load(job.paths["model"], pixels=data[0].shape[1])
+    if saved.objective == "autoencoder":
+        raise UserError("a plain autoencoder has no prior and hence no likelihood")
+    if saved.objective == "mcem" and "importance" in params.estimators:
+        raise UserError("a model of mcem has no encoder; leave importance out of estimators")
     found = metrics(saved, *data, params)
     files.write_json(job.paths["metrics"], {"metrics": found, "provenance": job.provenance()})
 

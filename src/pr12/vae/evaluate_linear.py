@@ -13,9 +13,9 @@ from sklearn.decomposition import PCA
 from torch import Tensor
 from torch.distributions import LowRankMultivariateNormal
 
-from pr12.shared import files, run, splits, step
+from pr12.shared import files, run, step
 from pr12.shared.errors import UserError
-from pr12.vae import model
+from pr12.vae import images, model
 from pr12.vae.model import Parameters
 
 
@@ -165,10 +165,7 @@ def metrics(saved: model.Saved, train: Tensor, test: Tensor) -> dict[str, list[f
 def main(job: step.Job) -> None:
     """Evaluate every replica at the end of the training."""
     run.deterministic()
-    train, test = (
-        splits.load_split(job.paths[name]).images.flatten(1).to(run.device())
-        for name in ("train", "test")
-    )
+    train, test = (images.load(job.paths[name], bounded=False) for name in ("train", "test"))
     saved = model.load(job.paths["model"], pixels=train.shape[1])
     found = metrics(saved, train, test)
     files.write_json(job.paths["metrics"], {"metrics": found, "provenance": job.provenance()})

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from pr12.shared import files, run, splits, step
 from pr12.shared.errors import UserError
-from pr12.vae import distances, evaluate, features, model, pictures
+from pr12.vae import distances, evaluate, features, images, model, pictures
 from pr12.vae.model import Parameters, Saved
 
 PAIRS = (("vae", "autoencoder"), ("vae_2d", "autoencoder_2d"))
@@ -37,7 +37,7 @@ class Judge(NamedTuple):
 
 
 def check(systems: Mapping[str, Saved]) -> None:
-    """Check that each system is what its name says, and that only objectives differ in a pair.
+    """Check that each system is what its name says, and that a pair has the same networks.
 
     Parameters
     ----------
@@ -228,8 +228,8 @@ def picture(
     sheets = {"test": judge.test[torch.arange(SHEET * SHEET) % len(judge.test)]}
     scatter = {}
     for name, saved in systems.items():
-        for end, images in samples(saved, judge).items():
-            sheets[f"{name}{end}"] = images
+        for end, sheet in samples(saved, judge).items():
+            sheets[f"{name}{end}"] = sheet
         if saved.architecture.latent_dim == 2:
             codes = encoded(saved, judge.test[:SCATTERED]).mean[0]
             scatter[name] = pictures.scatter(codes.cpu().numpy(), labels[:SCATTERED].numpy())
@@ -245,10 +245,8 @@ def picture(
 def main(job: step.Job) -> None:
     """Measure every system on the test images, and draw from each."""
     run.deterministic()
-    data = {name: splits.load_split(job.paths[name]) for name in ("train", "test")}
-    train, test = (data[name].images.flatten(1).to(run.device()) for name in ("train", "test"))
-    if min(len(train), len(test)) < 2:
-        raise UserError("train and test need two images each, else they have no covariance")
+    train, test = (images.load(job.paths[name]) for name in ("train", "test"))
+    shown_test = splits.load_split(job.paths["test"])  # with labels, and as pictures
     pixels = test.shape[1]
     names = [name for pair in PAIRS for name in pair if name in job.paths]
     systems = {name: model.load(job.paths[name], pixels) for name in names}
@@ -258,7 +256,7 @@ def main(job: step.Job) -> None:
         found = {"test/frechet_distance_of_train": [floor(judge)]}
         for name, saved in systems.items():
             found |= metrics(name, saved, judge)
-        shown = picture(systems, judge, data["test"].labels, data["test"].images.shape[1:])
+        shown = picture(systems, judge, shown_test.labels, shown_test.images.shape[1:])
     files.write_json(job.paths["picture"], shown)
     files.write_json(job.paths["metrics"], {"metrics": found, "provenance": job.provenance()})
 

@@ -13,10 +13,10 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
-from pr12.shared import files, run, splits, step
+from pr12.shared import files, run, step
 from pr12.shared.errors import UserError
 from pr12.shared.step import AtLeast, NotEmpty
-from pr12.vae import model, objectives
+from pr12.vae import images, model, objectives
 from pr12.vae.model import Normal, Parameters
 
 MODELS = ("z3", "z5", "z10", "z20", "z200")  # whose paths may be given; the metrics' prefixes
@@ -175,16 +175,22 @@ def variances(saved: model.Saved, x: Tensor, params: Params) -> dict[str, list[f
 def main(job: step.Job) -> None:
     """Compare the estimators for every model that is given."""
     run.deterministic()
-    images = splits.load_split(job.paths["train"]).images.flatten(1).to(run.device())
+    x = images.load(job.paths["train"])
     given = [name for name in MODELS if name in job.paths]
     if not given:
         raise UserError(f"no model is given; add one or more of {', '.join(MODELS)}, as z10=PATH")
-    if len(images) < job.params.examples:
-        raise UserError(f"train has {len(images)} images; examples asks {job.params.examples}")
+    if len(x) < job.params.examples:
+        raise UserError(f"train has {len(x)} images; examples asks {job.params.examples}")
     found = {}
     for name in given:
-        saved = model.load(job.paths[name], pixels=images.shape[1])
-        own = variances(saved, images[: job.params.examples], job.params)
+        saved = model.load(job.paths[name], pixels=x.shape[1])
+        latent_dim = saved.architecture.latent_dim
+        if name != f"z{latent_dim}" or saved.objective == "autoencoder":
+            raise UserError(
+                f"{name} is a model with {latent_dim} latent variables and the objective "
+                f"{saved.objective}; give one with {name[1:]} that has a bound"
+            )
+        own = variances(saved, x[: job.params.examples], job.params)
         found |= {f"{name}/{key}": values for key, values in own.items()}
     files.write_json(job.paths["metrics"], {"metrics": found, "provenance": job.provenance()})
 

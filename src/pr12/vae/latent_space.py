@@ -12,7 +12,7 @@ from pr12.shared import files, run, splits, step
 from pr12.shared.errors import UserError
 from pr12.shared.splits import Split
 from pr12.shared.step import AtLeast
-from pr12.vae import evaluate, latent_page, model, pictures
+from pr12.vae import evaluate, images, latent_page, model, pictures
 from pr12.vae.model import Parameters, Saved
 
 LATENT_DIMS = {"z2": 2, "z5": 5, "z10": 10, "z20": 20, "faces_z2": 2}
@@ -219,10 +219,11 @@ def main(job: step.Job) -> None:
     run.deterministic()
     where, tests, systems = run.device(), {}, {}
     for kind in PLANES.values():
-        images, labels = splits.load_split(job.paths[f"{kind}_test"])
-        if len(images) < RECONSTRUCTED:
-            raise UserError(f"{kind}_test has {len(images)} images; {RECONSTRUCTED} are shown")
-        tests[kind] = Split(images.to(where), labels.to(where))
+        path = job.paths[f"{kind}_test"]
+        count = len(images.load(path))  # which also checks the pixels
+        if count < RECONSTRUCTED:
+            raise UserError(f"{kind}_test has {count} images; {RECONSTRUCTED} are shown")
+        tests[kind] = Split(*(part.to(where) for part in splits.load_split(path)))
     for name in LATENT_DIMS:
         if name in job.paths:
             test = tests[PLANES.get(name, "digits")]

@@ -13,7 +13,7 @@ from torch import Tensor
 from pr12.shared.errors import UserError
 from pr12.vae import hmc, model
 
-MOST_LATENTS = 5  # above, the estimate of App. D is unreliable, as the paper says itself
+MOST_LATENTS = 5  # the paper calls its estimator reliable below 5
 RIDGE = 1e-3  # of the mean variance, added to a fitted covariance
 
 

@@ -139,10 +139,11 @@ def initial(
 
 
 class _RoundedProduct(torch.autograd.Function):
-    """x W with both factors in bfloat16, also in the gradients; sums are in float32.
+    """x W with factors and result in bfloat16, also in the gradients; sums inside are float32.
 
-    What `torch.set_float32_matmul_precision("medium")` allows; for batches of 100, torch spends
-    what that saves on reordering the weights anew for each of the three products.
+    More than `torch.set_float32_matmul_precision("medium")` allows, which keeps the result in
+    float32; for batches of 100, torch spends what that saves on reordering the weights anew for
+    each of the three products.
     """
 
     @staticmethod

@@ -59,7 +59,7 @@ def descend(
         Step size.
     weight_decay : float
         Coefficient of the parameters that is added to their gradients: 1 / N for the prior
-        N(0, I) of the parameters when the gradients are of a mean over N data points (App. F).
+        N(0, I) of the parameters when the gradients are of a mean over N data points (Sec. 5).
     betas, epsilon : (float, float), float
         Adam's only.
 
