@@ -232,7 +232,7 @@ def split_figure(
     rows = {title: cases for title, cases in rows.items() if cases}
     if not rows:
         return None
-    figure, (panels,) = plots.canvas(min(9, 3 + 3 * len(rows)), 3.9, columns=len(rows))
+    figure, (panels,) = plots.canvas(9, 3.9, columns=len(rows))
     courses, ends = {}, []
     for axes, (title, cases) in zip(panels, rows.items(), strict=True):
         if axes is not panels[0]:
