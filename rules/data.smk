@@ -4,7 +4,11 @@ include: "addresses/data.smk"
 
 rule data:
     input:
-        [made(arrays(P[paper]["dataset"]), "train.safetensors") for paper in PAPERS],
+        [
+            made(arrays(P[paper]["dataset"]), "train.safetensors")
+            for paper in PAPERS
+            if "dataset" in P[paper]
+        ],
 
 
 rule data_fetch:

@@ -2,10 +2,13 @@
 
 data/sources.csv says which files make a data set, where they are published and what their
 checksums are. The environment variable PR12_MIRROR names a folder or a web address that is asked
-first; it holds the files as they are kept here, ``<mirror>/<name>/<file>``.
+first; it holds the files as they are kept here, ``<mirror>/<name>/<file>``. A folder of volumes
+(``volumes-sha256:``) is published in an archive: on the web a mirror holds that archive,
+``<mirror>/<name>/<archive>``.
 """
 
 import csv
+import functools
 import gzip
 import hashlib
 import io
@@ -26,7 +29,8 @@ import pooch
 import requests
 import urllib3
 
-from pr12.shared import files, step
+from pr12.shared import archive, files, step, volumes
+from pr12.shared.archive import UnusableError
 from pr12.shared.errors import UserError
 
 MIRROR = "PR12_MIRROR"
@@ -48,8 +52,8 @@ CELLS = {  # column -> what its cells must match, in words
     "urls": (rf"{URL}( {URL})*", "http or https addresses with one space between them"),
     "bytes": (r"([1-9][0-9]{0,14})?", "a whole number above 0, or empty if it is not known"),
     "checksum": (
-        r"md5:[0-9a-f]{32}|(pixels-)?sha256:[0-9a-f]{64}",
-        "md5:, sha256: or pixels-sha256: and lower-case digits",
+        r"md5:[0-9a-f]{32}|(pixels-|volumes-)?sha256:[0-9a-f]{64}",
+        "md5:, sha256: or pixels-sha256: and lower-case digits, or volumes-sha256: for a folder",
     ),
     "licence": (r".+", "not empty"),
     "used_by": (r".+", "not empty"),
@@ -57,14 +61,17 @@ CELLS = {  # column -> what its cells must match, in words
 
 
 class Source(NamedTuple):
-    """One raw file: a row of data/sources.csv."""
+    """One raw file, or one folder of volumes: a row of data/sources.csv."""
 
     name: str  # the data set, and the folder it is kept in
     file: str
-    urls: tuple[str, ...]  # tried in this order; may be packed (.gz) where the file is not
+    # Tried in this order; may be packed (.gz) where the file is not. For a folder, of an archive
+    # that holds it, perhaps with "#md5=..." of that archive.
+    urls: tuple[str, ...]
     bytes: int | None  # of the file as it is kept; None: not known, the checksum alone decides
     # of the file as it is kept, "md5:..." or "sha256:..."; where the same pixels are published in
-    # several containers, "pixels-sha256:..." of the variable ff of a MATLAB file
+    # several containers, "pixels-sha256:..." of the variable ff of a MATLAB file; of a folder,
+    # "volumes-sha256:..." as `volumes.folder_checksum` gives it
     checksum: str
     licence: str
     used_by: str
@@ -75,10 +82,6 @@ class Params:
     """Params of a fetch."""
 
     name: str
-
-
-class UnusableError(Exception):
-    """Why one place cannot give the file; the next place is tried."""
 
 
 def read_sources(text: str) -> list[Source]:
@@ -124,6 +127,8 @@ def _source(row: list[str], where: str) -> Source:
         if not re.fullmatch(pattern, cell):
             raise UserError(f"{where}: {column} is {cell!r}; it must be {words}")
     name, file, urls, size, checksum, licence, used_by = row
+    if size and checksum.startswith(volumes.PREFIX):
+        raise UserError(f"{where}: bytes is {size!r}; it must be empty for a folder of volumes")
     known = int(size) if size else None
     return Source(name, file, tuple(urls.split(" ")), known, checksum, licence, used_by)
 
@@ -135,7 +140,7 @@ def fetch(
     timeout: float = TIMEOUT,
     pauses: Sequence[float] = PAUSES,
 ) -> str:
-    r"""Put one file into its folder, unless it lies there already with the right checksum.
+    r"""Put one row's file into its folder, unless it lies there already with the right checksum.
 
     Parameters
     ----------
@@ -176,6 +181,10 @@ def fetch(
     tried = []
     for place in _places(source, mirror):
         try:
+            if _is_folder(source):
+                contents = _contents(place, source, timeout, pauses)
+                archive.put_folder(target, contents, functools.partial(_check, source=source))
+                return _shown(place)
             with files.atomic(target) as temporary:
                 if _is_url(place):
                     _download(place, temporary, source, timeout, pauses)
@@ -186,15 +195,19 @@ def fetch(
         except UnusableError as error:
             tried.append(f"{_shown(place)} {error}")
             print(f"{source.name}/{source.file}: {tried[-1]}", file=sys.stderr, flush=True)
+    kept = f"a folder or web address that holds {source.name}/{source.file}"
+    if _is_folder(source):
+        published = f"{source.name}/{_name_on_the_web(source)}"
+        kept = f"a folder that holds {source.name}/{source.file} or a web address with {published}"
     raise UserError(
-        f"cannot fetch {source.name}/{source.file}: {'; '.join(tried)}; set {MIRROR} to a folder "
-        f"or web address that holds {source.name}/{source.file}, or put the file at {target}"
+        f"cannot fetch {source.name}/{source.file}: {'; '.join(tried)}; set {MIRROR} to {kept}, or "
+        f"put the {'folder' if _is_folder(source) else 'file'} at {target}"
     )
 
 
 def _places(source: Source, mirror: str | None) -> Iterator[str]:
     if mirror and _is_url(mirror):
-        yield f"{mirror.rstrip('/')}/{source.name}/{quote(source.file)}"
+        yield f"{mirror.rstrip('/')}/{source.name}/{_name_on_the_web(source)}"
     elif mirror and "://" in mirror:
         raise UserError(
             f"{MIRROR} is {_shown(mirror)!r}; it must be a folder, or begin with http:// or https://"
@@ -204,13 +217,23 @@ def _places(source: Source, mirror: str | None) -> Iterator[str]:
     yield from source.urls
 
 
+def _is_folder(source: Source) -> bool:
+    return source.checksum.startswith(volumes.PREFIX)
+
+
+def _name_on_the_web(source: Source) -> str:
+    if _is_folder(source):
+        return urlsplit(source.urls[0]).path.rpartition("/")[2]  # of the archive
+    return quote(source.file)
+
+
 def _is_url(place: str) -> bool:
     return place.startswith(("http://", "https://"))
 
 
 def _shown(place: str) -> str:
-    """Give a place without the password that a mirror's address may hold."""
-    return re.sub(r"//[^/@]*@", "//", place)
+    """Give a place without the password or the checksum that an address may hold."""
+    return re.sub(r"//[^/@]*@", "//", place).partition("#md5=")[0]
 
 
 def _is_right(path: Path, source: Source) -> bool:
@@ -225,6 +248,9 @@ def _is_right(path: Path, source: Source) -> bool:
 
 
 def _check(path: Path, source: Source) -> None:
+    if _is_folder(source):
+        volumes.check_folder(path, source.checksum)
+        return
     size = path.stat().st_size
     if source.bytes is not None and size != source.bytes:
         raise UnusableError(f"has {size} bytes instead of {source.bytes}")
@@ -273,22 +299,53 @@ def _download(
     # What cannot be packed well still grows by less than this.
     size = source.bytes or LARGEST
     limit = size + (size // 1000 + 4096 if packed else 0)
+    with open(target, "wb") as stream:
+        _receive(url, stream, limit, timeout, pauses)
+    if packed:
+        _unpack(target, source)
+
+
+def _receive(
+    url: str, stream: IO[bytes], limit: int, timeout: float, pauses: Sequence[float]
+) -> None:
+    """Write what an address gives, and start again where a server was busy or broke off."""
     downloader = pooch.HTTPDownloader(
         chunk_size=CHUNK, timeout=timeout, headers={"Accept-Encoding": "identity"}
     )
     for pause in (*pauses, None):
         try:
-            with open(target, "wb") as stream:
-                downloader(url, Bounded(stream, limit), None)
-            break
+            downloader(url, Bounded(stream, limit), None)
+            return
         except requests.RequestException as error:
             status = getattr(error.response, "status_code", None)
             broken_off = isinstance(error, requests.exceptions.ChunkedEncodingError)
             if pause is None or not (status in BUSY or broken_off):
                 raise UnusableError(_reason(error, url, timeout)) from error
             time.sleep(pause)
-    if packed:
-        _unpack(target, source)
+            stream.seek(0)
+            stream.truncate()
+
+
+def _contents(
+    place: str, source: Source, timeout: float, pauses: Sequence[float]
+) -> dict[str, bytes]:
+    """Give the files of a folder, from a folder or from an archive on the web."""
+    names = volumes.file_names()
+    if not _is_url(place):
+        return archive.read_folder(Path(place), names)
+    return archive.read_tar(_archive(place, timeout, tuple(pauses)), source.file, names)
+
+
+@functools.lru_cache(maxsize=1)  # one archive holds several folders
+def _archive(url: str, timeout: float, pauses: tuple[float, ...]) -> bytes:
+    """Download an archive, and check it if its address ends in #md5= and that checksum."""
+    address, _, expected = url.partition("#md5=")
+    stream = io.BytesIO()
+    _receive(address, stream, LARGEST, timeout, pauses)
+    found = hashlib.md5(stream.getbuffer(), usedforsecurity=False).hexdigest()
+    if expected not in ("", found):
+        raise UnusableError(f"has the wrong checksum (expected md5:{expected}, found md5:{found})")
+    return stream.getvalue()
 
 
 class Bounded:
@@ -338,6 +395,11 @@ def _reason(error: requests.RequestException, url: str, timeout: float) -> str:
     return f"cannot be read ({type(error).__name__})"
 
 
+def _size(path: Path) -> int:
+    """Count the bytes of a file or of the files in a folder."""
+    return sum(part.stat().st_size for part in ([path] if path.is_file() else path.iterdir()))
+
+
 def main(job: step.Job) -> None:
     """Fetch all files of one data set, then write down what was verified."""
     path = job.paths["sources"]
@@ -353,7 +415,7 @@ def main(job: step.Job) -> None:
         start = time.monotonic()
         place = fetch(source, job.paths["folder"], os.environ.get(MIRROR))
         seconds = time.monotonic() - start
-        size = (job.paths["folder"] / source.file).stat().st_size
+        size = _size(job.paths["folder"] / source.file)
         print(
             f"{source.name}/{source.file}: {size} bytes, {source.checksum}, "
             f"{place}, {seconds:.1f} s",

@@ -65,9 +65,10 @@ def resolve(config: Mapping[str, Any]) -> dict[str, Any]:
         _mapping(config[paper], paper)
         overrides = (runs[run] or {}).get(paper, {})
         section = _merged(config[paper], overrides, f"runs.{run}.{paper}")
-        if section.get("dataset") not in list(config["data"]):
+        # A paper may read shared arrays; one with data of its own names none
+        if "dataset" in section and section["dataset"] not in list(config["data"]):
             allowed = ", ".join(config["data"])
-            raise UserError(f"{paper}.dataset is {section.get('dataset')!r}; allowed: {allowed}")
+            raise UserError(f"{paper}.dataset is {section['dataset']!r}; allowed: {allowed}")
         _check(paper, section)
         resolved[paper] = section
     return resolved

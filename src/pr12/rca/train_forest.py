@@ -1,0 +1,78 @@
+"""Grow the forests under test: one per seed and depth, shallow ones to segment badly.
+
+The paper spreads the quality of its segmentations by forests of several depths (Valindria et al.
+2017, Sec. IV).
+"""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import numpy as np
+
+from pr12.rca import features, forest, scan_files
+from pr12.rca.scan_files import Scan
+from pr12.shared import step
+from pr12.shared.step import AtLeast, NotEmpty
+
+
+@dataclass(frozen=True)
+class Params:
+    """Params of the forests."""
+
+    trees: Annotated[int, AtLeast(1)]
+    depths: Annotated[tuple[int, ...], NotEmpty()]  # one forest per depth, weak to strong
+    subjects: Annotated[int, AtLeast(1)]  # how many scans of the training split they see
+    voxels: Annotated[int, AtLeast(10)]  # drawn at random from each of them
+
+
+def sampled(scans: list[Scan], voxels: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Draw voxels of scans at random, without replacement.
+
+    Parameters
+    ----------
+    scans : list of Scan
+        Of the training split.
+    voxels : int
+        From each scan; all, if it has no more.
+    seed : int
+        Of the draw.
+
+    Returns
+    -------
+    features : ndarray
+        float32, shape (N, F).
+    labels : ndarray
+        uint8, shape (N,).
+
+    Examples
+    --------
+    >>> scan = Scan("a", np.zeros((4, 5), np.float32), np.zeros((4, 5), np.uint8))
+    >>> [part.shape for part in sampled([scan, scan], 7, 0)]
+    [(14, 11), (14,)]
+    """
+    stream = np.random.default_rng(seed)
+    parts = []
+    for scan in scans:
+        rows = stream.permutation(scan.image.size)[:voxels]
+        parts.append((features.voxel_features(scan.image)[rows], scan.labels.ravel()[rows]))
+    x, y = zip(*parts, strict=True)
+    return np.concatenate(x), np.concatenate(y)
+
+
+def main(job: step.Job) -> None:
+    """Grow and write all forests."""
+    params = job.params
+    structures, by_seed = scan_files.read_scans(job.paths["train"])
+    arrays = {}
+    for seed, scans in by_seed.items():
+        x, y = sampled(scans[: params.subjects], params.voxels, seed)
+        for depth in params.depths:
+            grown = forest.grow(x, y, params.trees, depth, seed)
+            own = forest.to_arrays(grown, len(structures) + 1)
+            arrays |= {f"{seed}/{depth}/{name}": array for name, array in own.items()}
+    scan_files.write_arrays(job.paths["model"], arrays)
+
+
+if __name__ == "__main__":
+    with step.start(Params, reads=["train"], writes=["model"]) as job:
+        main(job)
