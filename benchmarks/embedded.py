@@ -1,7 +1,7 @@
-"""Run the embedded distill from nothing: wall time, busy cores, peak memory per process."""
+"""Run one paper's embedded cases from nothing: wall time, busy cores, peak memory per job."""
 
+import argparse
 import os
-import re
 import resource
 import shutil
 import subprocess
@@ -33,23 +33,25 @@ def timed(command: list[str], folder: Path) -> tuple[float, float]:
 
 
 def peak_memory(folder: Path) -> float:
-    """Give the largest peak memory of a step in MiB, from the steps' own records."""
-    found = [0]
-    for path in (folder / "build").rglob("*.json"):
-        found += map(int, re.findall(r'"peak_memory_bytes": (\d+)', path.read_text()))
-    return max(found) / 2**20
+    """Give the largest peak memory of a job with its children in MiB, as Snakemake measured it."""
+    rows = (path.read_text().splitlines() for path in (folder / "build").rglob("benchmark.txt"))
+    found = (dict(zip(row[0].split("\t"), row[1].split("\t"), strict=True)) for row in rows)
+    return max(float(row["max_rss"]) for row in found if row["max_rss"] not in ("-", "NA"))
 
 
 def main() -> None:
     """Print the three figures, and the time of a dry run on the finished tree."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("paper", nargs="?", default="distill")
+    paper = parser.parse_args().paper
     cores = min(2, os.cpu_count() or 1)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         tracked_copy(folder)
-        wall, cpu = timed(["snakemake", "--cores", str(cores), "distill"], folder)
+        wall, cpu = timed(["snakemake", "--cores", str(cores), paper], folder)
         print(f"from nothing: {wall:.0f} s wall on {cores} cores, {cpu:.0f} s CPU")
         print(f"cores busy: {100 * cpu / (cores * wall):.0f} %")
-        print(f"peak memory of a step: {peak_memory(folder):.0f} MiB")
+        print(f"peak memory of a job: {peak_memory(folder):.0f} MiB")
         wall, _ = timed(["snakemake", "-n"], folder)
         print(f"snakemake -n on the finished tree: {wall:.1f} s")
 

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 import numpy as np
 
-from pr12.rca import conformal, estimates, scan_files
+from pr12.rca import conformal, estimates, scan_files, subjects
 from pr12.rca.measures import MEASURES
 from pr12.rca.provenance import provenance
 from pr12.shared import files, step
@@ -142,11 +142,12 @@ def main(job: step.Job) -> None:
     params, paths = job.params, job.paths
     if len(params.band) != 2 or not 0 <= params.band[0] < params.band[1] <= 100:
         raise UserError(f"band is {list(params.band)}; it must be two rising percentiles, 0 to 100")
-    real, _ = scan_files.read_scores(paths["real"])
-    scores, _ = scan_files.read_scores(paths["scores"])
+    real, said = scan_files.read_scores(paths["real"])
+    scores, whose = scan_files.read_scores(paths["scores"])
     found, pictures = [], []
     for seed in sorted(seed for seed, split in real if split == "test"):
-        parts = {s: (real[seed, s][..., DICE], scores[seed, s][..., DICE]) for s in SPLITS}
+        rows = {s: subjects.rows(said, whose, seed, s) for s in SPLITS}
+        parts = {s: (real[seed, s][rows[s]][..., DICE], scores[seed, s][..., DICE]) for s in SPLITS}
         half = len(parts["calibration"][0]) // 2
         if half == 0:
             raise UserError("one calibration subject cannot be halved; raise rca.scans.calibration")

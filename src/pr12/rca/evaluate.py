@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import numpy as np
 
-from pr12.rca import estimates, scan_files
+from pr12.rca import estimates, scan_files, subjects
 from pr12.rca.measures import MEASURES
 from pr12.rca.provenance import provenance
 from pr12.shared import files, step
@@ -104,6 +104,7 @@ def picture(real: np.ndarray, predicted: np.ndarray) -> dict[str, list]:
 def paired(
     real: dict[tuple[int, str], np.ndarray],
     scores: dict[tuple[int, str], np.ndarray],
+    said: tuple[dict[str, str], dict[str, str]],
     params: Params,
 ) -> list[tuple[np.ndarray, np.ndarray]]:
     """Give for each seed the real scores and those on references of the same test scans.
@@ -112,6 +113,8 @@ def paired(
     ----------
     real, scores : dict
         (seed, split) -> ndarray.
+    said : tuple of dict
+        The texts beside both, which name the subjects.
     params : Params
         The step's.
 
@@ -132,7 +135,8 @@ def paired(
                 f"{asked[0]} subjects and {asked[1]} references are asked, {own.shape[0]} and "
                 f"{own.shape[2]} were scored; lower them or score more"
             )
-        found.append((real[seed, "test"][: len(own)], own))
+        rows = subjects.rows(*said, seed, "test")[: params.subjects]
+        found.append((real[seed, "test"][rows], own))
     return found
 
 
@@ -140,8 +144,8 @@ def main(job: step.Job) -> None:
     """Judge all seeds."""
     params, paths = job.params, job.paths
     real, said = scan_files.read_scores(paths["real"])
-    scores, _ = scan_files.read_scores(paths["scores"])
-    pairs = paired(real, scores, params)
+    scores, whose = scan_files.read_scores(paths["scores"])
+    pairs = paired(real, scores, (said, whose), params)
     structures = tuple(said["structures"].split())
     found = [judged(*pair, params, structures) for pair in pairs]
     shared = [key for key in found[0] if all(key in own for own in found)]

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pr12.rca import measures, scan_files
+from pr12.rca import measures, scan_files, subjects
 from pr12.rca.parallel import spread
 from pr12.rca.provenance import provenance
 from pr12.rca.scan_files import Scan
@@ -123,16 +123,21 @@ def main(job: step.Job) -> None:
             truths |= {(seed, split, scan.name): scan.labels for scan in own}
     work = [(own, truths[key], len(structures)) for key, own in segmentations.items()]
     real: dict[tuple[int, str], list[np.ndarray]] = {}
-    for (seed, split, _), own in zip(segmentations, spread(measures.agreement, work), strict=True):
+    scanned: dict[tuple[int, str], list[str]] = {}
+    measured = zip(segmentations, spread(measures.agreement, work), strict=True)
+    for (seed, split, name), own in measured:
         real.setdefault((seed, split), []).append(own)
+        scanned.setdefault((seed, split), []).append(name)
     scores = {key: np.stack(own) for key, own in real.items()}
     said = {"structures": " ".join(structures), "segmenters": " ".join(names)}
+    said |= subjects.told(scanned)
     scan_files.write_scores(paths["scores"], scores, said)
     found = [summary(own, names) for (_, split), own in sorted(scores.items()) if split == "test"]
     metrics = {key: [own[key] for own in found] for key in found[0]}
     files.write_json(paths["metrics"], {"metrics": metrics, "provenance": provenance(job)})
     first = min(tests.by_seed)
-    shown = tests.by_seed[first][:EXAMPLES]
+    by_name = {scan.name: scan for scan in tests.by_seed[first]}
+    shown = [by_name[name] for name in scanned[first, "test"][:EXAMPLES]]
     every = np.concatenate(
         [own[..., DICE] for (_, s), own in sorted(scores.items()) if s == "test"]
     )

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from pr12.rca import measures, scan_files
+from pr12.rca import measures, scan_files, subjects
 from pr12.rca.parallel import spread
 from pr12.rca.scan_files import Scan
 from pr12.shared import progress
@@ -61,8 +61,9 @@ def judge_tests(paths: Mapping[str, Path], scored: Callable[..., np.ndarray], pa
     """
     segmentations, _ = scan_files.read_segmentations(paths["segmentations"])
     references = scan_files.read_scans(paths["reference"])
-    keys, work = [], []
+    keys, work, names = [], [], {}
     for seed, scans in scan_files.read_scans(paths["test"]).by_seed.items():
+        names[seed, "test"] = [scan.name for scan in scans[: params.subjects]]
         for scan in scans[: params.subjects]:
             keys.append((seed, "test"))
             own = segmentations[seed, "test", scan.name]
@@ -71,7 +72,8 @@ def judge_tests(paths: Mapping[str, Path], scored: Callable[..., np.ndarray], pa
     found: dict[tuple[int, str], list[np.ndarray]] = {key: [] for key in keys}
     for key, own in zip(keys, progress.follow(spread(scored, work), len(work), told), strict=True):
         found[key].append(own)
-    scan_files.write_scores(paths["scores"], {key: np.stack(own) for key, own in found.items()})
+    scores = {key: np.stack(own) for key, own in found.items()}
+    scan_files.write_scores(paths["scores"], scores, subjects.told(names))
 
 
 def told(own: np.ndarray) -> str:

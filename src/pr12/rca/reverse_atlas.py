@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 
-from pr12.rca import measures, reverse, scan_files
+from pr12.rca import measures, reverse, scan_files, subjects
 from pr12.rca.parallel import spread
 from pr12.rca.registration import propagate
 from pr12.rca.scan_files import Scan, Scans
@@ -99,11 +99,12 @@ def main(job: step.Job) -> None:
     segmentations, _ = scan_files.read_segmentations(paths["segmentations"])
     references = scan_files.read_scans(paths["reference"])
     score, work = (to_reference if params.direction == "to_reference" else to_test), []
-    keys = []
+    keys, names = [], {}
     for seed, split, name in segmentations:
         pairs = pairs_of(found, references, seed, split, name, params.direction)
         if pairs:
             keys.append((seed, split))
+            names.setdefault((seed, split), []).append(name)
             work.append((segmentations[seed, split, name], *pairs, len(references.structures)))
     if not work:
         raise UserError(
@@ -113,7 +114,8 @@ def main(job: step.Job) -> None:
     by_split: dict[tuple[int, str], list[np.ndarray]] = {}
     for key, own in zip(keys, scored, strict=True):
         by_split.setdefault(key, []).append(own)
-    scan_files.write_scores(paths["scores"], {key: np.stack(own) for key, own in by_split.items()})
+    scores = {key: np.stack(own) for key, own in by_split.items()}
+    scan_files.write_scores(paths["scores"], scores, subjects.told(names))
 
 
 def pairs_of(
