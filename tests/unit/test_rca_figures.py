@@ -47,7 +47,8 @@ CONTEXT = {
     "WBC CV nucleus": [0.96, 0.07],
     "NuCLS": [0.374, 0.241],
 }
-TABULAR = ("digits", "breast_cancer", "wine")
+DATA = ("digits", "breast_cancer", "wine")
+TABULAR = (*DATA, *(f"{name}_neighbours" for name in DATA))
 SHIFTS = ("noise", "rotation", "missing")
 MAE = {
     "raw": 0.07,
@@ -452,6 +453,22 @@ def test_failures_are_counted_at_the_threshold():
     assert "66.7 % of 108 (single atlas)" in plot.caption
 
 
+def test_counts_are_those_of_the_metrics_where_rounding_alone_parts_them():
+    metrics, pictures = only("atlas")
+    own = pictures["atlas_picture"]
+    own["real"]["dice"] = [0.9, 0.9, 0.1] * 36
+    own["predicted"]["dice"] = [0.9, 0.9, 0.2] * 34 + [0.7, 0.7, 0.7] * 2  # six may be less
+    fates = figures_of_decisions.FATES
+    counts = {}
+    for name, exact in {"near": (36, 0, 4, 68), "far": (30, 6, 12, 60)}.items():
+        metrics["atlas"] |= {
+            f"failure/{fate}": [1, n - 1] for fate, n in zip(fates, exact, strict=True)
+        }
+        right = drawn(metrics, pictures)["failures"].figure.axes[1]
+        counts[name] = [int(text.get_text().partition("\n")[0]) for text in right.texts]
+    assert counts == {"near": [36, 0, 4, 68], "far": [34, 2, 0, 72]}
+
+
 def test_where_nothing_failed_there_is_no_curve():
     metrics, pictures = only("atlas", "cnn")
     pictures["atlas_picture"]["real"]["dice"] = [0.9] * 108
@@ -507,6 +524,8 @@ def test_other_data_sets_are_hollow_and_named():
     assert {text.get_text() for text in axes.texts} == set(CONTEXT)
     for text in axes.texts:
         assert list(text.xy) == CONTEXT[text.get_text()]
+    heights = {text.get_text(): text.get_position()[1] for text in axes.texts}
+    assert heights["PSFHS FH"] > heights["PSFHS PS"] > heights["WBC CV nucleus"]  # left to right
     ours = [(c[0].get_xdata()[0], c[0].get_ydata()[0]) for c in axes.containers]
     assert np.ravel(ours) == pytest.approx([0.94, 0.03, 0.82, 0.15])
     assert "5 data sets, r 0.374 to 0.96, MAE 0.07 to 0.241" in plot.caption
@@ -526,6 +545,20 @@ def test_accuracies_are_drawn_by_kind_of_shift():
     assert missing[:-1, 1] - rotation[:-1, 1] == pytest.approx(0.02)
     assert wine.get_title().startswith("wine")
     assert "digits (33 points)" in plot.caption
+
+
+def test_panels_of_tables_stand_in_rows_of_three_and_name_the_other_reverse_classifier():
+    plots_of_six = drawn(*only(*TABULAR))
+    for name in ("tabular", "tabular_errors"):
+        titles = [a.get_title().partition("\n")[0] for a in plots_of_six[name].figure.axes]
+        assert titles[:3] == ["digits", "breast cancer", "wine"]
+        assert titles[3:] == [f"{title}, neighbours" for title in titles[:3]]
+        tops = [a.get_position().y1 for a in plots_of_six[name].figure.axes]
+        assert min(tops[:3]) > max(tops[3:])
+        assert "reverse classifier is nearest neighbours" in plots_of_six[name].caption
+    plot = drawn(*only(*TABULAR[:4]))["tabular"]
+    assert [a.axison for a in plot.figure.axes] == [True] * 4 + [False] * 2
+    assert "nearest neighbours" not in drawn(*only(*DATA))["tabular"].caption
 
 
 def test_bars_of_tabular_errors_are_the_metrics():

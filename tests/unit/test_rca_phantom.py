@@ -121,6 +121,18 @@ def test_noise_is_there_and_an_organ_is_not_flat():
         assert 0.01 < image[liver].std() < 0.2
 
 
+def test_organs_are_painted_one_over_the_other_and_unlabelled_ones_hide_labels():
+    line = np.linspace(-1, 1, SIZE)
+    y, x = np.meshgrid(line, line, indexing="ij")
+    expected, hidden = np.zeros((SIZE, SIZE), int), 0
+    for _, number, centre, axes, turn, _ in phantom.ORGANS:
+        own = phantom.ellipse(y, x, np.array(centre), np.array(axes), turn) < 1
+        hidden += (expected[own] > 0).sum() * (number == 0)
+        expected[own] = number
+    np.testing.assert_array_equal(phantom.slice_of((7, 0), SIZE, 0.0)[1], expected)
+    assert hidden > 0
+
+
 # --- its parts ---
 
 

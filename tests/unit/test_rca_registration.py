@@ -3,6 +3,7 @@ import sys
 
 import numpy as np
 import pytest
+import SimpleITK as sitk  # noqa: N813
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
@@ -168,11 +169,11 @@ def test_shapes_may_differ_and_what_lies_outside_is_0():
 
 def test_spacing_counts_along_array_axes_of_each_image():
     fixed, moving = np.zeros((5, 9, 3), np.float32), np.zeros((9, 9, 5), np.float32)
-    found = correspondence(fixed, moving, NOTHING, ((2.0, 1.0, 2.0), (1.0, 1.0, 1.0)))
-    z, y, x = places(found, moving.shape)
-    np.testing.assert_array_equal(z, np.broadcast_to([[[0]], [[2]], [[4]], [[6]], [[8]]], z.shape))
+    found = correspondence(fixed, moving, NOTHING, ((2.0, 1.0, 4.0), (1.0, 1.0, 2.0)))
+    z, y, x = places(found, moving.shape)  # both are 8 mm long from first to last voxel
+    np.testing.assert_array_equal(z, np.broadcast_to(2 * np.arange(5)[:, None, None], z.shape))
     np.testing.assert_array_equal(y, np.broadcast_to(np.arange(9)[:, None], y.shape))
-    np.testing.assert_array_equal(x, np.broadcast_to([0, 2, 4], x.shape))
+    np.testing.assert_array_equal(x, np.broadcast_to(2 * np.arange(3), x.shape))
 
 
 @pytest.mark.parametrize("effort", [AFFINE, DEFORMABLE], ids=["affine", "deformable"])
@@ -201,6 +202,11 @@ def test_the_second_call_gives_the_same_bytes_and_so_does_another_process():
         env={"PYTHONPATH": str(address.SRC)},
     )
     assert done.stdout == found.tobytes()
+
+
+def test_one_registration_takes_one_thread():
+    """They run in parallel over pairs."""
+    assert sitk.ProcessObject.GetGlobalDefaultNumberOfThreads() == 1
 
 
 # --- what cannot be registered stays aligned by the centres ---

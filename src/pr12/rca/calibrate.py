@@ -142,11 +142,15 @@ def main(job: step.Job) -> None:
     params, paths = job.params, job.paths
     if len(params.band) != 2 or not 0 <= params.band[0] < params.band[1] <= 100:
         raise UserError(f"band is {list(params.band)}; it must be two rising percentiles, 0 to 100")
-    real, said = scan_files.read_scores(paths["real"])
+    for coverage in params.coverages:
+        if not 0 < coverage < 1:
+            raise UserError(f"coverages has {coverage:g}; each must lie between 0 and 1")
+    real, metadata = scan_files.read_scores(paths["real"])
     scores, whose = scan_files.read_scores(paths["scores"])
+    names = subjects.named(metadata), subjects.named(whose)
     found, pictures = [], []
     for seed in sorted(seed for seed, split in real if split == "test"):
-        rows = {s: subjects.rows(said, whose, seed, s) for s in SPLITS}
+        rows = {s: subjects.rows(*names, seed, s) for s in SPLITS}
         parts = {s: (real[seed, s][rows[s]][..., DICE], scores[seed, s][..., DICE]) for s in SPLITS}
         half = len(parts["calibration"][0]) // 2
         if half == 0:

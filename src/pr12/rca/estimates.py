@@ -162,7 +162,7 @@ def failure_metrics(
         "failure/true_negatives": passes,
     }
     if failed.any() and not failed.all():
-        rates, sensitivities, _ = roc_curve(failed, -predicted.ravel())
+        rates, sensitivities, _ = roc_curve(failed, -predicted.ravel(), drop_intermediate=False)
         found |= {
             "failure/sensitivity": hits / (hits + misses),
             "failure/false_positive_rate": alarms / (alarms + passes),

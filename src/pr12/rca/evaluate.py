@@ -104,7 +104,7 @@ def picture(real: np.ndarray, predicted: np.ndarray) -> dict[str, list]:
 def paired(
     real: dict[tuple[int, str], np.ndarray],
     scores: dict[tuple[int, str], np.ndarray],
-    said: tuple[dict[str, str], dict[str, str]],
+    names: tuple[dict[str, list[str]], dict[str, list[str]]],
     params: Params,
 ) -> list[tuple[np.ndarray, np.ndarray]]:
     """Give for each seed the real scores and those on references of the same test scans.
@@ -113,8 +113,8 @@ def paired(
     ----------
     real, scores : dict
         (seed, split) -> ndarray.
-    said : tuple of dict
-        The texts beside both, which name the subjects.
+    names : tuple of dict
+        The names beside both.
     params : Params
         The step's.
 
@@ -135,7 +135,7 @@ def paired(
                 f"{asked[0]} subjects and {asked[1]} references are asked, {own.shape[0]} and "
                 f"{own.shape[2]} were scored; lower them or score more"
             )
-        rows = subjects.rows(*said, seed, "test")[: params.subjects]
+        rows = subjects.rows(*names, seed, "test")[: params.subjects]
         found.append((real[seed, "test"][rows], own))
     return found
 
@@ -143,10 +143,11 @@ def paired(
 def main(job: step.Job) -> None:
     """Judge all seeds."""
     params, paths = job.params, job.paths
-    real, said = scan_files.read_scores(paths["real"])
+    real, metadata = scan_files.read_scores(paths["real"])
     scores, whose = scan_files.read_scores(paths["scores"])
-    pairs = paired(real, scores, (said, whose), params)
-    structures = tuple(said["structures"].split())
+    names = subjects.named(metadata)
+    pairs = paired(real, scores, (names, subjects.named(whose)), params)
+    structures = tuple(names["structures"])
     found = [judged(*pair, params, structures) for pair in pairs]
     shared = [key for key in found[0] if all(key in own for own in found)]
     metrics = {key: [own[key] for own in found] for key in shared}
@@ -156,8 +157,8 @@ def main(job: step.Job) -> None:
         [estimates.estimate(pair[1], params.estimator) for pair in pairs]
     )
     points = picture(all_real, all_predicted)
-    names = {"structures": structures, "segmenters": said["segmenters"].split()}
-    files.write_json(paths["picture"], points | names)
+    shown = {key: names[key] for key in ("structures", "segmenters")}
+    files.write_json(paths["picture"], points | shown)
 
 
 if __name__ == "__main__":

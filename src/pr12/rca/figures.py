@@ -82,7 +82,7 @@ def drawn(params: Params, metrics: Metrics, pictures: Pictures) -> list[Plot]:
         figures_of_estimates.structures(metrics),
         figures_of_estimates.estimators(metrics),
         figures_of_estimates.references(metrics),
-        figures_of_decisions.failures(pictures),
+        figures_of_decisions.failures(metrics, pictures),
         figures_of_decisions.calibration(metrics, pictures),
         figures_of_estimates.context(metrics, params.context),
         figures_of_tables.tabular(metrics, pictures),

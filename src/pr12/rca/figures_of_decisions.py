@@ -1,6 +1,7 @@
 """Figures of what is decided by a predicted Dice: which segmentations failed, and how surely."""
 
 import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ KINDS = {  # of interval, as the metrics name them
     "isotonic": "isotonic map",
     "percentiles": "percentiles of references",
 }
+FATES = ("true_positives", "false_negatives", "false_positives", "true_negatives")
 BAND = 3  # points of coverage that count as met
 COUNTS = ("raw", "real", "predicted", "low", "high")
 
@@ -47,13 +49,18 @@ def roc(failed: np.ndarray, predicted: np.ndarray) -> tuple[np.ndarray, np.ndarr
     return alarms / alarms[-1], hits / hits[-1]
 
 
-def flagged(points: Points) -> np.ndarray:
+def flagged(points: Points, own: Mapping[str, Sequence[float]]) -> np.ndarray:
     """Count what became of failed and good segmentations, all seeds together.
+
+    Points are rounded, so that some may stand at the threshold by that: the exact counts of the
+    metrics are taken if they differ by no more than those.
 
     Parameters
     ----------
     points : Points
         Of a case.
+    own : mapping
+        Its metrics.
 
     Returns
     -------
@@ -61,10 +68,15 @@ def flagged(points: Points) -> np.ndarray:
         [[failed and flagged, failed and passed], [good and flagged, good and passed]].
     """
     failed, low = (side["dice"] < LOW for side in (points.real, points.predicted))
-    return np.array([[(f & p).sum() for p in (low, ~low)] for f in (failed, ~failed)])
+    counts = np.array([[(f & p).sum() for p in (low, ~low)] for f in (failed, ~failed)])
+    exact = [sum(own.get(f"failure/{key}", [np.inf])) for key in FATES]
+    doubtful = sum((side["dice"] == LOW).sum() for side in (points.real, points.predicted))
+    if np.abs(np.ravel(counts) - exact).max() <= doubtful:
+        return np.reshape(exact, (2, 2)).astype(int)
+    return counts
 
 
-def failures(pictures: Pictures) -> Plot | None:
+def failures(metrics: Metrics, pictures: Pictures) -> Plot | None:
     """Draw how well failures are found: ROC curves, and what the threshold makes of them.
 
     Raises
@@ -86,7 +98,7 @@ def failures(pictures: Pictures) -> Plot | None:
         rates, sensitivities = roc(failed, points.predicted["dice"])
         area = np.trapezoid(sensitivities, rates)
         best = sensitivities[rates <= RATE].max()
-        (hits, misses), (alarms, passes) = flagged(points)
+        (hits, misses), (alarms, passes) = counts = flagged(points, metrics.get(case, {}))
         work = alarms / (alarms + passes), hits / (hits + misses)
         look = plots.look(list(REVERSE).index(case))
         line, mark = look | {"marker": ""}, look | {"linestyle": "", "markeredgecolor": "black"}
@@ -94,7 +106,7 @@ def failures(pictures: Pictures) -> Plot | None:
         left.plot(*work, markersize=9, **mark, zorder=4)
         left.plot([], [], label=f"{REVERSE[case]} ({area:.3f})", **look)
         name, count = REVERSE[case], stats.number(len(failed))
-        shares.append(f"{100 * failed.mean():.1f} % of {count} ({name})")
+        shares.append(f"{100 * (hits + misses) / counts.sum():.1f} % of {count} ({name})")
         at_threshold.append(f"{name} {100 * work[1]:.1f} % and {100 * work[0]:.1f} %")
         at_rate.append(f"{name} {100 * best:.1f} %")
     left.axvline(RATE, color=plots.GREY, linestyle=":")
@@ -103,7 +115,7 @@ def failures(pictures: Pictures) -> Plot | None:
     left.set(xlabel="false-positive rate", ylabel="sensitivity")
     left.legend(title="(area under the curve)", loc="lower right")
     case, points = next(iter(found.items()))
-    confusion(right, flagged(points))
+    confusion(right, flagged(points, metrics.get(case, {})))
     right.set_title(f"{REVERSE[case]}, flagged where predicted < {LOW:g}")
     listed = (
         f"Found of the failed, and flagged of the good, at the threshold {LOW:g}: "

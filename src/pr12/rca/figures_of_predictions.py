@@ -43,7 +43,7 @@ def scattered(axes: Any, points: Points, measure: str, title: str) -> int:
     defined = ~(np.isnan(x) | np.isnan(y))
     kinds = [values.kind(name) for name in points.segmenters]
     for index, kind in enumerate(dict.fromkeys(kinds)):
-        own = defined & np.isin(points.segmenter, [i for i, k in enumerate(kinds) if k != kind])
+        own = defined & np.isin(points.segmenter, [i for i, k in enumerate(kinds) if k == kind])
         look = plots.look(index)
         style = {"marker": look["marker"], "color": look["color"], "linewidths": 0}
         axes.scatter(x[own], y[own], s=8, rasterized=True, **style)

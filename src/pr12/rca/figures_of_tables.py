@@ -9,7 +9,19 @@ from pr12.rca.figure_values import SEEDS, Metrics, Pictures
 from pr12.shared import plots, stats
 from pr12.shared.plots import Plot
 
-DATA = {"digits": "digits", "breast_cancer": "breast cancer", "wine": "wine"}  # case -> title
+DATA = {  # case -> title
+    "digits": "digits",
+    "breast_cancer": "breast cancer",
+    "wine": "wine",
+    "digits_neighbours": "digits, neighbours",
+    "breast_cancer_neighbours": "breast cancer, neighbours",
+    "wine_neighbours": "wine, neighbours",
+}
+NEIGHBOURS = (
+    "Neighbours: the reverse classifier is nearest neighbours, else of the classifier's kind. "
+)
+WIDE = 3  # panels in a row
+LISTED = ("raw", "linear", "calibrated", "cross_validation", "confidence")  # in the caption
 PREDICTIONS = {  # quantity after ``mae_`` -> what it is, and its hatch
     "raw": ("RCA", 0),
     "linear": ("RCA with linear map", 1),
@@ -60,6 +72,20 @@ def settings(picture: Any, name: str) -> tuple[list[str], np.ndarray, np.ndarray
     return kinds, true, raw
 
 
+def reverse(cases: Any) -> str:
+    """Say what the cases with nearest neighbours are, if there are some."""
+    return NEIGHBOURS if any(case.endswith("neighbours") for case in cases) else ""
+
+
+def grid(count: int, height: float) -> tuple[Any, list[Any]]:
+    """Give a figure and its panels, at most `WIDE` in a row of that height."""
+    rows, columns = -(-count // WIDE), min(count, WIDE)
+    figure, panels = plots.canvas(1 + 3 * columns, rows * height + 0.5, rows, columns)
+    for axes in panels.flat[count:]:
+        axes.set_axis_off()
+    return figure, list(panels.flat[:count])
+
+
 def tabular(metrics: Metrics, pictures: Pictures) -> Plot | None:
     """Draw predicted against true accuracy, one panel per data set.
 
@@ -73,7 +99,7 @@ def tabular(metrics: Metrics, pictures: Pictures) -> Plot | None:
     if not found:
         return None
     kinds = list(dict.fromkeys(kind for own, _, _ in found.values() for kind in own))
-    figure, (panels,) = plots.canvas(1 + 3 * len(found), 4.1, columns=len(found))
+    figure, panels = grid(len(found), 3.6)
     told = []
     for axes, (case, (own, true, raw)) in zip(panels, found.items(), strict=True):
         for index, kind in enumerate(kinds):
@@ -87,8 +113,9 @@ def tabular(metrics: Metrics, pictures: Pictures) -> Plot | None:
         lines = [f"r {values.written(r)}"] if r else []
         axes.set_title("\n".join([DATA[case], *lines]))
         axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal", xlabel="true accuracy")
-        told.append(", ".join([f"{DATA[case]} ({stats.number(len(own))} points)", *lines]))
-    panels[0].set_ylabel("predicted accuracy")
+        told.append(" ".join([f"{DATA[case]} ({stats.number(len(own))} points)", *lines]))
+    for axes in panels[::WIDE]:
+        axes.set_ylabel("predicted accuracy")
     plots.legend(figure, "lower center")
     listed = "; ".join(told)
     return Plot(
@@ -96,8 +123,8 @@ def tabular(metrics: Metrics, pictures: Pictures) -> Plot | None:
         "Predicted against true accuracy on shifted tables",
         "Each point is a classifier, a seed and a shift of the new data of some strength; marks "
         "differ by the kind of shift. Predicted: the accuracy on labelled data of a classifier "
-        "that learned the answers on the new data. On the line both are equal. Correlation r over "
-        f"all classifiers, {SEEDS}: {listed}.",
+        f"that learned the answers on the new data. {reverse(found)}On the line both are equal. "
+        f"Correlation r over all classifiers, {SEEDS}: {listed}.",
         f"Scatter plots of predicted against true accuracy with the identity line: {listed}.",
         figure,
     )
@@ -114,9 +141,9 @@ def tabular_errors(metrics: Metrics) -> Plot | None:
     if not found:
         return None
     rows = [q for q in PREDICTIONS if any(q in own for own in found.values())]
-    figure, (panels,) = plots.canvas(10, 0.36 * len(rows) + 1.3, columns=len(found))
+    figure, panels = grid(len(found), 0.3 * len(rows) + 0.9)
     told = []
-    for axes, (case, own) in zip(panels, found.items(), strict=True):
+    for place, (axes, (case, own)) in enumerate(zip(panels, found.items(), strict=True)):
         for quantity, interval in own.items():
             hatch = PREDICTIONS[quantity][1]
             axes.barh(
@@ -130,11 +157,11 @@ def tabular_errors(metrics: Metrics) -> Plot | None:
             )
         axes.set_yticks(range(len(rows)), [PREDICTIONS[q][0] for q in rows])
         axes.set(ylim=(len(rows) - 0.4, -0.6), title=DATA[case], xlabel="mean absolute error")
-        axes.tick_params(labelleft=axes is panels[0])
+        axes.tick_params(labelleft=place % WIDE == 0)
         axes.grid(axis="y", visible=False)
         axes.locator_params(axis="x", nbins=4)
         plots.from_zero(axes, "x")
-        listed = values.told({PREDICTIONS[q][0]: i for q, i in own.items()})
+        listed = values.told({PREDICTIONS[q][0]: own.get(q) for q in LISTED})
         told.append(f"{DATA[case]}: {listed}")
     listed = "; ".join(told)
     return Plot(
@@ -144,7 +171,8 @@ def tabular_errors(metrics: Metrics) -> Plot | None:
         "and shifts: RCA's score, the score mapped as learned on other data under the same kinds "
         "of shift or under the other kinds only, RCA of calibrated classifiers; and two "
         "predictions without a reverse classifier (grey): cross-validation on the labelled data "
-        f"and the mean confidence of a calibrated classifier. {SEEDS.capitalize()}. {listed}.",
+        f"and the mean confidence of a calibrated classifier. {reverse(found)}"
+        f"{SEEDS.capitalize()}. {listed[0].upper()}{listed[1:]}.",
         f"Bars of the mean absolute error. {listed}.",
         figure,
     )

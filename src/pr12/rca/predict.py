@@ -23,6 +23,7 @@ import json
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -243,4 +244,10 @@ if __name__ == "__main__":
         writes=["out"],
         arguments=with_defaults(sys.argv[1:]),
     ) as job:
-        main(job)
+        try:
+            main(job)
+        except BrokenProcessPool:  # as joblib's, too
+            raise UserError(
+                "a process was killed, perhaps for want of memory; run the same command again, "
+                "with OMP_NUM_THREADS=1 before it for one process"
+            ) from None

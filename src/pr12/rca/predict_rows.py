@@ -81,7 +81,7 @@ def _predicted(row: Row, raw: float, own: Calibration | None, threshold: float) 
         return row._replace(predicted_dice=raw, raw_score=raw, flagged=raw < threshold, notes=notes)
     predicted = float(own.steps(np.array([raw]))[0])
     notes = row.notes
-    if raw < own.lowest:
+    if 0 < raw < own.lowest:
         notes = ("its score is below all of the calibration: the interval may not hold", *notes)
     return row._replace(
         predicted_dice=predicted,

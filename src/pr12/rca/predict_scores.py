@@ -225,4 +225,5 @@ def estimated(scores: np.ndarray, estimator: str) -> np.ndarray:
     """
     measures = np.full((1, *scores.shape, len(MEASURES)), np.nan)
     measures[0, ..., MEASURES.index("dice")] = scores
-    return estimates.estimate(measures, estimator)[0, ..., MEASURES.index("dice")]
+    found = estimates.estimate(measures, estimator)[0, ..., MEASURES.index("dice")]
+    return found + 0.0  # no score of minus zero

@@ -129,8 +129,7 @@ def main(job: step.Job) -> None:
         real.setdefault((seed, split), []).append(own)
         scanned.setdefault((seed, split), []).append(name)
     scores = {key: np.stack(own) for key, own in real.items()}
-    said = {"structures": " ".join(structures), "segmenters": " ".join(names)}
-    said |= subjects.told(scanned)
+    said = subjects.told(scanned, structures=structures, segmenters=names)
     scan_files.write_scores(paths["scores"], scores, said)
     found = [summary(own, names) for (_, split), own in sorted(scores.items()) if split == "test"]
     metrics = {key: [own[key] for own in found] for key in found[0]}

@@ -9,6 +9,7 @@ import torch
 from pr12.rca import reverse, unet
 from pr12.rca.scan_files import Scan
 from pr12.shared import run, step
+from pr12.shared.errors import UserError
 from pr12.shared.step import Above, AtLeast, NotEmpty
 
 
@@ -61,6 +62,8 @@ def scored(
     >>> bool(scored(image, scan.labels[None], [scan], 1, 0, params)[0, 0, 0, 0] > 0.9)
     True
     """
+    if len(params.channels) != len(unet.STEPS) + 1:
+        raise UserError(f"channels has {len(params.channels)} levels; it must have 3")
     run.deterministic()
     device = run.device()
     criterion = unet.loss()
@@ -75,6 +78,11 @@ def scored(
             optimiser.zero_grad(set_to_none=True)
             value.backward()
             optimiser.step()
+        if not torch.isfinite(value):
+            raise UserError(
+                f"the loss of a reverse CNN of seed {seed} is {value.item()} after "
+                f"{params.updates} updates; lower rca.reverse_cnn.learning_rate"
+            )
         maps = unet.segment(net, [reference.image for reference in references], device)
         found.append(reverse.on_references(maps, references, structures))
     return np.stack(found)
