@@ -77,6 +77,13 @@ def test_scans_come_back_in_order_with_all_their_voxels(tmp_path_factory, data):
             assert np.abs(found.image - wanted.image).max() <= 1 / 4096
 
 
+def test_images_are_kept_in_two_bytes_a_voxel(tmp_path):
+    scan_files.write_scans(tmp_path / "a", Scans(("liver",), {0: [scan()]}))
+    arrays, _ = scan_files.read_arrays(tmp_path / "a")
+    kinds = {key.rsplit("/", 1)[1]: own.dtype for key, own in arrays.items()}
+    assert kinds == {"image": np.float16, "labels": np.uint8}
+
+
 def test_subjects_of_one_name_but_other_seeds_are_kept_apart(tmp_path):
     written = {0: [scan("a", seed=0)], 10: [scan("a", seed=1)], 2: [scan("a", seed=2)]}
     scan_files.write_scans(tmp_path / "a", Scans(("liver",), written))

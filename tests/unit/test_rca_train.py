@@ -64,15 +64,32 @@ def test_the_loss_is_the_mean_since_the_last_snapshot(scans):
     assert every[0] == pytest.approx(value.item())
 
 
-def test_every_scan_is_seen_as_often_as_any_other(scans, monkeypatch):
+def orders(scans, monkeypatch, seed, **change):
+    """Train, and give which scan was seen when, and whether with its own labels."""
     seen, real = [], unet.batched
     monkeypatch.setattr(
-        unet, "batched", lambda arrays, where: (seen.extend(arrays), real(arrays, where))[1]
+        unet, "batched", lambda arrays, where: (seen.append(arrays), real(arrays, where))[1]
     )
-    rows(scans, batch_size=2, snapshots=(6,))  # 12 scans of 3: four times each
-    for scan in scans:
-        assert sum(array is scan.image for array in seen) == 4
-        assert sum(array is scan.labels for array in seen) == 4
+    rows(scans, seed, **change)
+    monkeypatch.undo()
+    images, labels = seen[::2], seen[1::2]
+    found = [
+        [next(i for i, scan in enumerate(scans) if scan.image is own) for own in batch]
+        for batch in images
+    ]
+    for batch, own in zip(found, labels, strict=True):
+        assert all(scans[i].labels is given for i, given in zip(batch, own, strict=True))
+    return found
+
+
+def test_every_scan_is_seen_as_often_as_any_other_in_the_seeds_order(scans, monkeypatch):
+    found = orders(scans, monkeypatch, 0, batch_size=2, snapshots=(6,))  # 12 of 3 scans
+    flat = np.concatenate(found).reshape(4, 3)
+    assert np.sort(flat, axis=1).tolist() == [[0, 1, 2]] * 4  # each pass sees each once
+    assert len({tuple(row) for row in flat}) > 1
+    several = [orders(scans, monkeypatch, seed, snapshots=(6,)) for seed in range(3)]
+    assert several[0] == found
+    assert len({str(own) for own in several}) == 3
 
 
 def test_a_batch_may_be_larger_than_the_split(scans):

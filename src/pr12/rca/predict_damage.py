@@ -19,7 +19,7 @@ DAMAGES = (
     ("none", 0.0),
     ("moved", 0.2), ("moved", 0.4), ("moved", 0.8),  # by this many radii
     ("volume", 0.4), ("volume", 0.65), ("volume", 0.85), ("volume", 1.25), ("volume", 1.7),
-    ("deformed", 0.3), ("deformed", 0.6),  # by so many radii at a typical voxel
+    ("deformed", 0.3), ("deformed", 0.6),  # by so many radii, root mean square
     ("cut", 0.5), ("cut", 0.8),  # the share that is left
 )  # fmt: skip
 CARRIED = 2  # label maps of other references: the first affine alone, the second deformable
@@ -121,7 +121,8 @@ def _damaged_mask(
         field = stream.normal(size=(mask.ndim, *mask.shape))
         for part, step in zip(field, steps, strict=True):
             smooth = ndimage.gaussian_filter(part, radius / steps, mode="wrap")
-            part[...] = smooth * (level * radius / (smooth.std() * step * mask.ndim**0.5))
+            size = np.sqrt(np.mean(smooth**2) * mask.ndim)
+            part[...] = smooth * (level * radius / (size * step))
         place = np.indices(mask.shape) + field
         return ndimage.map_coordinates(mask, place, order=0, prefilter=False)
     if kind == "cut":

@@ -94,7 +94,7 @@ def _predicted(row: Row, raw: float, own: Calibration | None, threshold: float) 
 
 
 def worst_first(by_case: Sequence[list[Row]]) -> list[list[Row]]:
-    """Sort cases by their worst structure; those without any prediction come last.
+    """Sort cases by their worst structure, then by the next; cases without prediction come last.
 
     Parameters
     ----------
@@ -107,20 +107,12 @@ def worst_first(by_case: Sequence[list[Row]]) -> list[list[Row]]:
     >>> [own[0].case for own in found]
     ['b', 'a', 'c']
     """
-    return sorted(by_case, key=lambda own: (worst(own), own[0].case))
 
+    def place(rows: list[Row]) -> tuple[bool, list[float], str]:
+        predicted = sorted(row.predicted_dice for row in rows if row.predicted_dice is not None)
+        return not predicted, predicted, rows[0].case
 
-def worst(rows: Sequence[Row]) -> float:
-    """Give the lowest prediction; infinity if there is none.
-
-    Parameters
-    ----------
-    rows : sequence of Row
-        Of one case.
-    """
-    return min(
-        (row.predicted_dice for row in rows if row.predicted_dice is not None), default=math.inf
-    )
+    return sorted(by_case, key=place)
 
 
 def write(path: Path, by_case: Sequence[list[Row]], unused: Sequence[Unused]) -> None:

@@ -1,0 +1,409 @@
+import io
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from scipy import ndimage
+
+from pr12.rca import (
+    measures,
+    phantom,
+    predict_calibration,
+    predict_cases,
+    predict_damage,
+    predict_page,
+    predict_plot,
+    predict_rows,
+    predict_scores,
+    predict_structures,
+    predict_subjects,
+    predict_told,
+)
+from pr12.rca.predict_cases import Case, Unused, View
+from pr12.rca.predict_rows import Row
+from pr12.rca.registration import Effort
+from pr12.shared.errors import UserError
+
+EFFORT = Effort(15, (2,), 5, 1.0)
+RANDOM = np.random.default_rng(3)
+
+
+def case(number=0, labels=None, spacing=(1.0, 1.0), size=48, name="a"):
+    image, own = phantom.slice_of((9, number), size, 1.0)
+    labels = own if labels is None else labels
+    view = View(np.zeros((4, 4), np.uint8), np.zeros((4, 4), int), (1.0, 1.0), "")
+    return Case(name, image, labels, spacing, view, {}, (), str(number))
+
+
+# --- scores ---
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 5))
+def test_dice_is_the_overlap_of_each_structure_that_the_reference_has(seed, structures):
+    stream = np.random.default_rng(seed)
+    first, second = stream.integers(0, structures + 1, (2, 3, 4)).astype(np.uint8)
+    found = predict_scores.dice(first, second, structures)
+    for structure in range(1, structures + 1):
+        if (second == structure).any():
+            expected, _ = measures.overlaps(first == structure, second == structure)
+            assert found[structure - 1] == pytest.approx(expected)
+        else:
+            assert math.isnan(found[structure - 1])
+
+
+def test_a_segmentation_scores_highest_on_its_own_image():
+    own = case()
+    maps = np.stack([own.labels, np.roll(own.labels, 6, axis=0), np.zeros_like(own.labels)])
+    scores = predict_scores.score(own, maps, own, EFFORT, 3)
+    assert scores.shape == (3, 3)
+    assert scores[0].min() > 0.95
+    assert scores[1].max() < 0.8
+    assert scores[2].tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize("unit", [0.001, 30.0])
+def test_the_unit_of_the_spacing_does_not_matter(unit):
+    pairs = [
+        predict_scores.matched(
+            case(0, spacing=(step, step)), case(1, spacing=(step, 1.1 * step)), EFFORT
+        )
+        for step in (1.0, unit)
+    ]
+    assert (pairs[0] == pairs[1]).mean() > 0.99
+
+
+def test_what_itk_cannot_register_is_no_score(monkeypatch):
+    def fails(*_):
+        raise RuntimeError("ITK ERROR")
+
+    monkeypatch.setattr(predict_scores.registration, "correspondence", fails)
+    own = case()
+    assert np.isnan(predict_scores.score(own, own.labels[None], own, EFFORT, 3)).all()
+
+
+# --- damage ---
+
+
+def damaged(own, others=(), seed=4):
+    return predict_damage.damaged(own, list(others), EFFORT, int(own.labels.max()), seed)
+
+
+def test_damage_is_graded_and_its_dice_is_known():
+    own = case(size=96)
+    found = [damaged(own, seed=seed) for seed in range(10)]
+    assert {carried for *_, carried in found} == {0}
+    assert found[0][0].dtype == own.labels.dtype
+    by_kind = {}
+    for (kind, level), dice in zip(
+        predict_damage.DAMAGES, np.mean([real for _, real, _ in found], axis=0), strict=True
+    ):
+        by_kind.setdefault(kind, {})[level] = dice
+    assert by_kind["none"][0.0].tolist() == [1, 1, 1]
+    for kind in ("moved", "deformed"):
+        assert (np.diff(list(by_kind[kind].values()), axis=0) < -0.08).all(), kind
+    for share, dice in by_kind["volume"].items():
+        # As far as no other structure is in the way
+        assert dice == pytest.approx(2 * min(share, 1) / (1 + share), abs=0.05), share
+    for share, dice in by_kind["cut"].items():
+        assert dice == pytest.approx(2 * share / (1 + share), abs=0.02), share
+
+
+@pytest.mark.parametrize("kind", ["moved", "deformed"])
+def test_damage_is_measured_in_millimetres(kind):
+    # A disc of thick voxels is damaged as one of thin voxels is
+    y, x = np.indices((64, 64)) - 31.5
+    thin = (y**2 + x**2 < 15**2).astype(np.uint8)
+    image = thin.astype(np.float32)
+    both = []
+    for labels, spacing in ((thin, (1.0, 1.0)), (thin[::4], (4.0, 1.0))):
+        own = Case("a", image, np.ascontiguousarray(labels), spacing, None, {}, (), "")
+        reals = [predict_damage.damaged(own, [], EFFORT, 1, seed)[1][:, 0] for seed in range(20)]
+        both.append(np.mean(reals, axis=0))
+    chosen = [index for index, (own, _) in enumerate(predict_damage.DAMAGES) if own == kind]
+    assert both[0][chosen] == pytest.approx(both[1][chosen], abs=0.06)
+
+
+def test_damage_is_the_same_each_time_and_another_for_another_seed():
+    own = case()
+    one, two, other = (predict_damage.damaged(own, [], EFFORT, 3, s)[0] for s in (1, 1, 2))
+    assert np.array_equal(one, two)
+    assert not np.array_equal(one, other)
+
+
+def test_labels_of_other_references_are_carried_over():
+    own, others = case(), [case(1), case(2)]
+    maps, real, carried = damaged(own, others)
+    assert carried == 2
+    assert len(maps) == len(real) == len(predict_damage.DAMAGES) + 2
+    assert (real[-2:] > 0.3).all()
+    assert (real[-2:] < 1).all()
+    expected = predict_scores.score(others[1], others[1].labels[None], own, EFFORT, 3)
+    assert real[-1] == pytest.approx(expected[0])
+
+
+def test_a_structure_that_a_reference_lacks_is_no_calibration():
+    own = case()
+    _, real, _ = damaged(own._replace(labels=np.where(own.labels == 2, 0, own.labels)))
+    assert np.isnan(real[:, 1]).all()
+    assert not np.isnan(real[:, [0, 2]]).any()
+
+
+@pytest.mark.parametrize("shape", [(2, 2), (48, 48), (3, 4, 5)])
+@pytest.mark.parametrize("filled", ["one", "all"])
+def test_the_smallest_and_the_largest_structure_can_be_damaged(shape, filled):
+    labels = np.ones(shape, np.uint8)
+    if filled == "one":
+        labels[...] = 0
+        labels[(0,) * len(shape)] = 1
+    own = Case("a", labels.astype(np.float32), labels, (1.0,) * len(shape), None, {}, (), "")
+    _, real, _ = predict_damage.damaged(own, [], EFFORT, 1, 0)
+    assert real[0, 0] == 1
+    assert ((real >= 0) & (real <= 1)).all()
+
+
+def test_carried_labels_are_not_judged_by_their_own_reference():
+    cases = [case(number) for number in range(3)]
+    cases.append(cases[0]._replace(name="twin"))
+    found = list(predict_subjects.damaged([0, 2], cases, EFFORT, 3))
+    plain = len(predict_damage.DAMAGES)
+    assert [own.case.name for own in found] == ["a", "a"]
+    # Reference 0 and its twin do not judge each other
+    assert found[0].judged[:plain].all(axis=0).tolist() == [False, True, True, False]
+    assert found[0].judged[plain:].tolist() == [
+        [False, False, True, False],
+        [False, True, False, False],
+    ]
+    assert found[1].judged[plain:].tolist() == [
+        [True, True, False, False],
+        [False, True, False, True],
+    ]
+
+
+# --- calibration ---
+
+
+def test_intervals_cover_as_they_promise():
+    # Real Dice is a curve of the raw score with noise that subjects share
+    stream = np.random.default_rng(0)
+
+    def subjects(count, maps):
+        raw = stream.uniform(0, 0.9, (count, maps, 1))
+        shared = stream.normal(0, 0.05, (count, 1, 1))
+        noise = stream.normal(0, 0.05, raw.shape)
+        return raw, np.clip(raw**0.5 + shared + noise, 0, 1)
+
+    covered = []
+    for _ in range(300):
+        raw, real = subjects(40, 10)
+        (own,) = predict_calibration.calibrate(list(raw), list(real), 1, 0.9)
+        new, truth = subjects(20, 1)
+        covered.append(np.mean(np.abs(own.steps(new) - truth) <= own.half))
+    assert np.mean(covered) == pytest.approx(0.9, abs=0.02)
+
+
+@pytest.mark.parametrize("coverage", [0.5, 0.8, 0.9, 0.95, 0.99])
+def test_as_many_subjects_as_are_needed_are_enough_and_one_less_is_not(coverage):
+    count = predict_calibration.needed(coverage)
+    raw = [np.array([[index / count]]) for index in range(count)]
+    assert predict_calibration.calibrate(raw, raw, 1, coverage)[0] is not None
+    assert predict_calibration.calibrate(raw[1:], raw[1:], 1, coverage) == [None]
+
+
+def test_subjects_are_counted_and_not_their_segmentations():
+    many = [np.linspace(0, 1, 500)[:, None]] * 16
+    assert predict_calibration.calibrate(many, many, 1, 0.9) == [None]
+
+
+def test_a_structure_is_calibrated_by_the_subjects_that_have_it():
+    stream = np.random.default_rng(1)
+    raw = [stream.uniform(0, 1, (4, 2)) for _ in range(17)]
+    real = [own.copy() for own in raw]
+    for own in real[:3]:
+        own[:, 1] = np.nan
+    first, second = predict_calibration.calibrate(raw, real, 2, 0.9)
+    assert first.half < 0.1
+    assert second is None
+    assert predict_calibration.calibrate(raw, real, 2, 0.8)[1] is not None
+
+
+def test_no_score_at_all_is_no_quality_at_all():
+    raw = [np.array([[0.8 + 0.01 * index]]) for index in range(8)]
+    (own,) = predict_calibration.calibrate(raw, raw, 1, 0.5)
+    assert float(own.steps(np.array([0.0]))[0]) == 0
+    assert float(own.steps(np.array([0.4]))[0]) < 0.5
+    assert own.lowest == 0.8
+
+
+# --- cases ---
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.lists(st.integers(2, 40), min_size=2, max_size=3), st.integers(8, 3000))
+def test_a_reduced_image_has_no_more_voxels_than_allowed(shape, largest):
+    spacing = tuple(RANDOM.uniform(0.5, 5.0, len(shape)))
+    factors = predict_cases.reduction(tuple(shape), spacing, largest)
+    image = RANDOM.normal(size=shape).astype(np.float32)
+    labels = RANDOM.integers(0, 3, shape)
+    small, small_labels = predict_cases.averaged(image, labels, factors)
+    assert small.size <= largest
+    assert small.shape == small_labels.shape
+    if max(factors) == 1:
+        assert small is image
+
+
+def test_averaging_is_that_of_blocks():
+    image = RANDOM.normal(size=(6, 8, 4)).astype(np.float32)
+    blocks = np.zeros((3, 2, 4), int)
+    blocks[1, 1] = 5
+    labels = np.kron(blocks, np.ones((2, 4, 1), int))
+    small, small_labels = predict_cases.averaged(image, labels, (2, 4, 1))
+    expected = ndimage.uniform_filter(image, (2, 4, 1), origin=(-1, -2, 0))[::2, ::4]
+    assert small == pytest.approx(expected, abs=1e-5)
+    assert np.array_equal(small_labels, blocks)
+
+
+def test_the_slice_with_most_label_is_shown_from_the_top():
+    grey = RANDOM.random((5, 6, 7))
+    labels = np.zeros((5, 6, 7), int)
+    labels[1, 2, 3:5] = labels[3, 4, 1] = 9
+    plain = predict_cases.view(grey, labels, (1.0, 1.0, 1.0), upright=True)
+    assert plain.place == "slice 2 of 5"
+    assert np.array_equal(plain.labels, labels[1])
+    thick = predict_cases.view(grey, labels, (1.0, 3.0, 2.0), upright=True)
+    assert (thick.place, thick.spacing) == ("slice 3 of 6", (1.0, 2.0))
+    assert np.array_equal(thick.labels, labels[::-1, 2])
+    unknown = predict_cases.view(grey, labels, (1.0, 3.0, 2.0), upright=False)
+    assert np.array_equal(unknown.labels, labels[:, 2])
+    empty = predict_cases.view(grey, 0 * labels, (1.0, 1.0, 1.0), upright=True)
+    assert empty.place == "slice 3 of 5"
+
+
+# --- structures ---
+
+
+def with_labels(values, name="a"):
+    labels = np.array(values, np.int32)[None].repeat(2, axis=0)
+    view = View(np.zeros(labels.shape, np.uint8), labels, (1.0, 1.0), "")
+    image = np.zeros(labels.shape, np.float32)
+    real = dict.fromkeys(set(values) - {0}, 0.5)
+    return Case(name, image, labels, (1.0, 1.0), view, real, (), "")
+
+
+def alike(reference, own, wanted=None):
+    cases = {"reference": [with_labels(reference)], "case": [with_labels(v) for v in own]}
+    found, structures = predict_structures.numbered_alike(cases, wanted)
+    return [each.labels[0].tolist() for each in found["case"]], structures, found
+
+
+def test_structures_are_numbered_over_all_files():
+    labels, structures, found = alike([0, 4, 70], [[70, 0, 300], [4, 4, 0]])
+    assert structures == (4, 70, 300)
+    assert labels == [[2, 0, 3], [1, 1, 0]]
+    assert found["case"][0].real == {2: 0.5, 3: 0.5}
+    assert found["case"][0].view.labels[0].tolist() == [2, 0, 3]
+
+
+def test_structures_that_are_not_asked_for_are_background():
+    labels, structures, found = alike([0, 4, 70], [[70, 4, 300]], wanted=(70,))
+    assert (labels, structures) == ([[1, 0, 0]], (70,))
+    assert found["case"][0].real == {1: 0.5}
+    with pytest.raises(UserError, match=r"one of the structures 300 \(they have 4, 70\)"):
+        alike([0, 4, 70], [[300, 0, 0]], wanted=(300,))
+
+
+def test_more_structures_than_a_byte_holds():
+    many = list(range(0, 600, 2))
+    labels, structures, found = alike(many, [many])
+    assert len(structures) == 299
+    assert labels == [list(range(300))]
+    assert found["case"][0].labels.dtype == np.uint16
+
+
+@pytest.mark.parametrize(
+    ("reference", "own", "expected"),
+    [
+        ([0, 128, 255], [0, 1, 1], [0, 2, 2]),  # read from 0 and 255
+        ([0, 128, 65535], [0, 1, 1], [0, 2, 2]),
+        ([0, 1, 255], [0, 1, 1], [0, 1, 1]),  # 1 is a structure of its own
+        ([0, 1, 1], [0, 1, 1], [0, 1, 1]),
+    ],
+)
+def test_white_is_what_it_is_elsewhere(reference, own, expected):
+    labels, _, found = alike(reference, [own])
+    assert labels == [expected]
+    assert list(found["case"][0].real) == [max(expected)]
+
+
+# --- rows, plot and page ---
+
+
+def rows(count, structures=(1, 2), **given):
+    return [
+        [
+            Row(f"case {index}", s, index / count, 0.5, 0.0, 1.0, index < 2, 3, **given)
+            for s in structures
+        ]
+        for index in range(count)
+    ]
+
+
+def told(by_case, structures=(1, 2), **given):
+    view = View(np.zeros((8, 9), np.uint8), np.eye(8, 9, dtype=int), (1.0, 2.0), "slice 1 of 2")
+    views = {own[0].case: view for own in by_case}
+    texts = {"warnings": [], "calibration": "", "method": ""}
+    return predict_told.Told(by_case, views, structures, [], 0.7, 0.9, **(texts | given))
+
+
+def size(png):
+    with Image.open(io.BytesIO(png)) as picture:
+        return picture.size
+
+
+@pytest.mark.parametrize("structures", [(1,), (1, 2), tuple(range(1, 20))])
+@pytest.mark.parametrize("count", [1, 200])
+def test_any_number_of_cases_and_structures_is_drawn(count, structures):
+    picture = predict_plot.plot(told(rows(count, structures), structures))
+    assert size(picture)[1] <= 1500
+
+
+def test_what_has_no_interval_or_no_number_is_drawn_and_shown():
+    by_case = [
+        [Row("$\\frac{ a", 1, 0.4, 0.4, flagged=True, references_used=1), Row("$\\frac{ a", 2)],
+        [Row("没有", 2, references_used=0, notes=("no <b>reference</b>",))],
+    ]
+    own = told(by_case)
+    assert size(predict_plot.plot(own))[0] > 0
+    page = predict_page.page(own, b"")
+    assert "no &lt;b&gt;reference&lt;/b&gt;" in page
+    assert "1 of 1 predictions are below 0.7, in 1 of 2 cases." in page
+    assert size(predict_plot.plot(told([[Row("a", 1)]])))[0] > 0
+
+
+def test_a_note_of_all_structures_is_shown_once():
+    page = predict_page.page(told(rows(1, notes=("of both",))), b"")
+    assert page.count("of both") == 1
+    two = [[Row("a", 1, notes=("of one",)), Row("a", 2)]]
+    assert "Structure 1: of one" in predict_page.page(told(two), b"")
+
+
+def test_contours_lie_on_the_border_of_their_structure():
+    labels = np.zeros((20, 10), int)
+    labels[5:15, 2:8] = 2
+    view = View(np.full((20, 10), 100, np.uint8), labels, (1.0, 2.0), "")
+    with Image.open(io.BytesIO(predict_page.overlay(view))) as picture:
+        assert picture.size == (320, 320)
+        drawn = (np.asarray(picture) != 100).any(axis=-1)
+    expected = np.zeros((320, 320), bool)
+    expected[80:240, 64:256] = True
+    expected[82:238, 66:254] = False
+    assert np.array_equal(drawn, expected)
+
+
+def test_a_file_that_could_not_be_used_has_a_line_of_its_own(tmp_path):
+    predict_rows.write(tmp_path / "a.csv", [], [Unused("x\udcff", "said\nin two lines")])
+    text = (tmp_path / "a.csv").read_text(encoding="utf-8")
+    assert text.endswith('\nx\\udcff,,,,,,,,"said\nin two lines"\n')
