@@ -61,6 +61,7 @@ CALIBRATE = {
     "coverages": [0.5, 0.8],
     "band": [40, 95],
     "threshold": 0.7,
+    "deals": 1,
 }
 SPLITS = ("train", "reference", "calibration", "test")
 SEGMENTERS = ("forest_2", "forest_8", "unet_1", "unet_12", "atlases_0_1", "atlases_1_2")

@@ -103,7 +103,9 @@ def test_no_training_reads_test_data(plans, run):
     read = {"train": set(), "evaluate": set()}
     for rule, lines in jobs:
         kind = "evaluate" if "_evaluate" in rule else "train"
-        if re.search(r"_(train|train_forest|mcem|classifier|compress|soft_labels|evaluate\w*)$", rule):
+        if re.search(
+            r"_(train|train_forest|mcem|classifier|compress|soft_labels|evaluate\w*)$", rule
+        ):
             (inputs,) = re.findall(r"^    input: (.*)$", lines, re.M)
             read[kind] |= {Path(name).name for name in inputs.split(", ")}
     assert len(read["train"]) >= 3

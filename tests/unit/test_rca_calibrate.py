@@ -11,7 +11,7 @@ from pr12.rca.measures import MEASURES
 from pr12.shared import files
 from pr12.shared.errors import UserError
 
-PARAMS = calibrate.Params("atlas", "max", (0.5, 0.8, 0.9), (40.0, 95.0), 0.7)
+PARAMS = calibrate.Params("atlas", "max", (0.5, 0.8, 0.9), (40.0, 95.0), 0.7, 1)
 DICE = MEASURES.index("dice")
 
 
@@ -157,6 +157,39 @@ def test_too_few_subjects_for_a_coverage_are_told(groups):
         calibrate.calibrated(*groups, change(coverages=(0.5, 0.99)))
 
 
+def whole(groups):
+    """Give calibration and test subjects of three groups."""
+    fit, hold, test = groups
+    return tuple(np.concatenate(pair) for pair in zip(fit, hold, strict=True)), test
+
+
+def test_one_deal_takes_the_subjects_as_they_stand(groups):
+    calibration, test = whole(groups)
+    half = len(calibration[0]) // 2
+    split = [tuple(own[rows] for own in calibration) for rows in (slice(half), slice(half, None))]
+    assert calibrate.dealt(calibration, test, PARAMS, 0) == calibrate.calibrated(
+        *split, test, PARAMS
+    )
+
+
+def test_metrics_are_means_over_deals_and_the_picture_is_of_the_first(groups):
+    calibration, test = whole(groups)
+    one, first = calibrate.dealt(calibration, test, PARAMS, 0)
+    many, shown = calibrate.dealt(calibration, test, change(deals=5), 0)
+    other, _ = calibrate.dealt(calibration, test, change(deals=5), 1)
+    assert shown == first
+    assert many != one
+    assert many != other
+    assert calibrate.dealt(calibration, test, change(deals=5), 0)[0] == many
+
+
+def test_a_deal_needs_two_calibration_subjects(groups):
+    calibration, test = whole(groups)
+    alone = tuple(own[:1] for own in calibration)
+    with pytest.raises(UserError, match="one calibration subject cannot be halved"):
+        calibrate.dealt(alone, test, PARAMS, 0)
+
+
 # --- the step ---
 
 
@@ -258,7 +291,6 @@ def test_one_calibration_subject_cannot_be_halved(tmp_path, capsys):
     assert files.read_json(made["metrics"])["metrics"]["test/mae_raw"] == [0.0]
 
 
-@pytest.mark.xfail(strict=True, reason="coverages are not checked: told")
 @pytest.mark.parametrize("coverage", [0.0, 1.0, -0.1, 1.5])
 def test_a_coverage_is_a_share_below_1(tmp_path, capsys, coverage):
     params = rca_chain.CALIBRATE | {"coverages": [coverage]}

@@ -215,7 +215,6 @@ def test_the_sensitivity_at_a_rate_is_that_of_the_best_threshold(seed, rate):
     assert found["failure/sensitivity_at_rate"] == pytest.approx(expected)
 
 
-@pytest.mark.xfail(strict=True, reason="roc_curve drops points that lie on a line: told")
 def test_points_on_a_straight_part_of_the_curve_count_too():
     real = np.array([0.0] * 10 + [1.0] * 10)
     predicted = np.array([0.1] * 3 + [0.2] * 3 + [0.3] * 3 + [0.9] + [0.1, 0.2, 0.3] + [0.9] * 7)

@@ -410,7 +410,6 @@ def test_what_holds_no_segmentations_is_named(tmp_path, capsys, step):
     assert "forest_model holds no segmentations" in capsys.readouterr().err.splitlines()[-1]
 
 
-@pytest.mark.xfail(strict=True, raises=(ValueError, AssertionError), reason="module is frozen")
 @pytest.mark.parametrize("channels", [[4, 8], [4, 8, 16, 32]])
 def test_a_net_of_other_than_three_levels_is_refused(tmp_path, channels):
     params = rca_chain.REVERSE_CNN | {"channels": channels}
@@ -422,7 +421,6 @@ def test_a_net_of_other_than_three_levels_is_refused(tmp_path, channels):
     assert done == 2
 
 
-@pytest.mark.xfail(strict=True, reason="module is frozen")
 def test_a_loss_that_is_not_finite_is_refused(tmp_path):
     params = rca_chain.REVERSE_CNN | {"learning_rate": 1e30, "updates": 5}
     with pytest.raises(SystemExit, match="2"):

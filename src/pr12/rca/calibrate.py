@@ -1,7 +1,9 @@
 """Calibrated prediction of Dice: maps fitted on calibration subjects, intervals with coverage.
 
 The calibration subjects are halved: the maps learn from the first half, the residuals that set the
-intervals' width are of the second, and all is judged on the test subjects.
+intervals' width are of the second, and all is judged on the test subjects. The coverage of one such
+deal depends on a few dozen people, so the same people are dealt anew many times, and the metrics
+are means over the deals; no deal judges a subject that it was calibrated on.
 """
 
 from dataclasses import dataclass
@@ -14,7 +16,7 @@ from pr12.rca.measures import MEASURES
 from pr12.rca.provenance import provenance
 from pr12.shared import files, step
 from pr12.shared.errors import UserError
-from pr12.shared.step import Between, NotEmpty
+from pr12.shared.step import AtLeast, Between, NotEmpty
 
 DICE = MEASURES.index("dice")
 SPLITS = ("calibration", "test")
@@ -29,6 +31,7 @@ class Params:
     coverages: Annotated[tuple[float, ...], NotEmpty()]  # nominal
     band: Annotated[tuple[float, ...], NotEmpty()]  # percentiles, Cosarinsky et al. 2025
     threshold: Annotated[float, Between(0, 1)]
+    deals: Annotated[int, AtLeast(1)]  # of calibration and test subjects; the first as they stand
 
 
 def calibrated(
@@ -137,6 +140,54 @@ def _shown(*arrays: np.ndarray) -> dict[str, list]:
     }
 
 
+def dealt(
+    calibration: tuple[np.ndarray, np.ndarray],
+    test: tuple[np.ndarray, np.ndarray],
+    params: Params,
+    seed: int,
+) -> tuple[dict[str, float], dict[str, list]]:
+    """Calibrate and judge one seed over all deals of its subjects.
+
+    Parameters
+    ----------
+    calibration, test : tuple of ndarray
+        Real Dice and scores on references, as `calibrated` takes them.
+    params : Params
+        The step's.
+    seed : int
+        Of the deals.
+
+    Returns
+    -------
+    metrics : dict of str to float
+        Means over the deals that give the metric.
+    picture : dict of str to list
+        Of the first deal: the subjects as they stand.
+
+    Raises
+    ------
+    UserError
+        If one calibration subject cannot be halved.
+    """
+    count = len(calibration[0])
+    half = count // 2
+    if half == 0:
+        raise UserError("one calibration subject cannot be halved; raise rca.scans.calibration")
+    both = tuple(np.concatenate(pair) for pair in zip(calibration, test, strict=True))
+    stream = np.random.default_rng(seed)
+    found: dict[str, list[float]] = {}
+    first: dict[str, list] = {}
+    for deal in range(params.deals):
+        order = stream.permutation(len(both[0])) if deal else np.arange(len(both[0]))
+        rows = order[:half], order[half:count], order[count:]
+        groups = (tuple(own[chosen] for own in both) for chosen in rows)
+        metrics, shown = calibrated(*groups, params)
+        first = first or shown
+        for key, value in metrics.items():
+            found.setdefault(key, []).append(value)
+    return {key: float(np.mean(values)) for key, values in found.items()}, first
+
+
 def main(job: step.Job) -> None:
     """Calibrate and judge every seed."""
     params, paths = job.params, job.paths
@@ -152,12 +203,7 @@ def main(job: step.Job) -> None:
     for seed in sorted(seed for seed, split in real if split == "test"):
         rows = {s: subjects.rows(*names, seed, s) for s in SPLITS}
         parts = {s: (real[seed, s][rows[s]][..., DICE], scores[seed, s][..., DICE]) for s in SPLITS}
-        half = len(parts["calibration"][0]) // 2
-        if half == 0:
-            raise UserError("one calibration subject cannot be halved; raise rca.scans.calibration")
-        fit = tuple(own[:half] for own in parts["calibration"])
-        hold = tuple(own[half:] for own in parts["calibration"])
-        metrics, shown = calibrated(fit, hold, parts["test"], params)
+        metrics, shown = dealt(parts["calibration"], parts["test"], params, seed)
         found.append(metrics)
         pictures.append(shown)
     shared = [key for key in found[0] if all(key in own for own in found)]

@@ -135,8 +135,6 @@ def main(job: step.Job) -> None:
         )
         for case, own in zip(cases["case"], scores["case"], strict=True)
     ]
-    missing = known - predict_structures.numbers(cases["case"])
-    bare = {number for number in known if calibrations[number - 1] is None}
     told = predict_told.Told(
         by_case=predict_rows.worst_first(by_case),
         views={case.name: case.view for case in cases["case"]},
@@ -145,7 +143,13 @@ def main(job: step.Job) -> None:
         threshold=settings.threshold,
         coverage=settings.coverage,
         **predict_told.texts(
-            cases, source, structures, bare, missing, settings.coverage, settings.estimator
+            cases,
+            source,
+            structures,
+            known,
+            {number for number in known if calibrations[number - 1] is None},
+            settings.coverage,
+            settings.estimator,
         ),
     )
     for text in told.warnings:

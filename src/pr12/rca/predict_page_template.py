@@ -33,7 +33,9 @@ header { display: flex; justify-content: space-between; gap: .5rem; align-items:
 figure { margin: .5rem 0; }
 figure img { display: block; margin: auto; max-width: 100%; background: #000; }
 figcaption { text-align: center; }
-table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
+table {
+  border-collapse: collapse; width: 100%; margin-bottom: .4rem; font-variant-numeric: tabular-nums;
+}
 th, td { text-align: left; padding: .15rem .4rem .15rem 0; vertical-align: top; }
 thead th { color: var(--soft); font-size: .8rem; font-weight: 400; }
 td.number { white-space: nowrap; }
@@ -46,6 +48,7 @@ svg .track { stroke: var(--line); stroke-width: 3; }
 svg .threshold { stroke: var(--soft); stroke-dasharray: 3 2; }
 svg .interval { stroke: var(--ink); stroke-width: 2; }
 svg circle { fill: var(--ink); }
+.unused td:first-child { min-width: 9rem; }
 .unused td { border-top: 1px solid var(--line); padding: .3rem .8rem .3rem 0; }
 details img { max-width: 100%; background: #fff; }
 """
@@ -63,7 +66,7 @@ PAGE = """<!doctype html>
 <body>
 <h1>Predicted Dice of {{ cards | length }} segmentations, worst first</h1>
 <p>{{ summary }}</p>
-{% for text in warnings %}<p class="warning">{{ text }}.</p>
+{% for text in warnings %}<p class="warning">Warning: {{ text }}.</p>
 {% endfor -%}
 <p class="soft">{{ calibration }} {{ method }}</p>
 <details><summary>All predictions in one plot</summary>

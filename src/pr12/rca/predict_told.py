@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from pr12.rca import predict_calibration
+from pr12.rca import predict_calibration, predict_structures
 from pr12.rca.predict_cases import Case, Unused, View
 from pr12.rca.predict_rows import Row
 
@@ -93,8 +93,8 @@ def texts(
     cases: Mapping[str, Sequence[Case]],
     source: str,
     structures: Sequence[int],
+    known: set[int],
     bare: set[int],
-    missing: set[int],
     coverage: float,
     estimator: str,
 ) -> dict[str, str | list[str]]:
@@ -108,10 +108,10 @@ def texts(
         Which of them calibrate, ``calibration`` or ``reference``.
     structures : sequence of int
         The S numbers in the files.
+    known : set of int
+        Which of 1 to S are in references.
     bare : set of int
-        Which of 1 to S are not calibrated.
-    missing : set of int
-        Which are in references and in no segmentation.
+        Which of them are not calibrated.
     coverage : float
         Nominal, of the intervals.
     estimator : str
@@ -122,13 +122,14 @@ def texts(
         return ", ".join(str(structures[number - 1]) for number in sorted(numbers))
 
     count, warnings = len(cases[source]), []
+    missing = known - predict_structures.numbers(cases["case"])
     kind = "calibration cases" if source == "calibration" else "references"
     if bare:
         least = predict_calibration.needed(coverage)
         warnings.append(
-            f"the predictions of structure {listed(bare)} are raw scores without interval, for "
-            f"{100 * coverage:g} % coverage needs at least {least} {kind} with the "
-            f"structure and too few of {count} have it"
+            f"predictions of structure {listed(bare)} are raw scores without interval: intervals "
+            f"of {100 * coverage:g} % coverage need at least {least} {kind} that have the "
+            f"structure, and there are {count} in all"
         )
     if missing:
         warnings.append(
@@ -144,7 +145,7 @@ def texts(
     over = {"max": "its best Dice", "mean": "its mean Dice", "top3": "the mean of its best three"}
     return {
         "warnings": warnings,
-        "calibration": "" if len(bare) == len(structures) else on[source],
+        "calibration": "" if bare == known else on[source],
         "method": f"The raw score of a segmentation is {over[estimator]} on "
         f"{len(cases['reference'])} references, to which it was carried by registration (reverse "
         "classification accuracy, Valindria et al. 2017).",
