@@ -124,19 +124,23 @@ def test_every_point_is_shown_with_its_segmenter_and_structure():
 
 
 def by_seed(seeds=(0, 3), split="test", **sizes):
-    """Give real scores, scores on references and the texts beside both."""
+    """Give real scores, scores on references and the names of the rows of both."""
     pairs = {seed: simulated(seed, **sizes) for seed in seeds}
     real = {(seed, split): own[0] for seed, own in pairs.items()}
     scores = {(seed, split): own[1] for seed, own in pairs.items()}
-    names = {key: [f"s{index}" for index in range(len(own))] for key, own in real.items()}
-    return real, scores, (subjects.told(names), subjects.told(names))
+    names = {
+        f"{seed}/{split}": [f"s{index}" for index in range(len(own))]
+        for (seed, _), own in real.items()
+    }
+    return real, scores, (names, dict(names))
 
 
-def written(folder, real, scores, said):
-    """Write both; give the names of the files as `rca_chain.evaluate` wants them."""
-    names = {"structures": " ".join(NAMES), "segmenters": "a b c"}
-    scan_files.write_scores(folder / "real_scores", real, said[0] | names)
-    scan_files.write_scores(folder / "scores", scores, said[1])
+def written(folder, real, scores):
+    """Write both; give the arguments that `rca_chain.evaluate` wants."""
+    rows = {key: [f"s{index}" for index in range(len(own))] for key, own in real.items()}
+    said = subjects.told(rows, structures=NAMES, segmenters="abc")
+    scan_files.write_scores(folder / "real_scores", real, said)
+    scan_files.write_scores(folder / "scores", scores, subjects.told(rows))
     return folder, rca_chain.EVALUATE, "scores", folder / "made"
 
 
@@ -162,7 +166,7 @@ def test_rows_are_paired_by_name_and_not_by_place(count):
     """Fewer may have been scored than segmented, and in another order."""
     real, scores, (said, _) = by_seed()
     order = [4, 1, 5]
-    whose = subjects.told({(seed, "test"): [f"s{i}" for i in order] for seed in (0, 3)})
+    whose = {f"{seed}/test": [f"s{i}" for i in order] for seed in (0, 3)}
     scores = {key: own[order] for key, own in scores.items()}
     pairs = evaluate.paired(real, scores, (said, whose), change(subjects=count))
     for seed, (own, on_references) in zip((0, 3), pairs, strict=True):
@@ -176,7 +180,7 @@ def test_rows_are_paired_by_name_and_not_by_place(count):
 )
 def test_subjects_without_a_real_score_are_told(names, told):
     real, scores, (said, whose) = by_seed()
-    whose = whose | subjects.told({(3, "test"): names})
+    whose["3/test"] = names
     with pytest.raises(UserError) as caught:
         evaluate.paired(real, scores, (said, whose), PARAMS)
     assert str(caught.value) == (
@@ -206,6 +210,31 @@ def test_scores_of_other_seeds_are_refused():
             evaluate.paired(real, other, said, PARAMS)
     with pytest.raises(UserError, match="other seeds"):
         evaluate.paired(by_seed((0,))[0], scores, said, PARAMS)
+
+
+def test_names_come_back_as_they_were_told_in_one_text_whatever_they_hold():
+    rows = {(3, "test"): ["b", "a b"], (0, "calibration"): []}
+    told = subjects.told(rows, structures=("left kidney", "größe"))
+    assert list(told) == ["names"]  # several would be written in any order
+    assert subjects.named(told) == {
+        "3/test": ["b", "a b"],
+        "0/calibration": [],
+        "structures": ["left kidney", "größe"],
+    }
+    assert subjects.told(dict(reversed(rows.items())), structures=("left kidney", "größe")) == told
+
+
+@pytest.mark.parametrize("metadata", [{}, {"structures": "liver"}, {"names": "{"}])
+def test_scores_that_do_not_say_whose_they_are_are_refused(tmp_path, capsys, metadata):
+    with pytest.raises(UserError) as caught:
+        subjects.named(metadata)
+    assert str(caught.value) == "the scores do not say whose they are; make them again"
+    real, scores, _ = by_seed()
+    line = written(tmp_path, real, scores)
+    scan_files.write_scores(tmp_path / "scores", scores, metadata)
+    with pytest.raises(SystemExit, match="2"):
+        rca_chain.evaluate(*line)
+    assert "error: the scores do not say whose they are" in capsys.readouterr().err
 
 
 # --- the step ---
@@ -256,9 +285,9 @@ def test_the_same_numbers_and_picture_each_time(tmp_path):
 
 
 def test_a_metric_that_one_seed_lacks_is_left_out(tmp_path):
-    real, scores, said = by_seed()
+    real, scores, _ = by_seed()
     real[0, "test"][..., DICE] = 0.9  # nothing has failed there
-    made = rca_chain.evaluate(*written(tmp_path, real, scores, said))
+    made = rca_chain.evaluate(*written(tmp_path, real, scores))
     metrics = files.read_json(made["metrics"])["metrics"]
     assert metrics["failure/share"][0] == 0
     assert "failure/auc" not in metrics
@@ -333,10 +362,10 @@ def test_a_mistake_is_one_sentence_and_leaves_no_file(tmp_path, capsys, params, 
 
 def test_a_score_of_nothing_in_all_seeds_is_still_a_file(tmp_path):
     """Every segmentation empty: no distance is defined, and JSON holds no NaN."""
-    real, scores, said = by_seed()
+    real, scores, _ = by_seed()
     for own in (*real.values(), *scores.values()):
         own[..., :2], own[..., 2:] = 0, np.nan
-    made = rca_chain.evaluate(*written(tmp_path, real, scores, said))
+    made = rca_chain.evaluate(*written(tmp_path, real, scores))
     metrics = files.read_json(made["metrics"])["metrics"]
     assert metrics["failure/share"] == [1, 1]
     assert metrics["pooled/undefined_hausdorff"] == [1, 1]

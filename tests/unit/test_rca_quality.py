@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import rca_chain
-from pr12.rca import measures, quality, scan_files
+from pr12.rca import measures, quality, scan_files, subjects
 from pr12.rca.scan_files import Scan
 from pr12.shared import files
 
@@ -91,15 +91,19 @@ def given(to, **change):
 def test_each_segmentation_is_compared_with_its_own_truth():
     folder = rca_chain.chain()
     found, said = scan_files.read_scores(folder / "real_scores")
-    assert said["structures"] == "liver spleen kidneys"
-    assert said["segmenters"] == " ".join(rca_chain.SEGMENTERS)
+    names = subjects.named(said)
+    assert names["structures"] == ["liver", "spleen", "kidneys"]
+    assert tuple(names["segmenters"]) == rca_chain.SEGMENTERS
     segmentations, _ = scan_files.read_segmentations(folder / "segmentations")
     for split in ("calibration", "test"):
         by_seed = scan_files.read_scans(rca_chain.splits(folder)[split]).by_seed
         for seed, scans in by_seed.items():
             own = found[seed, split]
             assert own.shape == (len(scans), len(rca_chain.SEGMENTERS), 3, 4)
-            for index, scan in enumerate(scans):  # fewer than ten: names are in this order
+            assert sorted(names[f"{seed}/{split}"]) == sorted(scan.name for scan in scans)
+            by_name = {scan.name: scan for scan in scans}
+            for index, name in enumerate(names[f"{seed}/{split}"]):
+                scan = by_name[name]
                 maps = segmentations[seed, split, scan.name]
                 expected = measures.agreement(maps, scan.labels, 3)
                 np.testing.assert_array_equal(own[index], expected)
@@ -125,6 +129,7 @@ def test_the_picture_shows_the_first_test_scans_and_every_dice():
     assert [len(values) for values in shown["dice"]] == [2 * 3 * 3] * 6
     scans = scan_files.read_scans(folder / "test.safetensors").by_seed[0]
     segmentations, _ = scan_files.read_segmentations(folder / "segmentations")
+    scans.sort(key=lambda scan: scan.name)
     assert len(shown["examples"]) == min(quality.EXAMPLES, len(scans)) == 3
     for scan, own in zip(scans, shown["examples"], strict=True):
         assert own["truth"] == scan.labels.tolist()

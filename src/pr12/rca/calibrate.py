@@ -160,7 +160,7 @@ def dealt(
     Returns
     -------
     metrics : dict of str to float
-        Means over the deals that give the metric.
+        Means over the deals that give the metric, and the coverages of the first alone.
     picture : dict of str to list
         Of the first deal: the subjects as they stand.
 
@@ -177,15 +177,19 @@ def dealt(
     stream = np.random.default_rng(seed)
     found: dict[str, list[float]] = {}
     first: dict[str, list] = {}
+    single: dict[str, float] = {}
     for deal in range(params.deals):
         order = stream.permutation(len(both[0])) if deal else np.arange(len(both[0]))
         rows = order[:half], order[half:count], order[count:]
         groups = (tuple(own[chosen] for own in both) for chosen in rows)
         metrics, shown = calibrated(*groups, params)
-        first = first or shown
+        if deal == 0:
+            first, single = shown, metrics
         for key, value in metrics.items():
             found.setdefault(key, []).append(value)
-    return {key: float(np.mean(values)) for key, values in found.items()}, first
+    means = {key: float(np.mean(values)) for key, values in found.items()}
+    covered = {key: value for key, value in single.items() if "/coverage_" in key}
+    return means | {key.replace("test/", "first/"): v for key, v in covered.items()}, first
 
 
 def main(job: step.Job) -> None:
