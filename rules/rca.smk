@@ -53,9 +53,7 @@ rule rca_scans:
 
 rule rca_register:
     input:
-        lambda w: [
-            rca_split(name) for names in REGISTERED[w.case] for name in names
-        ],
+        lambda w: [rca_split(name) for names in REGISTERED[w.case] for name in names],
     output:
         f"{BUILD}/rca/{{case}}/register.{{digest}}/correspondences.safetensors",
     log:
