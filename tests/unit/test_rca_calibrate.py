@@ -184,6 +184,29 @@ def test_metrics_are_means_over_deals_and_the_picture_is_of_the_first(groups):
     assert calibrate.dealt(calibration, test, change(deals=5), 0)[0] == many
 
 
+def test_each_deal_gives_every_subject_one_place_and_keeps_the_sizes(groups, monkeypatch):
+    calibration, test = whole(groups)
+    seen, real = [], calibrate.calibrated
+    monkeypatch.setattr(
+        calibrate, "calibrated", lambda *parts: (seen.append(parts), real(*parts))[1]
+    )
+    metrics, _ = calibrate.dealt(calibration, test, change(deals=4), 0)
+    every = np.sort(np.concatenate([calibration[0], test[0]]), axis=None)
+    judged = [real(*parts)[0] for parts in seen]
+    for fit, hold, rest, _ in seen:
+        assert [len(own[0]) for own in (fit, hold, rest)] == [12, 13, 15]
+        together = np.concatenate([fit[0], hold[0], rest[0]])
+        np.testing.assert_array_equal(np.sort(together, axis=None), every)
+        for own, scores in (fit, hold, rest):  # real and predicted are still of one subject
+            assert np.abs(0.8 * own**1.5 - scores.mean(axis=2)).max() < 0.15
+    for key, value in metrics.items():
+        if key.startswith("first/coverage_"):  # of the subjects as they stand
+            assert value == judged[0][key.replace("first/", "test/")]
+        else:
+            assert value == pytest.approx(np.mean([own[key] for own in judged if key in own]))
+    assert sum(key.startswith("first/") for key in metrics) == 3 * len(PARAMS.coverages)
+
+
 def test_a_deal_needs_two_calibration_subjects(groups):
     calibration, test = whole(groups)
     alone = tuple(own[:1] for own in calibration)
