@@ -61,6 +61,7 @@ CALIBRATE = {
     "coverages": [0.5, 0.8],
     "band": [40, 95],
     "threshold": 0.7,
+    "false_positive_rate": 0.1,
     "deals": 1,
 }
 SPLITS = ("train", "reference", "calibration", "test")

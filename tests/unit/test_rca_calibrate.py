@@ -11,7 +11,7 @@ from pr12.rca.measures import MEASURES
 from pr12.shared import files
 from pr12.shared.errors import UserError
 
-PARAMS = calibrate.Params("atlas", "max", (0.5, 0.8, 0.9), (40.0, 95.0), 0.7, 1)
+PARAMS = calibrate.Params("atlas", "max", (0.5, 0.8, 0.9), (40.0, 95.0), 0.7, 0.1, 1)
 DICE = MEASURES.index("dice")
 
 
@@ -163,14 +163,23 @@ def whole(groups):
     return tuple(np.concatenate(pair) for pair in zip(fit, hold, strict=True)), test
 
 
+def plain(key):
+    """Give the key in one deal's metrics that a mean, percentile or first value comes from."""
+    split, _, rest = key.partition("/")
+    name = {"first": "test", "deals": "test"}.get(split, split)
+    return f"{name}/{rest.partition('_percentile_')[0] if split == 'deals' else rest}"
+
+
 def test_one_deal_takes_the_subjects_as_they_stand(groups):
     calibration, test = whole(groups)
     half = len(calibration[0]) // 2
     split = [tuple(own[rows] for own in calibration) for rows in (slice(half), slice(half, None))]
     metrics, shown = calibrate.dealt(calibration, test, PARAMS, 0)
     expected, picture = calibrate.calibrated(*split, test, PARAMS)
-    first = {key.replace("test/", "first/"): v for key, v in expected.items() if "/cover" in key}
-    assert (metrics, shown) == (expected | first, picture)
+    for key, value in metrics.items():  # means, percentiles and the first of one value are it
+        assert value == expected[plain(key)], key
+    assert set(expected) <= set(metrics)
+    assert shown == picture
 
 
 def test_metrics_are_means_over_deals_and_the_picture_is_of_the_first(groups):
@@ -200,11 +209,17 @@ def test_each_deal_gives_every_subject_one_place_and_keeps_the_sizes(groups, mon
         for own, scores in (fit, hold, rest):  # real and predicted are still of one subject
             assert np.abs(0.8 * own**1.5 - scores.mean(axis=2)).max() < 0.15
     for key, value in metrics.items():
-        if key.startswith("first/coverage_"):  # of the subjects as they stand
-            assert value == judged[0][key.replace("first/", "test/")]
+        own = [found[plain(key)] for found in judged if plain(key) in found]
+        if key.startswith("first/"):  # of the subjects as they stand
+            assert value == own[0]
+        elif key.startswith("deals/"):
+            assert value == pytest.approx(np.percentile(own, int(key.rpartition("_")[2])))
         else:
-            assert value == pytest.approx(np.mean([own[key] for own in judged if key in own]))
-    assert sum(key.startswith("first/") for key in metrics) == 3 * len(PARAMS.coverages)
+            assert value == pytest.approx(np.mean(own))
+    assert sum(key.startswith("deals/") for key in metrics) == 2 * 3 * len(PARAMS.coverages)
+    assert {key for key in metrics if key.startswith("first/")} == {
+        key.replace("test/", "first/") for key in judged[0] if key.startswith("test/")
+    }
 
 
 def test_a_deal_needs_two_calibration_subjects(groups):
@@ -247,7 +262,7 @@ def test_the_first_half_of_the_calibration_subjects_fits_and_the_second_is_held_
         ]
         expected, _ = calibrate.calibrated(*parts, params)
         for key, values in metrics.items():
-            assert values[index] == pytest.approx(expected[key.replace("first/", "test/")])
+            assert values[index] == pytest.approx(expected[plain(key)])
 
 
 def test_the_same_numbers_and_picture_each_time(tmp_path):

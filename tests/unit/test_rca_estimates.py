@@ -125,7 +125,23 @@ def test_agreement_by_hand():
     assert found["all/bias_hausdorff"] == 4
     assert found["all/correlation_surface"] == pytest.approx(-1)
     assert found["all/correlation_hausdorff"] == 0  # one point
-    assert len(found) == 4 * 5
+    # Both distances of the third alone exist: one point tells nothing
+    assert (
+        found["all/correlation_dice_defined"] == found["all/correlation_rank_jaccard_defined"] == 0
+    )
+    assert len(found) == 4 * 5 + 4
+
+
+def test_overlaps_are_also_correlated_where_distances_exist():
+    stream = np.random.default_rng(0)
+    predicted, real = stream.random((2, 20, 4))
+    predicted[:5, 2:] = np.nan
+    found = estimates.agreement_metrics(predicted, real, "all")
+    for index, measure in enumerate(("dice", "jaccard")):
+        pearson = np.corrcoef(predicted[5:, index], real[5:, index])[0, 1]
+        assert found[f"all/correlation_{measure}_defined"] == pytest.approx(pearson)
+        ranks = stats.spearmanr(predicted[5:, index], real[5:, index]).statistic
+        assert found[f"all/correlation_rank_{measure}_defined"] == pytest.approx(ranks)
 
 
 def test_a_distance_that_is_nowhere_defined_has_no_number_but_the_share():

@@ -64,12 +64,14 @@ def test_dice_is_judged_by_the_number_of_references_too(references, numbers):
     found = evaluate.judged(real, scores, PARAMS, NAMES)
     assert sorted(key for key in found if key.startswith("references_")) == sorted(
         f"references_{number}/{metric}" for number in numbers for metric in
-        ("mae_dice", "correlation_dice")
+        ("mae_dice", "bias_dice", "correlation_dice")
     )  # fmt: skip
     for number in numbers:
         fewer = scores[:, :, :number, :, DICE].max(axis=2)
         error = np.abs(fewer - real[..., DICE]).mean()
         assert found[f"references_{number}/mae_dice"] == pytest.approx(error, abs=1e-6)
+        bias = (fewer - real[..., DICE]).mean()
+        assert found[f"references_{number}/bias_dice"] == pytest.approx(bias, abs=1e-6)
         pearson = np.corrcoef(fewer.ravel(), real[..., DICE].ravel())[0, 1]
         assert found[f"references_{number}/correlation_dice"] == pytest.approx(pearson, abs=1e-6)
 

@@ -2,8 +2,9 @@
 
 The calibration subjects are halved: the maps learn from the first half, the residuals that set the
 intervals' width are of the second, and all is judged on the test subjects. The coverage of one such
-deal depends on a few dozen people, so the same people are dealt anew many times, and the metrics
-are means over the deals; no deal judges a subject that it was calibrated on.
+deal depends on a few dozen people, so the same people are dealt anew many times, and metrics are
+given as means over the deals too; no deal judges a subject that it was calibrated on, but the deals
+of one seed share their people, and those of two seeds some.
 """
 
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ class Params:
     coverages: Annotated[tuple[float, ...], NotEmpty()]  # nominal
     band: Annotated[tuple[float, ...], NotEmpty()]  # percentiles, Cosarinsky et al. 2025
     threshold: Annotated[float, Between(0, 1)]
+    false_positive_rate: Annotated[float, Between(0, 1)]
     deals: Annotated[int, AtLeast(1)]  # of calibration and test subjects; the first as they stand
 
 
@@ -77,7 +79,8 @@ def calibrated(
             if kind == "isotonic" and coverage == middle:
                 shown = _shown(raw["test"], test[0], predicted, *ends)
         if kind == "isotonic":
-            own = estimates.failure_metrics(predicted, test[0], params.threshold, 0.1)
+            limits = params.threshold, params.false_positive_rate
+            own = estimates.failure_metrics(predicted, test[0], *limits)
             found |= {key.replace("failure/", "flagged/"): value for key, value in own.items()}
     return found | by_percentiles(fit, hold, test, params), shown
 
@@ -160,7 +163,8 @@ def dealt(
     Returns
     -------
     metrics : dict of str to float
-        Means over the deals that give the metric, and the coverages of the first alone.
+        Means over the deals that give the metric (``test``), those of the first deal alone
+        (``first``), and percentiles of the coverages over the deals (``deals``).
     picture : dict of str to list
         Of the first deal: the subjects as they stand.
 
@@ -188,8 +192,14 @@ def dealt(
         for key, value in metrics.items():
             found.setdefault(key, []).append(value)
     means = {key: float(np.mean(values)) for key, values in found.items()}
-    covered = {key: value for key, value in single.items() if "/coverage_" in key}
-    return means | {key.replace("test/", "first/"): v for key, v in covered.items()}, first
+    spread = {
+        f"{key.replace('test/', 'deals/')}_percentile_{share}": float(np.percentile(values, share))
+        for key, values in found.items()
+        if "/coverage_" in key
+        for share in (5, 95)
+    }
+    own = {key.replace("test/", "first/"): v for key, v in single.items() if "test/" in key}
+    return means | spread | own, first
 
 
 def main(job: step.Job) -> None:

@@ -2,8 +2,9 @@
 
 Split conformal prediction, as Conformal In-Context RCA uses it (Cosarinsky et al. 2025): the
 residuals of calibration cases give a half-width that covers a new, exchangeable case with at least
-the nominal probability. Segmentations of one subject are not independent, so that the guarantee
-holds over subjects drawn anew, and the spread of a measured coverage is that of subjects.
+the nominal probability. Several segmentations and structures of one subject are pooled; they are
+not independent, so the guarantee is approximate (it would be exact with one segmentation per
+subject), and the spread of a measured coverage is that of subjects.
 """
 
 import math

@@ -98,7 +98,8 @@ def agreement_metrics(predicted: np.ndarray, real: np.ndarray, prefix: str) -> d
     dict of str to float
         Pearson's and Spearman's correlation, the mean absolute error, and the mean of predicted
         minus real, over the segmentations where both are defined, and the share of those where
-        one is not (distances of nothing).
+        one is not (distances of nothing). ``correlation_dice_defined`` and the like are of overlaps
+        where distances are defined, for a comparison on equal terms.
 
     Examples
     --------
@@ -107,7 +108,12 @@ def agreement_metrics(predicted: np.ndarray, real: np.ndarray, prefix: str) -> d
     0.0
     """
     found = {}
+    everywhere = ~(np.isnan(predicted) | np.isnan(real)).any(axis=-1)
     for index, measure in enumerate(MEASURES):
+        if measure in OVERLAPS and everywhere.any():
+            alike = predicted[everywhere][:, index], real[everywhere][:, index]
+            found[f"{prefix}/correlation_{measure}_defined"] = correlation(*alike)
+            found[f"{prefix}/correlation_rank_{measure}_defined"] = rank_correlation(*alike)
         x, y = predicted[..., index].ravel(), real[..., index].ravel()
         defined = ~(np.isnan(x) | np.isnan(y))
         found[f"{prefix}/undefined_{measure}"] = float(1 - defined.mean())

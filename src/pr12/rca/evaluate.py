@@ -67,6 +67,7 @@ def judged(
     while number <= scores.shape[2]:
         fewer = estimates.estimate(scores[:, :, :number], params.estimator)[..., DICE]
         found[f"references_{number}/mae_dice"] = float(np.abs(fewer - real[..., DICE]).mean())
+        found[f"references_{number}/bias_dice"] = float((fewer - real[..., DICE]).mean())
         found[f"references_{number}/correlation_dice"] = estimates.correlation(fewer, dice[1])
         number *= 2
     return found

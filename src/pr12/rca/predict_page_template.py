@@ -37,7 +37,7 @@ table {
   border-collapse: collapse; width: 100%; margin-bottom: .4rem; font-variant-numeric: tabular-nums;
 }
 th, td { text-align: left; padding: .15rem .4rem .15rem 0; vertical-align: top; }
-thead th { color: var(--soft); font-size: .8rem; font-weight: 400; }
+thead th { color: var(--soft); font-size: .8rem; font-weight: 400; white-space: nowrap; }
 td.number { white-space: nowrap; }
 tr.low td.number strong { color: var(--bad); }
 .swatch {
