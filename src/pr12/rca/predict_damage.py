@@ -1,9 +1,12 @@
 """Reference labels damaged in graded ways: segmentations whose real Dice is known.
 
 Where a user has no calibration cases, these stand in for a segmenter's errors. Each structure is
-moved, eroded or dilated, deformed and cut off, by a share of its own size; and the whole label map
-of another reference is carried over by registration, affine alone and deformable, which is what a
-segmenter by atlas does. Intervals that are calibrated on such damage hold for errors of that kind.
+moved, eroded or dilated, deformed and cut off, by a share of its own size; and whole label maps of
+other references are carried over by registration, affine alone and deformable, as a segmenter by
+atlas does. These are a third of all: their errors lie where images are ambiguous, which misleads
+the scores, too, so that synthetic damage alone makes predictions too high. The undamaged labels
+are not among them, for no segmenter draws them. Intervals that are calibrated on such damage hold
+for errors of that kind.
 """
 
 from collections.abc import Sequence
@@ -16,13 +19,12 @@ from pr12.rca.predict_scores import dice, matched
 from pr12.rca.registration import Effort, propagate
 
 DAMAGES = (
-    ("none", 0.0),
     ("moved", 0.2), ("moved", 0.4), ("moved", 0.8),  # by this many radii
     ("volume", 0.4), ("volume", 0.65), ("volume", 0.85), ("volume", 1.25), ("volume", 1.7),
     ("deformed", 0.3), ("deformed", 0.6),  # by so many radii, root mean square
     ("cut", 0.5), ("cut", 0.8),  # the share that is left
 )  # fmt: skip
-CARRIED = 2  # label maps of other references: the first affine alone, the second deformable
+CARRIED = 6  # label maps of other references, by turns affine alone and deformable
 
 
 def damaged(
@@ -57,8 +59,8 @@ def damaged(
     >>> labels = np.pad(np.ones((6, 6), np.uint8), 5)
     >>> case = Case("a", labels.astype(np.float32), labels, (1.0, 1.0), None, {}, (), "")
     >>> found, real, carried = damaged(case, [], Effort(0, (1,), 0, 1.0), 1, 0)
-    >>> len(found) == len(DAMAGES), float(real[0, 0]), float(real[6, 0]), carried
-    (True, 1.0, 0.9253731343283582, 0)
+    >>> len(found) == len(DAMAGES), float(real[5, 0].round(2)), carried
+    (True, 0.93, 0)
     """
     stream = np.random.default_rng(seed)
     maps = np.zeros((len(DAMAGES), *case.labels.shape), case.labels.dtype)
@@ -71,7 +73,7 @@ def damaged(
         for own, (kind, level) in zip(maps, DAMAGES, strict=True):
             own[box][_damaged_mask(mask, case.spacing, radius, kind, level, stream)] = structure
     efforts = (effort._replace(deformable_iterations=0), effort)
-    found = [matched(case, other, own) for other, own in zip(others, efforts, strict=False)]
+    found = [matched(case, other, efforts[index % 2]) for index, other in enumerate(others)]
     carried = [
         # What ITK cannot register is an empty segmentation
         np.zeros_like(maps[:1]) if own is None else propagate(other.labels[None], own)
@@ -125,10 +127,8 @@ def _damaged_mask(
             part[...] = smooth * (level * radius / (size * step))
         place = np.indices(mask.shape) + field
         return ndimage.map_coordinates(mask, place, order=0, prefilter=False)
-    if kind == "cut":
-        along = np.tensordot(direction * steps, np.indices(mask.shape), axes=1)
-        return _first(np.where(mask, along, np.inf), round(level * mask.sum()))
-    return mask
+    along = np.tensordot(direction * steps, np.indices(mask.shape), axes=1)  # kind: cut
+    return _first(np.where(mask, along, np.inf), round(level * mask.sum()))
 
 
 def _first(values: np.ndarray, count: int) -> np.ndarray:

@@ -35,8 +35,8 @@ def damaged(
 ) -> Iterator[Subject]:
     """Give references with damaged labels, which the other references judge.
 
-    Labels that were carried over from a reference are not judged by that one: its own labels would
-    come back to it.
+    Labels that were carried over from a reference are not judged by that one (nor by another with
+    its image): its own labels would come back to it.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ def damaged(
     ):
         judged = np.repeat(judges[None], len(maps), axis=0)
         for map_index, source in zip(range(len(maps) - carried, len(maps)), own, strict=True):
-            judged[map_index, source] = False
+            judged[map_index] &= _others(references[source], references)
         yield Subject(references[index], maps, judged, real)
 
 
