@@ -344,12 +344,17 @@ def test_damage_is_refused_or_read_but_never_a_traceback(tmp_path_factory, name,
     for place, byte in damage:
         damaged[place % len(damaged)] = byte
     path = write(folder / f"damaged.{name}", bytes(damaged))
+    told = []
     for read in (user_files.read_image, user_files.read_labels):
         try:
             picture = read(path)
-        except UserError:
+        except UserError as error:
+            told.append(str(error))
             continue
-        user_grids.oriented(picture, picture.array)
+        oriented, _ = user_grids.oriented(picture, picture.array)
+        assert oriented.array.ndim in (2, 3)
+        assert np.isfinite(oriented.array).all()
+    assert all(str(path) in message and "\n" not in message for message in told)
 
 
 @pytest.mark.parametrize("order", "<>")
