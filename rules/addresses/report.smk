@@ -41,7 +41,7 @@ def report_params(paper):
     section = P[paper]
     shown = {key: section.get(key) or [] for key in ("claims", "tables", "deviations")}
     shown |= {key: section[key] for key in ("title", "citation")}
-    return shown | {"run": RUN, "paper": paper, "cases": list(RESULTS[paper])}
+    return shown | {"run": RUN, "paper": paper, "cases": list(section["cases"])}
 
 
 @cache

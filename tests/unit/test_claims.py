@@ -294,3 +294,46 @@ def test_mistakes_are_named_with_path_and_what_is_allowed(claim, message):
 def test_an_id_is_used_once():
     with pytest.raises(UserError, match=r"claims\[1\].id is 'x', as in paper.claims\[0\]"):
         claims.check([TEXTS | AT_MOST, TEXTS | LESS], CASES, "paper.claims")
+
+
+RANKED = {
+    "id": "order",
+    "says": "The order holds",
+    "where": "Table 1",
+    "ranked": {"a": {"test/error": 1.0, "test/other": 2.0}, "b": {"test/error": 3.0}},
+    "at_least": 0.9,
+}
+
+
+def ranked_verdict(a, other, b):
+    metrics = {"a": {"test/error": a, "test/other": other}, "b": {"test/error": b}}
+    return claims.judge(RANKED, metrics, "full", {}, {})
+
+
+def test_ranked_cells_in_the_published_order_are_reproduced_whatever_their_values():
+    record = ranked_verdict([10, 20], [11, 30], [99, 31])
+    assert record["verdict"] == "reproduced"
+    assert record["measured"]["mean"] == pytest.approx(1.0)
+    assert record["quantity"].endswith("of 3 cells")
+
+
+def test_ranked_cells_in_another_order_differ_and_mixed_seeds_are_inconclusive():
+    assert ranked_verdict([3, 3], [2, 2], [1, 1])["verdict"] == "differs"
+    assert ranked_verdict([1, 1], [2, 3], [3, 2])["verdict"] == "inconclusive"
+
+
+def test_ranked_cells_that_are_all_equal_have_no_order():
+    record = ranked_verdict([1], [1], [1])
+    assert (record["verdict"], record["measured"]) == ("inconclusive", None)
+
+
+def test_ranked_without_a_cell_that_it_names_is_not_run():
+    assert claims.judge(RANKED, {"a": {}, "b": {}}, "full", {}, {})["verdict"] == "not run"
+
+
+@pytest.mark.parametrize(
+    "cells", [{"a": 1.0}, {"a": {"k": 1.0}}, {"a": {"k": "x", "l": 1, "m": 2}}]
+)
+def test_ranked_cells_of_another_kind_are_refused(cells):
+    with pytest.raises(UserError, match="three numbers or more"):
+        claims.check([RANKED | {"ranked": cells}], ["a", "b"], "stn.claims")

@@ -8,6 +8,7 @@ less         `than` - `case` is greater than `margin`
 gap          `case` closes at least the share `at_least` of the way from `from` to `to`
 best_inside  the best case of a series is neither its first nor its last
 falls        the metrics of a case fall along a list of keys, by more than `margin` in all
+ranked       the rank correlation of metrics of cases with published numbers is at least `at_least`
 at_most      the metric of a case is not greater
 at_least     the metric of a case is not smaller
 
@@ -34,6 +35,7 @@ _FORMS = {  # form: (required keys, optional keys); a relation may show a publis
     "gap": ({"gap", "metric", "at_least"}, {"from_metric", "to_metric", "published"}),
     "best_inside": ({"best_inside", "metric"}, {"choose", "published"}),
     "falls": ({"falls", "case"}, {"margin", "published"}),
+    "ranked": ({"ranked", "at_least"}, {"published"}),
     "at_most": ({"case", "metric", "at_most"}, {"published"}),
     "at_least": ({"case", "metric", "at_least"}, {"published"}),
 }
@@ -115,8 +117,8 @@ def _check_keys(claim: Mapping[str, Any], form: str, place: str, name: str) -> N
 
 def _form(claim: Mapping[str, Any], place: str) -> str:
     found = [form for form in _FORMS if form != "published" and form in claim]
-    if "gap" in found and "at_least" in found:
-        found.remove("at_least")  # there it is the share
+    if {"gap", "ranked"} & set(found) and "at_least" in found:
+        found.remove("at_least")  # there it is the share, or the correlation
     if "tolerance" in claim or ("published" in claim and not found):
         found.append("published")
     if len(found) != 1:
@@ -131,6 +133,11 @@ def _check_value(key: str, value: Any, path: str) -> None:
         good = isinstance(value, Mapping) and set(value) == set(parts)
         good = good and all(isinstance(part, str) for part in value.values())
         wanted = "a mapping of " + ", ".join(parts) + " to names of cases"
+    elif key == "ranked":
+        good = isinstance(value, Mapping) and all(isinstance(v, Mapping) for v in value.values())
+        numbers = [number for own in value.values() for number in own.values()] if good else []
+        good = len(numbers) >= 3 and all(type(number) in (int, float) for number in numbers)
+        wanted = "a mapping of cases to mappings of metrics to numbers, three numbers or more"
     elif key in _SHORTEST:
         good = isinstance(value, list | tuple) and len(value) >= _SHORTEST[key]
         good = good and all(isinstance(item, str) for item in value)
@@ -202,6 +209,8 @@ def needs(claim: Mapping[str, Any]) -> list[tuple[str, str]]:
             return list(dict.fromkeys(pairs))
         case "falls":
             return [(claim["case"], key) for key in claim["falls"]]
+        case "ranked":
+            return [(case, key) for case, own in claim["ranked"].items() for key in own]
     return [(claim["case"], metric)]
 
 
@@ -226,7 +235,7 @@ def bound(claim: Mapping[str, Any]) -> dict[str, Any]:
         low, high = (float(f"{end:.12g}") for end in ends)
     elif form == "at_most":
         high = claim["at_most"]
-    elif form in ("gap", "at_least"):
+    elif form in ("gap", "at_least", "ranked"):
         low = claim["at_least"]
     else:
         low = claim.get("margin", 0.0)
@@ -328,6 +337,8 @@ def _quantity(claim: Mapping[str, Any]) -> str:
             return f"{claim['metric']}: by how much the best inside is {by} than {first} and {last}"
         case "falls":
             return f"{named[0]} − {named[-1]}"
+        case "ranked":
+            return f"Spearman's rank correlation with the published numbers of {len(named)} cells"
     return named[0]
 
 
@@ -341,6 +352,8 @@ def _judged(claim: Mapping[str, Any], samples: Sequence[Sequence[float]]) -> _Ou
             return _best_inside(claim, samples)
         case "falls":
             return _falls(claim, samples)
+        case "ranked":
+            return _ranked(claim, samples)
         case _:
             measured = stats.mean(samples[0])
     return measured, _verdict(measured, bound(claim)), None
@@ -420,3 +433,14 @@ def _falls(claim: Mapping[str, Any], samples: Sequence[Sequence[float]]) -> _Out
     if verdict == "reproduced" and not spearmanr(points).statistic < 0:
         return measured, "inconclusive", "the last is below the first, but the series does not fall"
     return measured, verdict, None
+
+
+def _ranked(claim: Mapping[str, Any], samples: Sequence[Sequence[float]]) -> _Outcome:
+    """Judge an order by its rank correlation with the published one, seed by seed."""
+    published = [number for own in claim["ranked"].values() for number in own.values()]
+    seeds = list(zip(*samples, strict=False))  # those that every cell has
+    if any(len(set(cells)) == 1 for cells in seeds):
+        return None, "inconclusive", "all cells are equal: there is no order"
+    correlations = [float(spearmanr(published, cells).statistic) for cells in seeds]
+    measured = stats.mean(correlations)
+    return measured, _verdict(measured, bound(claim)), None

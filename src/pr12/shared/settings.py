@@ -203,7 +203,7 @@ def _check(paper: str, section: Mapping[str, Any]) -> None:
                 raise UserError(f"{where} names the unknown case {named!r}; see {paper}.cases")
     for index, claim in enumerate(section.get("claims") or []):
         where = f"{paper}.claims[{index}]"
-        for form in ("less", "gap"):
+        for form in ("less", "gap", "ranked"):
             _mapping(_mapping(claim, where).get(form) or {}, f"{where}.{form}")
         for case in claim_cases(claim):
             if case not in cases:
@@ -226,4 +226,5 @@ def claim_cases(claim: Mapping[str, Any]) -> Iterable[str]:
     found = {claim["case"]} if "case" in claim else set()
     for form in ("less", "gap"):
         found |= set((claim.get(form) or {}).values())
+    found |= set(claim.get("ranked") or ())
     return (found | set(claim.get("best_inside") or ())) - {None}

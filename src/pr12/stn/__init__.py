@@ -1,0 +1,1 @@
+"""PR-011: Spatial Transformer Networks."""

@@ -1,0 +1,282 @@
+"""Judge the nets of one row on test digits: errors by distortion, accuracy by amount of movement.
+
+The test set of a distortion is drawn once per seed, and is the same for every row.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+from torch import Tensor
+
+from pr12.shared import files, run, splits, step
+from pr12.shared.errors import UserError
+from pr12.shared.step import Above, AtLeast, Between, NotEmpty
+from pr12.stn import distortions, networks
+
+MOVED = {"U": distortions.SIDE, "RTS": distortions.CANVAS}  # whose nets also see known movements
+EXAMPLES = 4  # test digits that are shown
+LINES = 8  # of a grid that is shown, along each axis
+
+
+@dataclass(frozen=True)
+class Params:
+    """Params of the judgement."""
+
+    examples: Annotated[int, AtLeast(1)] | None  # test digits, the first; null: all
+    moved_examples: Annotated[int, AtLeast(1)] | None  # at each known movement
+    rotations: Annotated[tuple[Annotated[float, Between(-180, 180)], ...], NotEmpty()]  # degrees
+    scales: Annotated[tuple[Annotated[float, Above(0)], ...], NotEmpty()]
+    shifts: Annotated[tuple[Annotated[float, AtLeast(0)], ...], NotEmpty()]  # pixels
+    batch: Annotated[int, AtLeast(1)]
+    bfloat16: bool
+
+
+def load_nets(path: Path | str) -> dict[tuple[str, int], networks.Network]:
+    """Read the nets that `pr12.stn.train` wrote.
+
+    Parameters
+    ----------
+    path : Path or str
+        The safetensors file.
+
+    Returns
+    -------
+    dict
+        (distortion, seed) -> net.
+
+    Raises
+    ------
+    UserError
+        If the file holds no such nets.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "model.safetensors"
+    >>> run.write_tensors(path, {"R/0/weight": torch.zeros(1)})
+    >>> load_nets(path)  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    ...
+    pr12.shared.errors.UserError: ...model.safetensors holds no nets of pr12.stn.train; make it anew
+    """
+    tensors = run.read_tensors(path)
+    try:
+        built = json.loads(run.read_metadata(path)["built"])
+        shape = [built[key] for key in ("network", "transform", "transformers", "pooling")]
+        nets = {}
+        for distortion in built["distortions"]:
+            for seed in built["seeds"]:
+                net = networks.build(*shape, distortion, built["parameters"])
+                prefix = f"{distortion}/{seed}/"
+                own = {
+                    key.removeprefix(prefix): value
+                    for key, value in tensors.items()
+                    if key.startswith(prefix)
+                }
+                net.load_state_dict(own, strict=True)
+                net = net.to(run.device(), memory_format=torch.channels_last)
+                nets[distortion, seed] = net.eval()
+        return nets
+    except (KeyError, TypeError, ValueError, RuntimeError):
+        raise UserError(f"{path} holds no nets of pr12.stn.train; make it anew") from None
+
+
+def predicted(net: networks.Network, inputs: Tensor, params: Params) -> Tensor:
+    """Give the class of every input, int64 (N,), a batch at a time."""
+    where = inputs.device.type
+    with (
+        torch.inference_mode(),
+        torch.autocast(where, dtype=torch.bfloat16, enabled=params.bfloat16),
+    ):
+        parts = inputs.contiguous(memory_format=torch.channels_last).split(params.batch)
+        return torch.cat([net(part)[0].argmax(dim=1) for part in parts])
+
+
+def test_set(distortion: str, digits: splits.Split, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Give the distorted test digits of one seed, a thousand at a time.
+
+    Examples
+    --------
+    >>> digits = splits.Split(torch.rand(3, 28, 28), torch.arange(3))
+    >>> [inputs.shape for inputs, _ in test_set("TC", digits, 0)]
+    [torch.Size([3, 1, 60, 60])]
+    """
+    stream = run.generator(seed, f"test {distortion}", digits.images.device)
+    for rows in torch.arange(len(digits.images), device=digits.images.device).split(1000):
+        yield distortions.batch(distortion, *digits, rows, stream)
+
+
+def error(
+    net: networks.Network, distortion: str, digits: splits.Split, seed: int, params: Params
+) -> float:
+    """Give the share of distorted test digits that a net gets wrong, in percent."""
+    wrong = sum(
+        int((predicted(net, inputs, params) != targets).sum())
+        for inputs, targets in test_set(distortion, digits, seed)
+    )
+    return 100 * wrong / len(digits.images)
+
+
+def movements(params: Params) -> Iterator[tuple[str, float, float, float, float]]:
+    """Give every known movement: its axis and amount, then angle, scale and shift.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> amounts = SimpleNamespace(rotations=(30.0,), scales=(0.5,), shifts=(2.0,))
+    >>> list(movements(amounts))[1]
+    ('scale', 0.5, 0.0, 0.5, 0.0)
+    """
+    for angle in params.rotations:
+        yield "rotation", angle, angle, 1.0, 0.0
+    for scale in params.scales:
+        yield "scale", scale, 0.0, scale, 0.0
+    for shift in params.shifts:
+        yield "shift", shift, 0.0, 1.0, shift
+
+
+def moved_accuracy(
+    net: networks.Network, canvas: int, digits: splits.Split, params: Params
+) -> dict[str, float]:
+    """Give a net's accuracy by rotation, scale and shift, one of them at a time.
+
+    A quarter of the digits each is shifted right, down, left and up.
+
+    Parameters
+    ----------
+    net : Network
+        The net.
+    canvas : int
+        Side of the images that it reads.
+    digits : Split
+        Test digits.
+    params : Params
+        The step's.
+
+    Returns
+    -------
+    dict of str to float
+        Such as ``rotation/30`` -> percent.
+    """
+    count = len(digits.images)
+    where = digits.images.device
+    quarters = torch.tensor([[1.0, 0], [0, 1], [-1, 0], [0, -1]], device=where)
+    directions = quarters[torch.arange(count, device=where) % 4]
+    found = {}
+    for axis, amount, angle, scale, shift in movements(params):
+        angles, scales = (torch.full((count,), value, device=where) for value in (angle, scale))
+        images = distortions.moved(digits.images, angles, scales, shift * directions, canvas)
+        right = predicted(net, images[:, None], params) == digits.labels
+        found[f"{axis}/{amount:g}"] = 100 * float(right.double().mean())
+    return found
+
+
+def shown(net: networks.Network, distortion: str, digits: splits.Split, seed: int) -> dict:
+    """Give a few test digits as the net sees and transforms them, for the figures.
+
+    Returns
+    -------
+    dict
+        ``inputs`` (N, S, S) and ``outputs`` (N, channels, S', S'), 0 to 255; ``grids``
+        (N, transformers, LINES, LINES, 2), both None for a net without transformers; ``labels``
+        and ``predicted``.
+    """
+    inputs, labels = next(test_set(distortion, digits, seed))
+    inputs, labels = inputs[:EXAMPLES], labels[:EXAMPLES]
+    outputs = grids = None
+    with torch.inference_mode():
+        logits, theta = net(inputs)
+        if theta is not None:
+            transformers = net.transformers.transformers
+            outputs = levels(net.transformers(inputs)[0])
+            size = (LINES, LINES)
+            found = [one.grid(theta[:, i], size) for i, one in enumerate(transformers)]
+            grids = torch.stack(found, dim=1).double().round(decimals=3).tolist()
+    return {
+        "inputs": levels(inputs),
+        "outputs": outputs,
+        "grids": grids,
+        "labels": labels.tolist(),
+        "predicted": logits.argmax(dim=1).tolist(),
+    }
+
+
+def levels(images: Tensor) -> list:
+    """Give pixels of 0 to 1 as whole numbers to 255, in nested lists."""
+    return (255 * images).round().int().tolist()
+
+
+def first(split: splits.Split, count: int | None) -> splits.Split:
+    """Give the first `count` digits, all of them for None.
+
+    Raises
+    ------
+    UserError
+        If there are fewer.
+
+    Examples
+    --------
+    >>> len(first(splits.Split(torch.zeros(3, 28, 28), torch.arange(3)), 2).labels)
+    2
+    """
+    if count is not None and count > len(split.labels):
+        raise UserError(f"test has {len(split.labels)} digits; {count} are asked; ask fewer")
+    return splits.Split(*(tensor[:count] for tensor in split))
+
+
+def judged(
+    nets: Mapping[tuple[str, int], networks.Network], digits: splits.Split, params: Params
+) -> dict[str, list[float]]:
+    """Give all metrics, one value per seed."""
+    tests, moving = first(digits, params.examples), first(digits, params.moved_examples)
+    metrics: dict[str, list[float]] = {}
+    for (distortion, seed), net in nets.items():
+        found = {
+            f"test/error_{distortion}_percent": error(net, distortion, tests, seed, params),
+            f"test/parameters_{distortion}": networks.count(net),
+        }
+        if distortion in MOVED:
+            for place, accuracy in moved_accuracy(net, MOVED[distortion], moving, params).items():
+                axis, amount = place.split("/")
+                found[f"{axis}/accuracy_{distortion}_{amount}_percent"] = accuracy
+        for key, value in found.items():
+            metrics.setdefault(key, []).append(value)
+    return metrics
+
+
+def main(job: step.Job) -> None:
+    """Judge all nets of the row."""
+    params, paths = job.params, job.paths
+    run.deterministic()
+    split = splits.load_split(paths["test"])
+    digits = splits.Split(
+        distortions.framed(split.images).to(run.device()), split.labels.to(run.device())
+    )
+    nets = load_nets(paths["model"])
+    metrics = judged(nets, digits, params)
+    files.write_json(paths["metrics"], {"metrics": metrics, "provenance": job.provenance()})
+    picture: dict[str, Any] = {}
+    for (distortion, seed), net in nets.items():
+        if distortion not in picture:  # the first seed
+            picture[distortion] = shown(net, distortion, digits, seed)
+    followed = files.read_json(paths["history"])
+    for distortion, seed in nets:
+        rows = followed["history"][f"{distortion}/{seed}"]
+        if rows[0].get("grids"):
+            picture[distortion]["training"] = {
+                "inputs": followed["followed"][distortion],
+                "images_seen": [row["images_seen"] for row in rows],
+                "grids": [row["grids"] for row in rows],
+            }
+    files.write_json(paths["picture"], picture)
+
+
+if __name__ == "__main__":
+    with step.start(
+        Params, reads=["model", "history", "test"], writes=["metrics", "picture"]
+    ) as job:
+        main(job)

@@ -1,0 +1,260 @@
+"""Make the splits of house numbers: composed from single digits, or SVHN's photographs."""
+
+import itertools
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from pr12.shared import files, run, splits, step
+from pr12.shared.errors import UserError
+from pr12.shared.step import Above, AtLeast, Between
+from pr12.stn import composed, svhn
+
+SPLITS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Params:
+    """Params of the splits: whose pictures, how large, how many, and the seed of all draws."""
+
+    source: Literal["composed", "svhn"]
+    size: Literal[32, 64, 128]
+    train: Annotated[int, AtLeast(1)] | None  # null: all that svhn has
+    validation: Annotated[int, AtLeast(1)]
+    test: Annotated[int, AtLeast(1)] | None
+    max_digits: Annotated[int, Between(1, 5)]
+    heights: tuple[Annotated[float, Above(0)], ...]
+    extra: bool
+    split_seed: Annotated[int, Between(0, 2**32 - 1)]
+
+
+class Sequences(NamedTuple):
+    """Pictures, uint8 (N, 3, S, S), and their digits, int64 (N, 5), 10 after the last."""
+
+    images: Tensor
+    labels: Tensor
+    left_out: int  # sequences of the split that were too long
+
+
+def write(path: Path | str, made: Sequences, source: str) -> None:
+    """Write a split for `load`.
+
+    Parameters
+    ----------
+    path : Path or str
+        The safetensors file.
+    made : Sequences
+        What to write.
+    source : str
+        ``composed`` or ``svhn``.
+
+    Examples
+    --------
+    See `load`.
+    """
+    said = json.dumps({"left_out": made.left_out, "source": source}, sort_keys=True)
+    # One text only: safetensors writes several in an order that changes from run to run.
+    tensors = {"images": made.images, "labels": made.labels}
+    run.write_tensors(path, tensors, {"sequences": said})
+
+
+def load(path: Path | str) -> Sequences:
+    """Read a split, as `write` wrote it.
+
+    Parameters
+    ----------
+    path : Path or str
+        The safetensors file.
+
+    Raises
+    ------
+    UserError
+        If it is missing or is no split of sequences.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "train.safetensors"
+    >>> images, labels = torch.zeros(1, 3, 32, 32).byte(), torch.full((1, 5), 10)
+    >>> write(path, Sequences(images, labels, 2), "composed")
+    >>> load(path).labels.tolist(), load(path).left_out
+    ([[10, 10, 10, 10, 10]], 2)
+    """
+    tensors = run.read_tensors(path)
+    try:
+        images, labels = tensors["images"], tensors["labels"]
+        left_out = int(json.loads(run.read_metadata(path)["sequences"])["left_out"])
+    except (KeyError, TypeError, ValueError):
+        raise UserError(
+            f"{path} holds no sequences; give a file that stn.sequences wrote"
+        ) from None
+    count, side = len(labels), images.shape[-1]
+    found = (images.dtype, tuple(images.shape), labels.dtype, tuple(labels.shape))
+    wanted = (torch.uint8, (count, 3, side, side), torch.int64, (count, composed.LONGEST))
+    if found != wanted or not count or labels.min() < 0 or labels.max() > composed.BLANK:
+        raise UserError(
+            f"{path} must hold images (N, 3, S, S) of uint8 and labels (N, 5) of int64, 0 to 10; "
+            "delete it and run again"
+        )
+    return Sequences(images, labels, left_out)
+
+
+def composed_split(split: str, digits: splits.Split, params: Params) -> Sequences:
+    """Compose one split of single digits.
+
+    Parameters
+    ----------
+    split : str
+        ``train``, ``validation`` or ``test``.
+    digits : Split
+        Of the same split: no test digit is ever seen in training.
+    params : Params
+        The step's.
+
+    Raises
+    ------
+    UserError
+        If a number of sequences or the heights are missing.
+    """
+    count = getattr(params, split)
+    if count is None:
+        raise UserError(f"{split} is null; sequences are composed without end, so say how many")
+    if len(params.heights) != 2 or params.heights[0] > params.heights[1]:
+        raise UserError(
+            f"heights is {list(params.heights)}; it must be the smallest and the largest height of "
+            "digits in pixels"
+        )
+    stream = run.generator(params.split_seed, f"compose {split}")
+    images, labels = composed.compose(
+        digits.images, digits.labels, count, split, params.size, params.max_digits, params.heights,
+        stream,
+    )  # fmt: skip
+    return Sequences(images, labels, 0)
+
+
+def svhn_splits(
+    folder: Path, checksums: Mapping[str, str], params: Params
+) -> Iterator[tuple[str, Sequences]]:
+    """Read SVHN's photographs, one split after the other, for they are large.
+
+    Training and validation pictures are dealt out at random from those of train.tar.gz and, if
+    asked, extra.tar.gz; test pictures are the first of test.tar.gz.
+
+    Parameters
+    ----------
+    folder : Path
+        Where the archives lie.
+    checksums : mapping of str to str
+        As `pr12.shared.fetch` wrote them down.
+    params : Params
+        The step's.
+
+    Yields
+    ------
+    (str, Sequences)
+        Name of the split and its pictures.
+
+    Raises
+    ------
+    UserError
+        If an archive is not what was fetched, is broken, or has too few pictures.
+    """
+    chosen = ("train", "extra", "test") if params.extra else ("train", "test")
+    houses, left_out = {}, {}
+    for name in chosen:
+        path = folder / svhn.ARCHIVES[name]
+        svhn.check_archive(path, checksums)
+        listed = svhn.read_houses(svhn.read_boxes(path, name), f"{name}/{svhn.BOXES} of {path}")
+        houses[name] = [house for house in listed if len(house.digits) <= composed.LONGEST]
+        left_out[name] = len(listed) - len(houses[name])
+    pool = [(name, house) for name in chosen[:-1] for house in houses[name]]
+    train = len(pool) - params.validation if params.train is None else params.train
+    test = params.test or len(houses["test"])
+    if train < 1 or train + params.validation > len(pool) or test > len(houses["test"]):
+        raise UserError(
+            f"svhn has {len(pool)} pictures to learn from and {len(houses['test'])} to test with; "
+            f"train asks {train}, validation {params.validation} and test {test}"
+        )
+    order = torch.randperm(len(pool), generator=run.generator(params.split_seed, "split svhn"))
+    dealt = [pool[row] for row in order[: params.validation + train].tolist()]
+    wanted = {
+        "train": dealt[params.validation :],
+        "validation": dealt[: params.validation],
+        "test": [("test", house) for house in houses["test"][:test]],
+    }
+    lost = sum(left_out[name] for name in chosen[:-1])
+    for split, rows in wanted.items():
+        own = left_out["test"] if split == "test" else lost if split == "train" else 0
+        yield split, _read(folder, rows, params.size, own)
+
+
+def _read(
+    folder: Path, rows: Sequence[tuple[str, svhn.House]], size: int, left_out: int
+) -> Sequences:
+    """Read the pictures of a split, from the archives that they lie in."""
+    rows = sorted(rows, key=lambda row: row[0])  # those of one archive lie side by side
+    images = torch.empty(len(rows), 3, size, size, dtype=torch.uint8)
+    start = 0
+    for archive, group in itertools.groupby(rows, key=lambda row: row[0]):
+        own = [house for _, house in group]
+        part = images[start : start + len(own)]
+        svhn.read_crops(folder / svhn.ARCHIVES[archive], archive, own, size, part)
+        start += len(own)
+    return Sequences(images, svhn.sequence_labels([house for _, house in rows]), left_out)
+
+
+def report(split: str, made: Sequences) -> None:
+    """Say in the log how many sequences of each length a split has.
+
+    Examples
+    --------
+    >>> import contextlib
+    >>> with contextlib.redirect_stderr(sys.stdout):
+    ...     report("test", Sequences(torch.zeros(1, 3, 1, 1), torch.full((1, 5), 10), 2))
+    test: 1 sequences, of the lengths 0 to 5 [1, 0, 0, 0, 0, 0]; 2 longer ones are left out
+    """
+    lengths = (made.labels != composed.BLANK).sum(dim=1)
+    counts = torch.bincount(lengths, minlength=composed.LONGEST + 1).tolist()
+    print(
+        f"{split}: {len(lengths)} sequences, of the lengths 0 to {composed.LONGEST} {counts}; "
+        f"{made.left_out} longer ones are left out",
+        file=sys.stderr,
+    )
+
+
+def main(job: step.Job) -> None:
+    """Make the three files."""
+    params, paths = job.params, job.paths
+    if params.source == "composed":
+        for name in SPLITS:
+            if f"digits_{name}" not in paths:
+                raise UserError(f"composed is made of digits: add digits_{name}=PATH of a split")
+        for name in SPLITS:
+            digits = splits.load_split(paths[f"digits_{name}"])
+            made = composed_split(name, digits, params)
+            report(name, made)
+            write(paths[name], made, params.source)
+    elif "verified" in paths and "folder" in paths:
+        checksums = files.read_json(paths["verified"])
+        if not isinstance(checksums, dict):
+            raise UserError(f"{paths['verified']} is no list of checksums; delete it and run again")
+        for name, made in svhn_splits(paths["folder"], checksums, params):
+            report(name, made)
+            write(paths[name], made, params.source)
+    else:
+        raise UserError("svhn is read from files: add verified=PATH and folder=PATH")
+
+
+if __name__ == "__main__":
+    with step.start(
+        Params,
+        optional=[*(f"digits_{name}" for name in SPLITS), "verified", "folder"],
+        writes=SPLITS,
+    ) as job:
+        main(job)
