@@ -65,3 +65,184 @@ rule stn_cost:
         json=lambda w: as_json(stn_params("cost", w.case)),
     shell:
         "python -m pr12.stn.cost --params {params.json:q} metrics={output.metrics} > {log} 2>&1"
+
+
+rule stn_sequences:
+    input:
+        unpack(lambda w: stn_data_inputs("sequences", w.digest)),
+    output:
+        train=f"{BUILD}/stn/{{case}}/sequences.{{digest}}/train.safetensors",
+        validation=f"{BUILD}/stn/{{case}}/sequences.{{digest}}/validation.safetensors",
+        test=f"{BUILD}/stn/{{case}}/sequences.{{digest}}/test.safetensors",
+    log:
+        f"{BUILD}/stn/{{case}}/sequences.{{digest}}/sequences.log",
+    benchmark:
+        f"{BUILD}/stn/{{case}}/sequences.{{digest}}/benchmark.txt"
+    # Three trainings wait for it.
+    priority: 50
+    threads: 1
+    resources:
+        mem_mb=16000 if RUN == "full" else 2000,
+        runtime=60 if RUN == "full" else 10,
+    params:
+        json=lambda w: as_json(
+            stn_params("sequences", STN_READERS["sequences", w.digest])
+        ),
+        inputs=lambda w, input: paths(dict(input.items())),
+        folder=lambda w, input: (
+            f"folder=data/raw/{stn_source(STN_READERS['sequences', w.digest])}"
+            if "verified" in input.keys()
+            else ""
+        ),
+    shell:
+        "python -m pr12.stn.sequences --params {params.json:q} {params.inputs} {params.folder}"
+        " train={output.train} validation={output.validation} test={output.test} > {log} 2>&1"
+
+
+rule stn_train_sequences:
+    input:
+        train=lambda w: made(stn_data("sequences", w.case), "train.safetensors"),
+    output:
+        model=f"{BUILD}/stn/{{case}}/train_sequences.{{digest}}/model.safetensors",
+        history=f"{BUILD}/stn/{{case}}/train_sequences.{{digest}}/history.json",
+    log:
+        f"{BUILD}/stn/{{case}}/train_sequences.{{digest}}/train_sequences.log",
+    benchmark:
+        f"{BUILD}/stn/{{case}}/train_sequences.{{digest}}/benchmark.txt"
+    threads: 1
+    resources:
+        mem_mb=16000 if RUN == "full" else 2000,
+        runtime=600 if RUN == "full" else 20,
+        gpu=GPU,
+    params:
+        json=lambda w: as_json(stn_params("train_sequences", w.case)),
+    shell:
+        "python -m pr12.stn.train_sequences --params {params.json:q} train={input.train}"
+        " model={output.model} history={output.history} > {log} 2>&1"
+
+
+rule stn_evaluate_sequences:
+    input:
+        model=lambda w: made(stn_trained(w.case), "model.safetensors"),
+        validation=lambda w: made(
+            stn_data("sequences", w.case), "validation.safetensors"
+        ),
+        test=lambda w: made(stn_data("sequences", w.case), "test.safetensors"),
+    output:
+        metrics=f"{BUILD}/stn/{{case}}/evaluate_sequences.{{digest}}/metrics.json",
+        picture=f"{BUILD}/stn/{{case}}/evaluate_sequences.{{digest}}/{{case}}_picture.json",
+    log:
+        f"{BUILD}/stn/{{case}}/evaluate_sequences.{{digest}}/evaluate_sequences.log",
+    benchmark:
+        f"{BUILD}/stn/{{case}}/evaluate_sequences.{{digest}}/benchmark.txt"
+    threads: 1
+    resources:
+        mem_mb=16000 if RUN == "full" else 2000,
+        runtime=60 if RUN == "full" else 10,
+        gpu=GPU,
+    params:
+        json=lambda w: as_json(stn_params("evaluate_sequences", w.case)),
+    shell:
+        "python -m pr12.stn.evaluate_sequences --params {params.json:q} model={input.model}"
+        " validation={input.validation} test={input.test} metrics={output.metrics}"
+        " picture={output.picture} > {log} 2>&1"
+
+
+rule stn_parts:
+    input:
+        unpack(lambda w: stn_data_inputs("parts", w.digest)),
+    output:
+        train=f"{BUILD}/stn/{{case}}/parts.{{digest}}/train.safetensors",
+        validation=f"{BUILD}/stn/{{case}}/parts.{{digest}}/validation.safetensors",
+        test=f"{BUILD}/stn/{{case}}/parts.{{digest}}/test.safetensors",
+    log:
+        f"{BUILD}/stn/{{case}}/parts.{{digest}}/parts.log",
+    benchmark:
+        f"{BUILD}/stn/{{case}}/parts.{{digest}}/benchmark.txt"
+    # Three trainings wait for it.
+    priority: 50
+    threads: 1
+    resources:
+        mem_mb=16000 if RUN == "full" else 2000,
+        runtime=60 if RUN == "full" else 10,
+    params:
+        json=lambda w: as_json(stn_params("parts", STN_READERS["parts", w.digest])),
+        inputs=lambda w, input: paths(dict(input.items())),
+        folder=lambda w, input: (
+            f"folder=data/raw/{stn_source(STN_READERS['parts', w.digest])}"
+            if "verified" in input.keys()
+            else ""
+        ),
+    shell:
+        "python -m pr12.stn.parts --params {params.json:q} {params.inputs} {params.folder}"
+        " train={output.train} validation={output.validation} test={output.test} > {log} 2>&1"
+
+
+rule stn_train_parts:
+    input:
+        train=lambda w: made(stn_data("parts", w.case), "train.safetensors"),
+    output:
+        model=f"{BUILD}/stn/{{case}}/train_parts.{{digest}}/model.safetensors",
+        history=f"{BUILD}/stn/{{case}}/train_parts.{{digest}}/history.json",
+    log:
+        f"{BUILD}/stn/{{case}}/train_parts.{{digest}}/train_parts.log",
+    benchmark:
+        f"{BUILD}/stn/{{case}}/train_parts.{{digest}}/benchmark.txt"
+    threads: 1
+    resources:
+        mem_mb=16000 if RUN == "full" else 2000,
+        runtime=600 if RUN == "full" else 20,
+        gpu=GPU,
+    params:
+        json=lambda w: as_json(stn_params("train_parts", w.case)),
+    shell:
+        "python -m pr12.stn.train_parts --params {params.json:q} train={input.train}"
+        " model={output.model} history={output.history} > {log} 2>&1"
+
+
+rule stn_evaluate_parts:
+    input:
+        model=lambda w: made(stn_trained(w.case), "model.safetensors"),
+        validation=lambda w: made(stn_data("parts", w.case), "validation.safetensors"),
+        test=lambda w: made(stn_data("parts", w.case), "test.safetensors"),
+    output:
+        metrics=f"{BUILD}/stn/{{case}}/evaluate_parts.{{digest}}/metrics.json",
+        picture=f"{BUILD}/stn/{{case}}/evaluate_parts.{{digest}}/{{case}}_picture.json",
+    log:
+        f"{BUILD}/stn/{{case}}/evaluate_parts.{{digest}}/evaluate_parts.log",
+    benchmark:
+        f"{BUILD}/stn/{{case}}/evaluate_parts.{{digest}}/benchmark.txt"
+    threads: 1
+    resources:
+        mem_mb=16000 if RUN == "full" else 2000,
+        runtime=60 if RUN == "full" else 10,
+        gpu=GPU,
+    params:
+        json=lambda w: as_json(stn_params("evaluate_parts", w.case)),
+    shell:
+        "python -m pr12.stn.evaluate_parts --params {params.json:q} model={input.model}"
+        " validation={input.validation} test={input.test} metrics={output.metrics}"
+        " picture={output.picture} > {log} 2>&1"
+
+
+rule stn_colocalise:
+    input:
+        train=made(arrays(S["dataset"]), "train.safetensors"),
+        test=made(arrays(S["dataset"]), "test.safetensors"),
+    output:
+        metrics=f"{BUILD}/stn/{{case}}/colocalise.{{digest}}/metrics.json",
+        picture=f"{BUILD}/stn/{{case}}/colocalise.{{digest}}/{{case}}_picture.json",
+    log:
+        f"{BUILD}/stn/{{case}}/colocalise.{{digest}}/colocalise.log",
+    benchmark:
+        f"{BUILD}/stn/{{case}}/colocalise.{{digest}}/benchmark.txt"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=120 if RUN == "full" else 10,
+        gpu=GPU,
+    params:
+        json=lambda w: as_json(stn_params("colocalise", w.case)),
+    shell:
+        "python -m pr12.stn.colocalise --params {params.json:q} train={input.train} test={input.test}"
+        " metrics={output.metrics} picture={output.picture} > {log} 2>&1"

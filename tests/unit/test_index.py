@@ -241,6 +241,21 @@ def test_the_step_embeds_the_page_of_an_interactive_figure(folder):
     assert frame["srcdoc"] == "<script>1 < 2</script>"
 
 
+def test_the_step_embeds_the_animation_of_a_figure(folder):
+    report_file = folder / "made" / "report.json"
+    made = json.loads(report_file.read_text())
+    params = json.dumps({"run": "embedded", "papers": ["distill"]})
+    index.main(["--params", params, "out=index.html", "distill=made"])
+    assert "Animation" not in Path("index.html").read_text()
+    made["figures"][0]["animation"] = "curve.gif"
+    report_file.write_text(json.dumps(made))
+    (folder / "made/figures/curve.gif").write_bytes(b"GIF89a")
+    index.main(["--params", params, "out=index.html", "distill=made"])
+    image = Reader(Path("index.html").read_text()).all("img")[1]
+    assert image["src"] == "data:image/gif;base64," + base64.b64encode(b"GIF89a").decode()
+    assert image["alt"] == "Animation: A line."
+
+
 def test_a_paper_without_report_is_refused(folder, capsys):
     params = json.dumps({"run": "embedded", "papers": ["distill", "vae"]})
     with pytest.raises(SystemExit) as caught:

@@ -200,6 +200,19 @@ def test_the_page_of_an_interactive_figure_is_copied_and_linked(folder):
     assert '<a href="figures/curve.html">Interactive: open figures/curve.html</a>' in html
 
 
+def test_the_animation_of_a_figure_is_copied_and_shown(folder):
+    (folder / "figures/curve.gif").write_bytes(b"GIF89a\r\n")
+    written = run()
+    assert written["curve.gif"].read_bytes() == b"GIF89a\r\n"
+    assert read(written["report.json"])["figures"][0]["animation"] == "curve.gif"
+    html = MarkdownIt("commonmark").render(written["README.md"].read_text())
+    assert '<img src="figures/curve.gif" alt="Animation: A falling line." />' in html
+    (folder / "figures/curve.gif").unlink()
+    still = run()
+    assert "animation" not in read(still["report.json"])["figures"][0]
+    assert "curve.gif" not in still["README.md"].read_text()
+
+
 def test_a_report_without_results_figures_and_lock(folder):
     params = PARAMS | {"tables": [], "deviations": []}
     report.main(["--params", json.dumps(params), "out=bare"])

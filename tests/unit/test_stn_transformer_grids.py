@@ -453,9 +453,10 @@ def test_control_points_that_make_no_spline_are_refused(points, message):
         thin_plate_spline_matrix(points, (3, 3))
 
 
-def test_a_spline_first_asked_for_in_inference_mode_can_be_trained_after():
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])  # one is a copy of what is kept
+def test_a_spline_first_asked_for_in_inference_mode_can_be_trained_after(dtype):
     transformer._regular_matrix.cache_clear()
-    parameters = identity("tps").float()
+    parameters = identity("tps").to(dtype)
     with torch.inference_mode():
         first = thin_plate_spline_grid(parameters, (11, 13))
     parameters.requires_grad_()
@@ -540,6 +541,13 @@ def test_a_point_of_depth_zero_is_seen_as_outside():
     grid = projective_grid(theta, (1, 4))
     assert grid[0, 0, 1, 0] == pytest.approx(-250)
     assert sample(COLUMNS, grid)[0, 0, 0, 1] == 0
+
+
+@pytest.mark.parametrize(("perspective", "x"), [(4.002, 250), (3.998, -250)])
+def test_near_depth_zero_a_point_stays_on_its_side(perspective, x):
+    # at -0.25 the depth is -0.0005 or 0.0005, which counts as -0.001 or 0.001
+    grid = projective_grid(torch.tensor([[1.0, 0, 0, 0, 1, 0, perspective, 0]]), (1, 4))
+    assert grid[0, 0, 1, 0] == pytest.approx(x)
 
 
 @pytest.mark.parametrize("name", TRANSFORMS)

@@ -45,7 +45,10 @@ def data_uri(svg: bytes, png: bytes) -> str:
     >>> data_uri(b"<svg/>", b"")
     'data:image/svg+xml;base64,PHN2Zy8+'
     """
-    kind, content = ("svg+xml", svg) if len(svg) <= LARGEST_SVG else ("png", png)
+    return _uri("svg+xml", svg) if len(svg) <= LARGEST_SVG else _uri("png", png)
+
+
+def _uri(kind: str, content: bytes) -> str:
     return f"data:image/{kind};base64,{base64.b64encode(content).decode('ascii')}"
 
 
@@ -82,8 +85,9 @@ def page(papers: Mapping[str, Mapping[str, Any]], run: str) -> str:
     ----------
     papers : mapping
         Paper -> the contents of its report's JSON files (``report``, ``claims``, ``metrics``,
-        ``provenance``, ``timings``), ``pictures``: figure file -> data URI, and ``pages``: file
-        of an interactive figure -> its HTML.
+        ``provenance``, ``timings``), ``pictures``: figure file -> data URI, ``pages``: file
+        of an interactive figure -> its HTML, and ``animations``: file of an animated figure ->
+        data URI of the GIF.
     run : str
         The run that the reports come from.
 
@@ -139,6 +143,11 @@ def _contents(folder: Path) -> dict[str, Any]:
         figure["file"]: (folder / "figures" / figure["page"]).read_text(encoding="utf-8")
         for figure in contents["report"]["figures"]
         if "page" in figure
+    }
+    contents["animations"] = {
+        figure["file"]: _uri("gif", (folder / "figures" / figure["animation"]).read_bytes())
+        for figure in contents["report"]["figures"]
+        if "animation" in figure
     }
     return contents
 

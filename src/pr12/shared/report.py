@@ -4,7 +4,7 @@ Reads one metrics file per case, the figures and the lock file. Writes, to the f
 metrics.json, claims.json, README.md and figures/ (committed: no times, dates or host names, so
 that a rerun gives the same bytes), timings.json (the machine's part) and report.json (tables,
 captions and lists, for the page over all papers). A figure NAME with a page NAME.html beside its
-pictures is interactive; the page goes with it.
+pictures is interactive; the page goes with it, and so does an animation NAME.gif.
 """
 
 import math
@@ -27,6 +27,7 @@ from pr12.shared.errors import UserError
 from pr12.shared.step import NotEmpty
 
 OTHER_PATHS = ("figures", "lock")  # every other input is a case
+BESIDE = {"page": ".html", "animation": ".gif"}  # what a figure may have beside its pictures
 TEMPLATES = Path(__file__).parent / "templates"
 SYMBOLS = {"reproduced": "✔", "differs": "✘", "inconclusive": "◐", "not run": "○"}
 TIMES = ("seconds", "cpu_seconds", "peak_memory_bytes")
@@ -201,7 +202,8 @@ def compiled(
     results : mapping
         Case -> its metrics file, with a public provenance and its ``times``.
     figures : sequence of mapping
-        ``file``, ``title``, ``caption`` and ``alt`` of each figure; ``page`` if it has one.
+        ``file``, ``title``, ``caption`` and ``alt`` of each figure; ``page`` and ``animation`` if
+        it has one.
     lock : str, optional
         Text of requirements.lock.
 
@@ -280,8 +282,9 @@ def _check_figures(listed: Any, folder: Path) -> list[dict[str, str]]:
     return listed
 
 
-def _page(folder: Path, file: str) -> dict[str, str]:
-    return {"page": f"{file}.html"} if (folder / f"{file}.html").is_file() else {}
+def _beside(folder: Path, file: str) -> dict[str, str]:
+    named = {key: file + suffix for key, suffix in BESIDE.items()}
+    return {key: name for key, name in named.items() if (folder / name).is_file()}
 
 
 def bound_text(bound: Mapping[str, Any]) -> str:
@@ -409,12 +412,12 @@ def main(arguments: Sequence[str]) -> None:
         figures, folder, out = [], job.paths.get("figures"), job.paths["out"]
         if folder:
             figures = _check_figures(files.read_json(folder / "figures.json"), folder)
-            figures = [f | _page(folder, f["file"]) for f in figures]
+            figures = [f | _beside(folder, f["file"]) for f in figures]
         lock = job.paths["lock"].read_text(encoding="utf-8") if "lock" in job.paths else None
         contents = compiled(job.params, results, figures, lock)
         for figure in figures:
             names = [figure["file"] + suffix for suffix in (".svg", ".png")]
-            for name in [*names, figure["page"]] if "page" in figure else names:
+            for name in [*names, *(figure[key] for key in BESIDE if key in figure)]:
                 with files.atomic(out / "figures" / name) as temporary:
                     shutil.copyfile(folder / name, temporary)
         for name, value in contents.items():

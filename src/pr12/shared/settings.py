@@ -185,6 +185,9 @@ def _check(paper: str, section: Mapping[str, Any]) -> None:
         chain = [own]
         if own in ("train", "compress", "mcem"):  # whose nets an evaluation judges
             chain += [name for name in steps if name.startswith("evaluate")]
+        if own.startswith("train_"):  # a task of its own: its data and its evaluation
+            task = own.removeprefix("train_")
+            chain += [name for name in steps if name in (task, f"evaluate_{task}")]
         known = {"step"}.union(*(_fields(paper, name) for name in chain))
         for key in overrides:
             if key not in known:

@@ -43,7 +43,12 @@ def transformer_counts(net: networks.Network, side: int) -> dict[str, int]:
     net : Network
         With one transformer.
     side : int
-        Of its input and output, one channel.
+        Of its input and output.
+
+    Returns
+    -------
+    dict of str to int
+        ``predicted`` parameters, and multiply-adds of ``sampling`` and of ``prediction``.
 
     Examples
     --------
@@ -72,6 +77,11 @@ def deformable_counts(layer: deformable.DeformableConv2d, side: int) -> dict[str
     side : int
         Of its input.
 
+    Returns
+    -------
+    dict of str to int
+        As `transformer_counts`.
+
     Examples
     --------
     >>> deformable_counts(deformable.DeformableConv2d(1, 1, 5), 10)["predicted"]
@@ -90,6 +100,15 @@ def deformable_counts(layer: deformable.DeformableConv2d, side: int) -> dict[str
 def multiply_adds(net: nn.Module, channels: int, side: int) -> int:
     """Count the multiply-adds of a net's convolutions and layers for one image.
 
+    What a deformable convolution spends on sampling is not among them.
+
+    Parameters
+    ----------
+    net : nn.Module
+        The net.
+    channels, side : int
+        Of the image.
+
     Examples
     --------
     >>> multiply_adds(nn.Conv2d(1, 2, 3), 1, 5)
@@ -99,7 +118,9 @@ def multiply_adds(net: nn.Module, channels: int, side: int) -> int:
 
     def add(module: nn.Module, _: tuple[Tensor, ...], output: Tensor) -> None:
         nonlocal total
-        if isinstance(module, nn.Conv2d):
+        if isinstance(module, deformable.DeformableConv2d):  # it does not call its convolution
+            total += output[0].numel() * module.convolution.weight[0].numel()
+        elif isinstance(module, nn.Conv2d):
             total += output[0].numel() * module.weight[0].numel()
         elif isinstance(module, nn.Linear):
             total += module.weight.numel()
@@ -126,6 +147,12 @@ def medians(calls: dict[str, Callable[[], object]], params: Params) -> dict[str,
     -------
     dict of str to float
         Milliseconds, the median of the repeats.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> list(medians({"nothing": lambda: None}, SimpleNamespace(warmup=1, repeats=3)))
+    ['nothing']
     """
     times: dict[str, list[float]] = {name: [] for name in calls}
     for repeat in range(params.warmup + params.repeats):
@@ -138,7 +165,24 @@ def medians(calls: dict[str, Callable[[], object]], params: Params) -> dict[str,
 
 
 def mnist_step(net: networks.Network, inputs: Tensor, targets: Tensor) -> Callable[[], object]:
-    """Give forward and backward of a net of Table 1."""
+    """Give forward and backward of a net of Table 1.
+
+    Parameters
+    ----------
+    net : Network
+        The net.
+    inputs : Tensor
+        Shape (N, C, S, S).
+    targets : Tensor
+        int64, shape (N,).
+
+    Examples
+    --------
+    >>> net = networks.build("fcn", "none", 1, "max", "R", 60_000)
+    >>> mnist_step(net, torch.rand(2, 1, 28, 28), torch.tensor([0, 9]))()
+    >>> net.classifier[1].weight.grad.shape[1]
+    784
+    """
 
     def call() -> None:
         functional.cross_entropy(net(inputs)[0], targets, reduction="mean").backward()
@@ -149,7 +193,24 @@ def mnist_step(net: networks.Network, inputs: Tensor, targets: Tensor) -> Callab
 def sequence_step(
     net: sequence_networks.Network, inputs: Tensor, targets: Tensor
 ) -> Callable[[], object]:
-    """Give forward and backward of a net that reads house numbers."""
+    """Give forward and backward of a net that reads house numbers.
+
+    Parameters
+    ----------
+    net : sequence_networks.Network
+        The net.
+    inputs : Tensor
+        Shape (N, 3, S, S).
+    targets : Tensor
+        int64, shape (N, 5).
+
+    Examples
+    --------
+    >>> net = sequence_networks.Network(sequence_networks.Architecture("cnn", 16, 0.1, 1, 0.0))
+    >>> sequence_step(net, torch.rand(2, 3, 16, 16), torch.zeros(2, 5, dtype=torch.int64))()
+    >>> all(parameter.grad is not None for parameter in net.parameters())
+    True
+    """
 
     def call() -> None:
         logits = net(inputs)[0].flatten(0, 1)
@@ -159,7 +220,18 @@ def sequence_step(
 
 
 def measured(params: Params) -> dict[str, float]:
-    """Time sampling alone, and training steps with and without what samples."""
+    """Time sampling alone, and training steps with and without what samples.
+
+    Parameters
+    ----------
+    params : Params
+        The step's.
+
+    Returns
+    -------
+    dict of str to float
+        Milliseconds, and ratios to the step of the plain net.
+    """
     stream = run.generator(0, "cost")
     count, side = params.batch_size, distortions.DISTORTIONS["R"].side
     nets = table_nets(params)
@@ -204,12 +276,37 @@ def measured(params: Params) -> dict[str, float]:
 
 
 def ratio(times: dict[str, float], key: str, base: str) -> float:
-    """Give how many times longer a step takes than that of `base`."""
+    """Give how many times longer a step takes than that of `base`.
+
+    Parameters
+    ----------
+    times : dict of str to float
+        Milliseconds.
+    key, base : str
+        What took long, and the plain net's name.
+
+    Examples
+    --------
+    >>> ratio({"a/milliseconds_step": 3.0, "b/milliseconds_step": 2.0}, "a/milliseconds_step", "b")
+    1.5
+    """
     return times[key] / times[f"{base}/milliseconds_step"]
 
 
 def table_nets(params: Params) -> dict[str, networks.Network]:
-    """Build CNN, ST-CNN and deformable CNN of one size."""
+    """Build CNN, ST-CNN and deformable CNN of one size.
+
+    Parameters
+    ----------
+    params : Params
+        The step's, for ``parameters``.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> list(table_nets(SimpleNamespace(parameters=60_000)))
+    ['cnn', 'st_cnn', 'deformable']
+    """
     shapes = {
         "cnn": ("cnn", "none"),
         "st_cnn": ("cnn", "affine"),
@@ -224,7 +321,19 @@ def table_nets(params: Params) -> dict[str, networks.Network]:
 
 
 def deformable_layer(net: networks.Network) -> deformable.DeformableConv2d:
-    """Give the deformable convolution of a net."""
+    """Give the first deformable convolution of a net.
+
+    Parameters
+    ----------
+    net : Network
+        The net.
+
+    Examples
+    --------
+    >>> net = networks.build("deformable", "none", 1, "max", "R", 60_000)
+    >>> deformable_layer(net).convolution.kernel_size
+    (5, 5)
+    """
     return next(m for m in net.modules() if isinstance(m, deformable.DeformableConv2d))
 
 

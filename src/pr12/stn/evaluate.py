@@ -80,13 +80,37 @@ def load_nets(path: Path | str) -> dict[tuple[str, int], networks.Network]:
                 net.load_state_dict(own, strict=True)
                 net = net.to(run.device(), memory_format=torch.channels_last)
                 nets[distortion, seed] = net.eval()
-        return nets
     except (KeyError, TypeError, ValueError, RuntimeError):
-        raise UserError(f"{path} holds no nets of pr12.stn.train; make it anew") from None
+        nets = {}
+    if not nets:
+        raise UserError(f"{path} holds no nets of pr12.stn.train; make it anew")
+    return nets
 
 
 def predicted(net: networks.Network, inputs: Tensor, params: Params) -> Tensor:
-    """Give the class of every input, int64 (N,), a batch at a time."""
+    """Give the class of every input, a batch at a time.
+
+    Parameters
+    ----------
+    net : Network
+        The net.
+    inputs : Tensor
+        Shape (N, C, S, S).
+    params : Params
+        The step's, for ``batch`` and ``bfloat16``.
+
+    Returns
+    -------
+    Tensor
+        int64, shape (N,).
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> net = networks.build("fcn", "none", 1, "max", "U", 9000)
+    >>> predicted(net, torch.rand(3, 1, 28, 28), SimpleNamespace(batch=2, bfloat16=False)).shape
+    torch.Size([3])
+    """
     where = inputs.device.type
     with (
         torch.inference_mode(),
@@ -96,13 +120,29 @@ def predicted(net: networks.Network, inputs: Tensor, params: Params) -> Tensor:
         return torch.cat([net(part)[0].argmax(dim=1) for part in parts])
 
 
-def test_set(distortion: str, digits: splits.Split, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Give the distorted test digits of one seed, a thousand at a time.
+def distorted(distortion: str, digits: splits.Split, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Give the distorted test digits of one seed, a thousand at a time, the same for every row.
+
+    Parameters
+    ----------
+    distortion : str
+        A name in `distortions.DISTORTIONS`.
+    digits : Split
+        Test digits, 28 x 28.
+    seed : int
+        Of the distortions.
+
+    Yields
+    ------
+    inputs : Tensor
+        Shape (N, C, S, S).
+    targets : Tensor
+        int64, shape (N,).
 
     Examples
     --------
     >>> digits = splits.Split(torch.rand(3, 28, 28), torch.arange(3))
-    >>> [inputs.shape for inputs, _ in test_set("TC", digits, 0)]
+    >>> [inputs.shape for inputs, _ in distorted("TC", digits, 0)]
     [torch.Size([3, 1, 60, 60])]
     """
     stream = run.generator(seed, f"test {distortion}", digits.images.device)
@@ -113,16 +153,43 @@ def test_set(distortion: str, digits: splits.Split, seed: int) -> Iterator[tuple
 def error(
     net: networks.Network, distortion: str, digits: splits.Split, seed: int, params: Params
 ) -> float:
-    """Give the share of distorted test digits that a net gets wrong, in percent."""
+    """Give the share of distorted test digits that a net gets wrong, in percent.
+
+    Parameters
+    ----------
+    net : Network
+        The net.
+    distortion : str
+        What it was trained on.
+    digits : Split
+        Test digits, 28 x 28.
+    seed : int
+        Of the test set.
+    params : Params
+        The step's, for ``batch`` and ``bfloat16``.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> digits = splits.Split(torch.rand(3, 28, 28), torch.full((3,), 12))  # no such class
+    >>> net = networks.build("fcn", "none", 1, "max", "U", 9000)
+    >>> error(net, "U", digits, 0, SimpleNamespace(batch=2, bfloat16=False))
+    100.0
+    """
     wrong = sum(
         int((predicted(net, inputs, params) != targets).sum())
-        for inputs, targets in test_set(distortion, digits, seed)
+        for inputs, targets in distorted(distortion, digits, seed)
     )
     return 100 * wrong / len(digits.images)
 
 
 def movements(params: Params) -> Iterator[tuple[str, float, float, float, float]]:
     """Give every known movement: its axis and amount, then angle, scale and shift.
+
+    Parameters
+    ----------
+    params : Params
+        The step's, for ``rotations`` (degrees), ``scales`` and ``shifts`` (pixels).
 
     Examples
     --------
@@ -161,6 +228,14 @@ def moved_accuracy(
     -------
     dict of str to float
         Such as ``rotation/30`` -> percent.
+
+    Examples
+    --------
+    >>> params = Params(None, None, (30.0,), (0.5,), (2.0,), 250, False)
+    >>> digits = splits.Split(torch.rand(3, 28, 28), torch.arange(3))
+    >>> net = networks.build("fcn", "none", 1, "max", "U", 9000)
+    >>> list(moved_accuracy(net, 28, digits, params))
+    ['rotation/30', 'scale/0.5', 'shift/2']
     """
     count = len(digits.images)
     where = digits.images.device
@@ -175,8 +250,23 @@ def moved_accuracy(
     return found
 
 
-def shown(net: networks.Network, distortion: str, digits: splits.Split, seed: int) -> dict:
-    """Give a few test digits as the net sees and transforms them, for the figures.
+def shown(
+    net: networks.Network, distortion: str, digits: splits.Split, seed: int, params: Params
+) -> dict[str, Any]:
+    """Give the first few of a seed's test images as the net sees and transforms them.
+
+    Parameters
+    ----------
+    net : Network
+        The net.
+    distortion : str
+        What it was trained on.
+    digits : Split
+        Test digits, 28 x 28, those of `error`.
+    seed : int
+        Of the test set.
+    params : Params
+        The step's, for ``batch`` and ``bfloat16``.
 
     Returns
     -------
@@ -184,15 +274,24 @@ def shown(net: networks.Network, distortion: str, digits: splits.Split, seed: in
         ``inputs`` (N, S, S) and ``outputs`` (N, channels, S', S'), 0 to 255; ``grids``
         (N, transformers, LINES, LINES, 2), both None for a net without transformers; ``labels``
         and ``predicted``.
+
+    Examples
+    --------
+    >>> params = Params(None, None, (30.0,), (0.5,), (2.0,), 250, False)
+    >>> digits = splits.Split(torch.rand(3, 28, 28), torch.arange(3))
+    >>> net = networks.build("fcn", "affine", 1, "max", "R", 60_000)
+    >>> picture = shown(net, "R", digits, 0, params)
+    >>> picture["labels"], picture["grids"][0][0][0][0]
+    ([0, 1, 2], [-0.875, -0.875])
     """
-    inputs, labels = next(test_set(distortion, digits, seed))
+    inputs, labels = next(distorted(distortion, digits, seed))
     inputs, labels = inputs[:EXAMPLES], labels[:EXAMPLES]
     outputs = grids = None
-    with torch.inference_mode():
-        logits, theta = net(inputs)
-        if theta is not None:
-            transformers = net.transformers.transformers
-            outputs = levels(net.transformers(inputs)[0])
+    if net.transformers is not None:
+        transformers = net.transformers.transformers
+        with torch.inference_mode():
+            straightened, theta = net.transformers(inputs)
+            outputs = levels(straightened)
             size = (LINES, LINES)
             found = [one.grid(theta[:, i], size) for i, one in enumerate(transformers)]
             grids = torch.stack(found, dim=1).double().round(decimals=3).tolist()
@@ -201,17 +300,35 @@ def shown(net: networks.Network, distortion: str, digits: splits.Split, seed: in
         "outputs": outputs,
         "grids": grids,
         "labels": labels.tolist(),
-        "predicted": logits.argmax(dim=1).tolist(),
+        "predicted": predicted(net, inputs, params).tolist(),
     }
 
 
 def levels(images: Tensor) -> list:
-    """Give pixels of 0 to 1 as whole numbers to 255, in nested lists."""
+    """Give pixels of 0 to 1 as whole numbers to 255, in nested lists of the same shape.
+
+    Parameters
+    ----------
+    images : Tensor
+        Any shape.
+
+    Examples
+    --------
+    >>> levels(torch.tensor([0.0, 0.5, 1.0]))
+    [0, 128, 255]
+    """
     return (255 * images).round().int().tolist()
 
 
 def first(split: splits.Split, count: int | None) -> splits.Split:
-    """Give the first `count` digits, all of them for None.
+    """Give the first digits.
+
+    Parameters
+    ----------
+    split : Split
+        Test digits.
+    count : int or None
+        How many; None gives all.
 
     Raises
     ------
@@ -231,7 +348,25 @@ def first(split: splits.Split, count: int | None) -> splits.Split:
 def judged(
     nets: Mapping[tuple[str, int], networks.Network], digits: splits.Split, params: Params
 ) -> dict[str, list[float]]:
-    """Give all metrics, one value per seed."""
+    """Give all metrics of the row, one value per seed.
+
+    Parameters
+    ----------
+    nets : mapping
+        (distortion, seed) -> net.
+    digits : Split
+        Test digits, 28 x 28.
+    params : Params
+        The step's.
+
+    Examples
+    --------
+    >>> params = Params(None, None, (30.0,), (0.5,), (2.0,), 250, False)
+    >>> digits = splits.Split(torch.rand(3, 28, 28), torch.arange(3))
+    >>> net = networks.build("fcn", "none", 1, "max", "R", 60_000)
+    >>> list(judged({("R", 0): net, ("R", 1): net}, digits, params))
+    ['test/error_R_percent', 'test/parameters_R']
+    """
     tests, moving = first(digits, params.examples), first(digits, params.moved_examples)
     metrics: dict[str, list[float]] = {}
     for (distortion, seed), net in nets.items():
@@ -248,30 +383,132 @@ def judged(
     return metrics
 
 
+def checked_digits(split: splits.Split) -> splits.Split:
+    """Give the digits framed as MNIST's.
+
+    Parameters
+    ----------
+    split : Split
+        Test digits, 28 x 28 or smaller squares.
+
+    Raises
+    ------
+    UserError
+        If a pixel is no number or outside [0, 1], or the images are no such squares.
+
+    Examples
+    --------
+    >>> checked_digits(splits.Split(torch.rand(4, 8, 8), torch.arange(4))).images.shape
+    torch.Size([4, 28, 28])
+    """
+    if not bool(((split.images >= 0) & (split.images <= 1)).all()):  # NaN is neither
+        raise UserError("test has pixels outside 0 to 1 or that are no numbers; make it anew")
+    return splits.Split(distortions.framed(split.images), split.labels)
+
+
+def grids_in_training(history: Any, distortion: str, seed: int) -> dict[str, Any] | None:
+    """Give what a training kept of a net's grids, for the animation.
+
+    Parameters
+    ----------
+    history : Any
+        What `pr12.stn.train` wrote beside the nets.
+    distortion, seed : str, int
+        Which net.
+
+    Returns
+    -------
+    dict or None
+        ``inputs`` (N, S, S), 0 to 255; ``images_seen`` and ``grids``, one for each row of the
+        history. None for a net whose grids were not kept.
+
+    Raises
+    ------
+    UserError
+        If the history is that of another training.
+
+    Examples
+    --------
+    >>> grids_in_training({"history": {"R/0": [{"images_seen": 16}]}, "followed": {}}, "R", 0)
+    >>> grids_in_training({"history": {}}, "R", 0)
+    Traceback (most recent call last):
+    ...
+    pr12.shared.errors.UserError: history says nothing of the net R/0; give the model's own
+    """
+    try:
+        rows = history["history"][f"{distortion}/{seed}"]
+        if not rows[0].get("grids"):
+            return None
+        return {
+            "inputs": history["followed"][distortion],
+            "images_seen": [row["images_seen"] for row in rows],
+            "grids": [row["grids"] for row in rows],
+        }
+    except (KeyError, TypeError, IndexError, AttributeError):
+        name = f"{distortion}/{seed}"
+        raise UserError(f"history says nothing of the net {name}; give the model's own") from None
+
+
+def pictures(
+    nets: Mapping[tuple[str, int], networks.Network],
+    digits: splits.Split,
+    history: Any,
+    params: Params,
+) -> dict[str, dict[str, Any]]:
+    """Give what the figures show of each distortion's net of the first seed.
+
+    Parameters
+    ----------
+    nets : mapping
+        (distortion, seed) -> net.
+    digits : Split
+        Test digits, 28 x 28.
+    history : Any
+        What `pr12.stn.train` wrote beside the nets.
+    params : Params
+        The step's.
+
+    Returns
+    -------
+    dict
+        Distortion -> as `shown`, and ``training`` as `grids_in_training` where there is any.
+
+    Raises
+    ------
+    UserError
+        If the history is that of another training.
+
+    Examples
+    --------
+    >>> params = Params(None, None, (30.0,), (0.5,), (2.0,), 250, False)
+    >>> digits = splits.Split(torch.rand(3, 28, 28), torch.arange(3))
+    >>> net = networks.build("fcn", "none", 1, "max", "R", 60_000)
+    >>> history = {"history": {"R/0": [{"images_seen": 16}]}}
+    >>> list(pictures({("R", 0): net}, digits, history, params)["R"])
+    ['inputs', 'outputs', 'grids', 'labels', 'predicted']
+    """
+    found: dict[str, dict[str, Any]] = {}
+    tests = first(digits, params.examples)
+    for (distortion, seed), net in nets.items():
+        if distortion in found:  # of the first seed only
+            continue
+        training = grids_in_training(history, distortion, seed)
+        found[distortion] = shown(net, distortion, tests, seed, params)
+        if training:
+            found[distortion]["training"] = training
+    return found
+
+
 def main(job: step.Job) -> None:
     """Judge all nets of the row."""
     params, paths = job.params, job.paths
     run.deterministic()
-    split = splits.load_split(paths["test"])
-    digits = splits.Split(
-        distortions.framed(split.images).to(run.device()), split.labels.to(run.device())
-    )
+    digits = checked_digits(splits.load_split(paths["test"]))
+    digits = splits.Split(*(tensor.to(run.device()) for tensor in digits))
     nets = load_nets(paths["model"])
+    picture = pictures(nets, digits, files.read_json(paths["history"]), params)
     metrics = judged(nets, digits, params)
     files.write_json(paths["metrics"], {"metrics": metrics, "provenance": job.provenance()})
-    picture: dict[str, Any] = {}
-    for (distortion, seed), net in nets.items():
-        if distortion not in picture:  # the first seed
-            picture[distortion] = shown(net, distortion, digits, seed)
-    followed = files.read_json(paths["history"])
-    for distortion, seed in nets:
-        rows = followed["history"][f"{distortion}/{seed}"]
-        if rows[0].get("grids"):
-            picture[distortion]["training"] = {
-                "inputs": followed["followed"][distortion],
-                "images_seen": [row["images_seen"] for row in rows],
-                "grids": [row["grids"] for row in rows],
-            }
     files.write_json(paths["picture"], picture)
 
 

@@ -18,7 +18,6 @@ Pictures = Mapping[str, Any]  # such as ``fcn_picture`` -> what a step wrote
 SEEDS = "mean over seeds and its 95 % t-interval"
 FAMILIES = {"fcn": "FCN", "cnn": "CNN", "st_fcn": "ST-FCN", "st_cnn": "ST-CNN"}
 TRANSFORMS = {"affine": "Aff", "projective": "Proj", "tps": "TPS"}  # as Table 1 writes them
-LONG = {"affine": "affine", "projective": "projective", "tps": "thin-plate spline"}
 ROWS = [  # of Table 1, in its order
     *("fcn", "cnn"),
     *(f"{family}_{transform}" for family in ("st_fcn", "st_cnn") for transform in TRANSFORMS),
@@ -190,37 +189,25 @@ def check_numbers(numbers: Any, where: str, like: str) -> None:
     """
     for name, own in numbers.items():
         good = isinstance(own, Mapping)
-        if not good or any(type(v) not in (int, float) or not math.isfinite(v) for v in own.values()):
+        if not good or any(
+            type(v) not in (int, float) or not math.isfinite(v) for v in own.values()
+        ):
             raise UserError(f"{where}.{name} is {own!r}; it must be a mapping such as {like}")
 
 
-def joined(published: Numbers, printed: Numbers) -> dict[str, dict[str, float]]:
-    """Join the numbers that claims name with those of the paper's tables.
-
-    Parameters
-    ----------
-    published : mapping
-        Case -> metric -> number.
-    printed : mapping
-        Metric -> case -> number.
-
-    Returns
-    -------
-    dict
-        Case -> metric -> number; a claim's number goes before a table's.
+def sizes(metrics: Metrics, cases: Iterable[str], distortions: Iterable[str]) -> str:
+    """Say how many parameters nets have, nothing if that is not known.
 
     Examples
     --------
-    >>> joined({"fcn": {"a": 1}}, {"a": {"fcn": 2, "cnn": 3}})
-    {'fcn': {'a': 1}, 'cnn': {'a': 3}}
+    >>> known = {"fcn": {"test/parameters_R": [400.0]}, "cnn": {"test/parameters_R": [390.0]}}
+    >>> sizes(known, ["fcn", "cnn"], ["R"])
+    'The nets have 390 to 400 parameters. '
     """
-    found: dict[str, dict[str, float]] = {}
-    for metric, own in printed.items():
-        for case, number in own.items():
-            found.setdefault(case, {})[metric] = number
-    for case, numbers in published.items():
-        found[case] = found.get(case, {}) | dict(numbers)
-    return found
+    keys = [f"test/parameters_{distortion}" for distortion in distortions]
+    found = {n for case in cases for key in keys for n in metrics.get(case, {}).get(key, [])}
+    ends = [stats.number(end) for end in (min(found), max(found))] if found else []
+    return f"The nets have {' to '.join(dict.fromkeys(ends))} parameters. " if found else ""
 
 
 def percent_axis(axes: Any, dimension: str = "x") -> None:

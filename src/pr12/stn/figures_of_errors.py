@@ -1,10 +1,11 @@
-"""Figures of test errors: Table 1, its order against the paper's, addition, deformable nets."""
+"""Figures of test errors: Table 1 beside the paper's, and the order of its cells."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator, NullLocator
 from scipy import stats as tests
 
 from pr12.shared import plots, stats
@@ -15,15 +16,23 @@ from pr12.stn.figure_values import FAMILIES, ROWS, SEEDS, TABLE, Metrics, Number
 
 STAR = {"marker": "*", "s": 60, "color": "white", "edgecolors": "black", "linewidths": 0.9}
 WIDE = 3  # panels in a row
-ADDED = ("fcn", "cnn", "st_fcn_affine", "st_fcn_projective", "st_fcn_tps")
-DEFORMED = ("cnn", "deformable", "st_cnn_affine", "st_cnn_projective", "st_cnn_tps")
-LOCAL = ("R", "RTS", "E")  # distortions that the deformable net sees
+BESIDE = 0.28  # of the paper's number from ours, in rows
+TICKS = (1, 2, 3, 5)  # of each power of ten
 TOO_FEW = 3  # cells: a rank correlation of fewer says nothing
+
+
+class Cell(NamedTuple):
+    """A cell of Table 1, in percent."""
+
+    case: str
+    distortion: str
+    errors: Sequence[float]  # ours, one per seed
+    printed: float  # the paper's
 
 
 def star(axes: Any, x: Any, y: Any) -> None:
     """Draw the paper's numbers."""
-    axes.scatter(x, y, zorder=3, label="paper", **STAR)
+    axes.scatter(x, y, zorder=3, label="paper", clip_on=False, **STAR)  # whole, also at 0
 
 
 def table(metrics: Metrics, paper: Numbers, run: str) -> Plot | None:
@@ -44,9 +53,13 @@ def table(metrics: Metrics, paper: Numbers, run: str) -> Plot | None:
         return None
     rows = [case for case in ROWS if any(case in own for own in found.values())]
     down, across = -(-len(found) // WIDE), min(len(found), WIDE)
-    figure, panels = plots.canvas(1.6 + 2.8 * across, 0.7 + down * (0.7 + 0.27 * len(rows)), down, across)
+    figure, panels = plots.canvas(
+        1.6 + 2.8 * across, 0.7 + down * (0.7 + 0.27 * len(rows)), down, across
+    )
     listed = []
-    for place, (axes, (distortion, own)) in enumerate(zip(panels.flat, found.items(), strict=False)):
+    for place, (axes, (distortion, own)) in enumerate(
+        zip(panels.flat, found.items(), strict=False)
+    ):
         for case, interval in own.items():
             look = plots.look(list(FAMILIES).index(values.family(case)))
             style = {"color": look["color"], "marker": look["marker"], "linestyle": "none"}
@@ -55,7 +68,7 @@ def table(metrics: Metrics, paper: Numbers, run: str) -> Plot | None:
             axes.errorbar([interval.mean], [y], xerr=bars, label="this run", **style)
             printed = paper.get(case, {}).get(values.error_key(distortion))
             if printed is not None:
-                star(axes, [printed], [y])
+                star(axes, [printed], [y + BESIDE])  # below, so that neither hides the other
         axes.set_yticks(range(len(rows)), [values.net(case) for case in rows])
         axes.set(ylim=(len(rows) - 0.5, -0.5), xlabel="test error (%)")
         axes.set_title(f"{distortion}: {values.DISTORTIONS[distortion]}")
@@ -72,9 +85,9 @@ def table(metrics: Metrics, paper: Numbers, run: str) -> Plot | None:
     return Plot(
         "errors",
         "Errors on distorted digits",
-        f"Test errors in percent by distortion and net, {SEEDS}. All nets of a panel have about as "
-        f"many parameters. {values.of_paper(run) if shown else ''}Least and most by distortion, "
-        f"{said}.",
+        f"Test errors in percent by distortion and net, {SEEDS}. "
+        f"{values.sizes(metrics, rows, found)}{values.of_paper(run) if shown else ''}"
+        f"Least and most by distortion, {said}.",
         f"Dot plots of test errors, one panel per distortion. {said}.",
         figure,
     )
@@ -100,35 +113,49 @@ def extremes(own: dict[str, Interval]) -> str:
     return values.told({values.net(case): own[case] for case in ends})
 
 
-def cells(metrics: Metrics, paper: Numbers) -> list[tuple[str, str, Interval, float]]:
-    """Give the cells of Table 1 that both have: case, distortion, our error, the paper's.
+def cells(metrics: Metrics, paper: Numbers) -> list[Cell]:
+    """Give the cells of Table 1 that both have.
 
     Examples
     --------
     >>> key = "test/error_R_percent"
-    >>> [cell[:2] for cell in cells({"fcn": {key: [3.0]}}, {"fcn": {key: 2.1}})]
-    [('fcn', 'R')]
+    >>> cells({"fcn": {key: [3.0]}}, {"fcn": {key: 2.1}})
+    [Cell(case='fcn', distortion='R', errors=[3.0], printed=2.1)]
     """
     return [
-        (case, distortion, interval, paper[case][values.error_key(distortion)])
+        Cell(case, distortion, metrics[case][key], paper[case][key])
         for distortion in TABLE
-        for case, interval in values.errors(metrics, ROWS, distortion).items()
-        if values.error_key(distortion) in paper.get(case, {})
+        for case in ROWS
+        if (key := values.error_key(distortion)) in metrics.get(case, {})
+        and key in paper.get(case, {})
     ]
 
 
-def rank_correlation(pairs: Sequence[tuple[float, float]]) -> float | None:
-    """Give Spearman's rank correlation, None where it is not defined or says nothing.
+def rank_correlation(found: Sequence[Cell]) -> Interval | None:
+    """Give Spearman's rank correlation of our errors with the paper's, seed by seed.
+
+    Parameters
+    ----------
+    found : sequence of Cell
+        Those to be ranked.
+
+    Returns
+    -------
+    Interval or None
+        None where it is not defined or says nothing.
 
     Examples
     --------
-    >>> rank_correlation([(1, 1), (2, 4), (3, 9)]), rank_correlation([(1, 1), (2, 1), (3, 1)])
-    (1.0, None)
+    >>> rank_correlation([Cell("", "R", [e, 2 * e], e**2) for e in (1, 2, 3)]).mean
+    1.0
+    >>> rank_correlation([Cell("", "R", [1, 1], e) for e in (1, 2, 3)]) is None
+    True
     """
-    ours, theirs = np.array(pairs, float).reshape(-1, 2).T
-    if len(pairs) < TOO_FEW or len(set(ours)) < 2 or len(set(theirs)) < 2:
+    printed = [cell.printed for cell in found]
+    seeds = list(zip(*(cell.errors for cell in found), strict=False))  # those that all have
+    if len(found) < TOO_FEW or any(len(set(own)) < 2 for own in (printed, *seeds)):
         return None
-    return round(float(tests.spearmanr(ours, theirs).statistic), 3)
+    return stats.mean([float(tests.spearmanr(printed, own).statistic) for own in seeds])
 
 
 def order(metrics: Metrics, paper: Numbers, run: str) -> Plot | None:
@@ -140,162 +167,49 @@ def order(metrics: Metrics, paper: Numbers, run: str) -> Plot | None:
         As `table` takes them.
     """
     found = cells(metrics, paper)
-    drawn = [cell for cell in found if cell[2].mean > 0]  # no place on a logarithmic axis
+    means = [(cell, stats.mean(cell.errors)) for cell in found]
+    drawn = [(cell, own) for cell, own in means if own.mean > 0]  # 0 is on no logarithmic axis
     if len(drawn) < TOO_FEW:
         return None
     figure, ((axes,),) = plots.canvas(6.6, 4.6)
-    for case, distortion, interval, printed in drawn:
-        look = plots.look(list(FAMILIES).index(values.family(case)))
-        marker = plots.MARKERS[TABLE.index(distortion)]
+    for cell, interval in drawn:
+        look = plots.look(list(FAMILIES).index(values.family(cell.case)))
+        marker = plots.MARKERS[TABLE.index(cell.distortion)]
         low, high = plots.half_widths([interval])
         low = np.minimum(low, 0.9 * interval.mean)  # an interval that reaches 0 has no log
         style = {"color": look["color"], "marker": marker, "linestyle": "none", "elinewidth": 0.8}
-        axes.errorbar([printed], [interval.mean], yerr=[low, high], alpha=0.85, **style)
+        axes.errorbar([cell.printed], [interval.mean], yerr=[low, high], alpha=0.85, **style)
     axes.set(xscale="log", yscale="log", xlabel="paper's test error (%)")
     axes.set_ylabel("test error of this run (%)")
+    ends = [own.mean for _, own in drawn]  # intervals of few seeds go far beyond
+    axes.set_ylim(0.6 * min(ends), min(1.6 * max(ends), 110))
     for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(LogLocator(subs=TICKS))
+        axis.set_minor_locator(NullLocator())
         axis.set_major_formatter(lambda value, _: stats.number(value))
-        axis.set_minor_formatter(lambda value, _: stats.number(value) if leading(value) else "")
     groups = {values.FAMILIES[f]: (plots.look(i)["color"], "s") for i, f in enumerate(FAMILIES)}
     handles = [
         *(Line2D([], [], color=c, marker=m, ls="none", label=n) for n, (c, m) in groups.items()),
         *(
-            Line2D([], [], color=plots.GREY, marker=m, ls="none", label=f"{d}: {values.DISTORTIONS[d]}")
+            Line2D(
+                [], [], color=plots.GREY, marker=m, ls="none", label=f"{d}: {values.DISTORTIONS[d]}"
+            )
             for d, m in zip(TABLE, plots.MARKERS, strict=False)
         ),
     ]
     figure.legend(handles=handles, loc="outside right upper")
-    rho = rank_correlation([(i.mean, p) for _, _, i, p in found])
-    own = {
-        d: rank_correlation([(i.mean, p) for _, e, i, p in found if e == d]) for d in TABLE
-    }
-    parts = ", ".join(f"{d} {stats.number(r)}" for d, r in own.items() if r is not None)
+    rho = rank_correlation(found)
+    own = {d: rank_correlation([cell for cell in found if cell.distortion == d]) for d in TABLE}
     said = f"{len(found)} cells of Table 1"
-    if rho is not None:
-        said += f": Spearman's rank correlation {stats.number(rho)}"
-        axes.set_title(f"rank correlation {stats.number(rho)}")
-    said += f" (within a distortion: {parts})" if parts else ""
+    if rho:
+        said += f": Spearman's rank correlation {values.written(rho)}"
+        axes.set_title(f"rank correlation {values.written(rho)}")
+    said += f" (within a distortion: {values.told(own)})" if any(own.values()) else ""
     return Plot(
         "order",
         "The order of Table 1",
         f"Each point is a net and a distortion, both axes logarithmic. {values.of_paper(run)}"
-        f"Bars: 95 % t-interval over seeds. {said}.",
+        f"Bars and brackets: 95 % t-interval over seeds. {said}.",
         f"Scatter plot of this run's test errors against the paper's. {said}.",
-        figure,
-    )
-
-
-def leading(value: float) -> bool:
-    """Whether a number on a logarithmic axis has 2, 3 or 5 as its only digit.
-
-    Examples
-    --------
-    >>> [value for value in (0.2, 0.3, 0.4, 5, 70) if leading(value)]
-    [0.2, 0.3, 5]
-    """
-    return f"{value:.0e}"[0] in "235"
-
-
-def addition(metrics: Metrics, paper: Numbers, run: str) -> Plot | None:
-    """Draw the errors on the sum of two digits: no, one and two parallel transformers.
-
-    Parameters
-    ----------
-    metrics, paper, run
-        As `table` takes them.
-    """
-    two = [f"{case}_2" for case in ADDED if case.startswith("st_")]
-    found = values.errors(metrics, [*ADDED, *two], "addition")
-    if not found:
-        return None
-    groups = [case for case in ADDED if case in found or f"{case}_2" in found]
-    figure, ((axes,),) = plots.canvas(8, 3.9)
-    key, stars = values.error_key("addition"), []
-    for case, interval in found.items():
-        pair = case.endswith("_2")
-        alone = not case.startswith("st_")
-        x = groups.index(case.removesuffix("_2")) + (0 if alone else 0.2 if pair else -0.2)
-        number = 0 if alone else 2 if pair else 1
-        label = ("no transformer", "one transformer", "two transformers in parallel")[number]
-        bar(axes, x, interval, number, label, 0.4)
-        if key in paper.get(case, {}):
-            stars.append((x, paper[case][key]))
-    if stars:
-        star(axes, *zip(*stars, strict=True))
-    axes.set_xticks(range(len(groups)), [values.net(case) for case in groups])
-    finish(figure, axes, "test error (%)")
-    gains = []
-    for case in groups:
-        if case in found and f"{case}_2" in found:
-            own = (found[case].mean, found[f"{case}_2"].mean)
-            gains.append(f"{values.net(case)} {' to '.join(map(percent, own))}")
-    said = values.told({values.net(case): interval for case, interval in found.items()})
-    less = f"From one transformer to two: {', '.join(gains)}. " if gains else ""
-    return Plot(
-        "addition",
-        "The sum of two digits: one and two transformers",
-        f"Each channel holds a digit moved by itself; the answer is their sum. Test errors in "
-        f"percent, {SEEDS}. {values.of_paper(run) if stars else ''}{less}All: {said}.",
-        f"Bars of test errors. {said}.",
-        figure,
-    )
-
-
-def percent(value: float) -> str:
-    """Write a percentage with one digit behind the point."""
-    return stats.number(round(value, 1))
-
-
-def bar(axes: Any, x: float, interval: Interval, number: int, label: str, width: float) -> None:
-    """Draw a bar with its interval, in the colour and hatch of series `number`."""
-    style = {"color": plots.COLOURS[number], "hatch": plots.HATCHES[number]}
-    errors = plots.half_widths([interval])
-    edge = {"edgecolor": "white", "linewidth": 0, "ecolor": "black", "label": label}
-    axes.bar([x], [interval.mean], width=width, yerr=errors, **style, **edge)
-
-
-def finish(figure: Any, axes: Any, label: str) -> None:
-    """Finish axes of bars: from 0, no vertical lines, a legend below."""
-    axes.set_ylabel(label)
-    axes.grid(axis="x", visible=False)
-    axes.set_ylim(0, None)
-    values.percent_axis(axes, "y")
-    plots.legend(figure, "lower center")
-
-
-def deformable(metrics: Metrics) -> Plot | None:
-    """Draw the errors of the deformable net beside those of CNN and ST-CNN.
-
-    Parameters
-    ----------
-    metrics : mapping
-        As `table` takes them.
-    """
-    found = {d: values.errors(metrics, DEFORMED, d) for d in LOCAL}
-    found = {d: own for d, own in found.items() if "deformable" in own}
-    if not found:
-        return None
-    shown = [case for case in DEFORMED if any(case in own for own in found.values())]
-    figure, ((axes,),) = plots.canvas(8, 3.8)
-    width = 0.8 / len(shown)
-    for place, own in enumerate(found.values()):
-        for case, interval in own.items():
-            number = shown.index(case)
-            x = place + (number - (len(shown) - 1) / 2) * width
-            bar(axes, x, interval, number, values.net(case), width)
-    titles = [f"{d}: {values.DISTORTIONS[d]}" for d in found]
-    axes.set_xticks(range(len(found)), titles)
-    finish(figure, axes, "test error (%)")
-    said = "; ".join(
-        f"{d}: {values.told({values.net(case): i for case, i in own.items()})}"
-        for d, own in found.items()
-    )
-    return Plot(
-        "deformable",
-        "Deformable convolution against spatial transformers",
-        "The deformable CNN has a deformable second convolution, whose taps move by offsets "
-        "predicted at each place; the ST-CNN moves the whole image by one transformation. All have "
-        f"about as many parameters. Test errors in percent, {SEEDS}. {said}.",
-        f"Bars of test errors by distortion. {said}.",
         figure,
     )

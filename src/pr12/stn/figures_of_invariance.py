@@ -4,6 +4,8 @@ import math
 import re
 from collections.abc import Mapping
 
+from matplotlib.figure import Figure
+
 from pr12.shared import plots, stats
 from pr12.shared.plots import Plot
 from pr12.shared.stats import Interval
@@ -77,8 +79,8 @@ def middle(axis: str, amounts: list[float]) -> float:
 
     Examples
     --------
-    >>> middle("rotation", [-60, -30, 0, 30, 60, 90]), middle("shift", [0.0, 2.0, 4.0, 6.0])
-    (60, 4.0)
+    >>> middle("rotation", [0, 30, 60, 90]), middle("scale", [0.5, 1.0, 1.5, 4.0])
+    (60, 0.5)
     """
     moving = [amount for amount in amounts if distance(axis, amount)] or amounts
     ranked = sorted(moving, key=lambda amount: (distance(axis, amount), amount))
@@ -128,6 +130,9 @@ def invariance(metrics: Metrics, distortion: str) -> Plot | None:
             axes.axvspan(*SEEN[distortion][axis], label="seen in training", **seen)
         else:
             axes.axvline(UNMOVED[axis], color=plots.GREY, linestyle=":", label="seen in training")
+        amounts = [amount for own in nets.values() for amount in own]
+        room = 0.03 * (max(amounts) - min(amounts)) or 1
+        axes.set_xlim(min(amounts) - room, max(amounts) + room)
         axes.set(xlabel=AXES[axis], ylim=(0, 102))
         axes.tick_params(labelleft=axes is panels[0])
         named = {NETS[distortion][case]: own for case, own in nets.items()}
@@ -150,7 +155,7 @@ def invariance(metrics: Metrics, distortion: str) -> Plot | None:
     )
 
 
-def legend(figure) -> None:
+def legend(figure: Figure) -> None:
     """Draw one legend below all panels, in two rows if it is long."""
     handles = {}
     for axes in figure.axes:

@@ -62,7 +62,22 @@ class Network(nn.Module):
 
 
 def fully_connected(channels: int, side: int, classes: int, width: int) -> nn.Sequential:
-    """Give the FCN: two hidden layers of `width` rectified units."""
+    """Give the FCN: two hidden layers of rectified units, (N, C, S, S) -> logits (N, K).
+
+    Parameters
+    ----------
+    channels, side : int
+        Of the images, C and S.
+    classes : int
+        K.
+    width : int
+        Units of each hidden layer.
+
+    Examples
+    --------
+    >>> fully_connected(1, 28, 10, 32)(torch.rand(2, 1, 28, 28)).shape
+    torch.Size([2, 10])
+    """
     return nn.Sequential(
         nn.Flatten(),
         nn.Linear(channels * side * side, width),
@@ -80,13 +95,31 @@ def convolutional(
 
     Half windows at the border are pooled too: without them 21 x 21, which RTS leaves behind a
     transformer, is too small for the second convolution. A maximum before the rectifier is the
-    same as after it, and faster. The deformable net has a deformable 5 x 5 convolution for the
-    second.
+    same as after it, and faster; an average is taken before it too, which is another function than
+    after it. The deformable net has a deformable 5 x 5 convolution for the second.
+
+    Parameters
+    ----------
+    channels, side : int
+        Of the images, shape (N, channels, side, side).
+    classes : int
+        Of the logits, shape (N, classes).
+    width : int
+        Filters of both convolutions.
+    pooling : str
+        ``max`` or ``average``.
+    deformable : bool
+        Whether the second convolution is deformable.
 
     Raises
     ------
     UserError
         If the image is too small for the kernels.
+
+    Examples
+    --------
+    >>> convolutional(1, 28, 10, 4, "max", False)(torch.rand(2, 1, 28, 28)).shape
+    torch.Size([2, 10])
     """
     pools = {"max": nn.MaxPool2d, "average": nn.AvgPool2d}
     kernel = 5 if deformable else 7
@@ -115,7 +148,19 @@ def convolutional(
 
 
 def fully_connected_localisation(channels: int, side: int) -> tuple[nn.Module, int]:
-    """Give the localisation net of an ST-FCN, three layers of 32 units, and its width."""
+    """Give the localisation net of an ST-FCN, three layers of 32 units, and its width.
+
+    Parameters
+    ----------
+    channels, side : int
+        Of the images, shape (N, channels, side, side).
+
+    Examples
+    --------
+    >>> net, width = fully_connected_localisation(1, 28)
+    >>> net(torch.rand(2, 1, 28, 28)).shape, width
+    (torch.Size([2, 32]), 32)
+    """
     layers = [nn.Flatten(), nn.Linear(channels * side * side, 32), nn.ReLU()]
     for _ in range(2):
         layers += [nn.Linear(32, 32), nn.ReLU()]
@@ -125,10 +170,21 @@ def fully_connected_localisation(channels: int, side: int) -> tuple[nn.Module, i
 def convolutional_localisation(channels: int, side: int) -> tuple[nn.Module, int]:
     """Give the localisation net of an ST-CNN, which sees the image at half its size, and its width.
 
+    Parameters
+    ----------
+    channels, side : int
+        Of the images, shape (N, channels, side, side).
+
     Raises
     ------
     UserError
         If the image is too small for its kernels.
+
+    Examples
+    --------
+    >>> net, width = convolutional_localisation(1, 28)
+    >>> net(torch.rand(2, 1, 28, 28)).shape, width
+    (torch.Size([2, 20]), 20)
     """
     last = ((side // 2) - 4) // 2 - 4
     if last < 1:
@@ -152,6 +208,11 @@ def convolutional_localisation(channels: int, side: int) -> tuple[nn.Module, int
 
 def count(net: nn.Module) -> int:
     """Count the parameters of a net.
+
+    Parameters
+    ----------
+    net : nn.Module
+        The net.
 
     Examples
     --------
@@ -180,6 +241,11 @@ def build(
         A name in `distortions.DISTORTIONS`, which sets the input's shape and the classes.
     parameters : int
         Wanted in all.
+
+    Returns
+    -------
+    Network
+        Images (N, channels, side, side) -> logits (N, classes) and theta (N, transformers, P).
 
     Raises
     ------
@@ -238,7 +304,7 @@ def nearest_width(classifier: Callable[[int], nn.Module], wanted: int, step: int
 
     Examples
     --------
-    >>> nearest_width(lambda width: nn.Linear(width, 1), 11, 4)
+    >>> nearest_width(lambda width: nn.Linear(width, 1), 12, 4)
     12
     """
     low, high = 1, WIDEST // step

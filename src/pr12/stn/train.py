@@ -45,7 +45,26 @@ class Params:
 
 
 def seeded(params: Params, distortion: str, seed: int) -> networks.Network:
-    """Build the net of one distortion with the initial parameters of one seed."""
+    """Build the net of one distortion with the initial parameters of one seed.
+
+    Parameters
+    ----------
+    params : Params
+        The row's.
+    distortion : str
+        A name in `distortions.DISTORTIONS`.
+    seed : int
+        Of the initial parameters; torch's global stream is left as it was.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> row = SimpleNamespace(
+    ...     network="fcn", transform="none", transformers=1, pooling="max", parameters=9000)
+    >>> one, other = (seeded(row, "U", 0).classifier[1].bias for _ in "ab")
+    >>> torch.equal(one, other)
+    True
+    """
     with torch.random.fork_rng(devices=[]):  # torch's layers draw from the global stream only
         torch.manual_seed(run.generator(seed, f"init {distortion}").initial_seed())
         return networks.build(
@@ -91,6 +110,11 @@ def orders(examples: int, wanted: int, stream: torch.Generator) -> Tensor:
     stream : torch.Generator
         Of the shuffles.
 
+    Returns
+    -------
+    Tensor
+        int64, shape (wanted,).
+
     Examples
     --------
     >>> sorted(orders(2, 4, torch.Generator()).tolist())
@@ -103,7 +127,26 @@ def orders(examples: int, wanted: int, stream: torch.Generator) -> Tensor:
 
 
 def followed_digits(distortion: str, digits: splits.Split) -> Tensor:
-    """Give the few distorted training digits whose grids are kept, (FOLLOWED, C, S, S)."""
+    """Give the few distorted training digits whose grids are kept.
+
+    Parameters
+    ----------
+    distortion : str
+        A name in `distortions.DISTORTIONS`.
+    digits : Split
+        Training digits, 28 x 28, at least `FOLLOWED`.
+
+    Returns
+    -------
+    Tensor
+        Shape (FOLLOWED, C, S, S), the same for every seed.
+
+    Examples
+    --------
+    >>> digits = splits.Split(torch.rand(3, 28, 28), torch.arange(3))
+    >>> followed_digits("TC", digits).shape
+    torch.Size([3, 1, 60, 60])
+    """
     stream = run.generator(0, f"followed {distortion}", digits.images.device)
     rows = torch.arange(FOLLOWED, device=digits.images.device)
     return distortions.batch(distortion, digits.images, digits.labels, rows, stream)[0]
@@ -123,6 +166,12 @@ def grids(net: networks.Network, images: Tensor) -> list | None:
     -------
     list or None
         Nested lists of shape (N, transformers, LINES, LINES, 2); None for a net without any.
+
+    Examples
+    --------
+    >>> net = networks.build("fcn", "affine", 1, "max", "R", 60_000)
+    >>> grids(net, torch.rand(1, 1, 28, 28))[0][0][0][:2]
+    [[-0.875, -0.875], [-0.625, -0.875]]
     """
     if net.transformers is None:
         return None
@@ -340,14 +389,40 @@ def main(job: step.Job) -> None:
 
 
 def built(params: Params) -> dict[str, Any]:
-    """Give what `networks.build` needs to build the row's nets again, and which there are."""
+    """Give what `networks.build` needs to build the row's nets again, and which there are.
+
+    Parameters
+    ----------
+    params : Params
+        The row's.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> row = SimpleNamespace(network="fcn", transform="none", transformers=1, pooling="max",
+    ...     parameters=9000, distortions=("R", "P"), seeds=(0,))
+    >>> built(row)["distortions"], built(row)["seeds"]
+    (['R', 'P'], [0])
+    """
     keys = ("network", "transform", "transformers", "pooling", "parameters")
     found = {key: getattr(params, key) for key in keys}
     return found | {"distortions": list(params.distortions), "seeds": list(params.seeds)}
 
 
 def describe(state: dict[str, Any]) -> str:
-    """Say how far the current net is, in a line."""
+    """Say how far the current net is, in a line.
+
+    Parameters
+    ----------
+    state : dict
+        As `train_all` yields it.
+
+    Examples
+    --------
+    >>> row = {"images_seen": 64, "train/loss_nats": 2.25}
+    >>> describe({"name": "R/0", "histories": {"R/0": [row]}})
+    'R/0  64 images  loss 2.2500 nats'
+    """
     last = state["histories"][state["name"]][-1]
     return f"{state['name']}  {last['images_seen']} images  loss {last['train/loss_nats']:.4f} nats"
 

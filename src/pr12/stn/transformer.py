@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from pr12.shared.errors import UserError
 
+MODES = ("bilinear", "nearest")  # Eq. 5 and Eq. 4
 ALIGN_CORNERS = False  # -1 and 1 are edges, not centres, of pixels; here and in every caller
 
 
@@ -357,7 +358,7 @@ class SpatialTransformer(nn.Module):
     Raises
     ------
     UserError
-        If there is no such transform.
+        If there is no such transform or mode.
 
     Examples
     --------
@@ -380,6 +381,8 @@ class SpatialTransformer(nn.Module):
         if transform not in TRANSFORMS:
             allowed = ", ".join(TRANSFORMS)
             raise UserError(f"there is no transform {transform!r}; allowed: {allowed}")
+        if mode not in MODES:
+            raise UserError(f"there is no sampling mode {mode!r}; allowed: {', '.join(MODES)}")
         self.localisation = localisation
         self.transform, self.size, self.mode = transform, size, mode
         identity = TRANSFORMS[transform].identity
@@ -394,8 +397,8 @@ class SpatialTransformer(nn.Module):
         # A coordinate needs more than the eight bits of bfloat16
         with torch.autocast(images.device.type, enabled=False):
             theta = self.theta(features)
-        size = images.shape[2:] if self.size is None else self.size
-        return sample(images, self.grid(theta, size), self.mode), theta
+            grid = self.grid(theta, images.shape[2:] if self.size is None else self.size)
+        return sample(images, grid, self.mode), theta
 
     def grid(self, theta: Tensor, size: Sequence[int]) -> Tensor:
         """Give the grid of this transformer's family."""
