@@ -276,7 +276,7 @@ def numbered_digits(count):
 def test_a_patch_is_a_6_by_6_piece_of_a_digit():
     digits = numbered_digits(3)
     found = distortions.cluttered(torch.zeros(300, 60, 60), digits, 1, stream())
-    cut_from = set()
+    cut_from, tops, lefts = set(), set(), set()
     for field in found:
         rows, columns = field.nonzero().aminmax(dim=0)
         assert (columns - rows).tolist() == [5, 5]  # largest less smallest: a window of 6 by 6
@@ -286,7 +286,11 @@ def test_a_patch_is_a_6_by_6_piece_of_a_digit():
         top, left = divmod(place, SIDE)
         assert torch.equal(piece, digits[digit, top : top + 6, left : left + 6])
         cut_from.add(digit)
+        tops.add(top)
+        lefts.add(left)
     assert cut_from == {0, 1, 2}
+    for places in (tops, lefts):
+        assert (min(places), max(places)) == (0, SIDE - 6)
 
 
 def test_patches_lie_everywhere_and_are_as_many_as_asked():

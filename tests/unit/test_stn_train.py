@@ -84,7 +84,7 @@ def test_the_loss_falls_on_an_easy_task(network, transform, bfloat16):
     )  # fmt: skip
     losses = [row["train/loss_nats"] for row in trained(wanted)["history"]]
     assert losses[0] == pytest.approx(2.3, abs=0.7)  # ten classes
-    assert losses[-1] < 0.5
+    assert losses[-1] < 0.5 * losses[0]
 
 
 def test_one_step_of_sgd_by_hand():
@@ -98,7 +98,7 @@ def test_one_step_of_sgd_by_hand():
     for name, parameter in net.named_parameters():
         expected = parameter.detach() - 0.1 * parameter.grad
         torch.testing.assert_close(last["net"][name], expected, rtol=0, atol=1e-6)
-    assert last["history"][0]["train/loss_nats"] == pytest.approx(float(loss), abs=1e-6)
+    assert last["history"][0]["train/loss_nats"] == pytest.approx(loss.item(), abs=1e-6)
 
 
 def test_rows_hold_the_mean_loss_since_the_row_before():
@@ -109,7 +109,7 @@ def test_rows_hold_the_mean_loss_since_the_row_before():
     losses = []
     for rows in train.orders(20, 100, run.generator(1, "shuffle")).split(2):
         inputs, targets = distortions.batch("R", *data, rows, stream)
-        losses.append(float(functional.cross_entropy(net(inputs)[0], targets)))
+        losses.append(functional.cross_entropy(net(inputs)[0], targets).item())
     history = trained(wanted, "R", 1)["history"]
     seen = [row["images_seen"] for row in history]
     assert len(history) == 20
@@ -324,7 +324,7 @@ def spoilt(monkeypatch, value, after):
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
-@pytest.mark.parametrize(("after", "epoch", "loss"), [(0, "0.20", "none"), (8, "1.80", r"\d\.\d+")])
+@pytest.mark.parametrize(("after", "epoch", "loss"), [(0, "0.40", "none"), (8, "2.00", r"\d\.\d+")])
 def test_theta_that_is_not_finite_stops_with_epoch_and_cause(
     monkeypatch, value, after, epoch, loss
 ):
@@ -334,19 +334,11 @@ def test_theta_that_is_not_finite_stops_with_epoch_and_cause(
         rf"^the transformers' parameters theta are not finite at R, seed 7, epoch {epoch} "
         rf"\(loss before: {loss}\); lower learning_rate and run again$"
     )
+    states = train.train(wanted, "R", 7, digits(), None)
+    reached = []
     with pytest.raises(UserError, match=sentence):
-        # A row is two or three batches of 4, of 20 digits
-        for state in train.train(wanted, "R", 7, digits(), None):
-            assert state["steps"] <= after
-
-
-def test_a_nan_in_theta_alone_leaves_the_loss_finite(monkeypatch):
-    spoilt(monkeypatch, float("nan"), 0)
-    data = digits()
-    net = train.seeded(params(**ST), "R", 0)
-    logits, theta = net(data.images[:4, None])
-    assert not theta.isfinite().all()
-    assert logits.isfinite().all()  # which is why theta is looked at
+        reached.extend(state["steps"] for state in states)
+    assert reached == ([2, 5, 8] if after else [])  # a row is two or three batches of 4 digits
 
 
 @pytest.mark.parametrize("optimiser", ["sgd", "adam"])
@@ -413,7 +405,7 @@ def made(folder):
 
 
 def test_the_step_writes_the_nets_and_their_history(tmp_path, monkeypatch, capsys):
-    wanted = params(**ST, distortions=["R", "TC"], parameters=150_000, images=40)
+    wanted = params(**ST | {"parameters": 150_000}, distortions=["R", "TC"], images=40)
     step_in_process(write(tmp_path / "one", wanted), monkeypatch)
     assert {path.name for path in (tmp_path / "one").iterdir()} == {"train", "model", "history"}
     data = splits.load_split(tmp_path / "one" / "train")
@@ -450,7 +442,7 @@ def test_the_same_command_gives_the_same_bytes(tmp_path, monkeypatch):
 
 
 def test_a_killed_step_goes_on_to_the_same_bytes(tmp_path, monkeypatch, capsys):
-    wanted = params(distortions=["R"], images=8000)
+    wanted = params(seeds=[0], distortions=["R"], images=6000)
     step_in_process(write(tmp_path / "whole", wanted), monkeypatch)
     arguments = write(tmp_path / "killed", wanted)
     environment = os.environ | {"PYTHONPATH": str(address.SRC), "OMP_NUM_THREADS": "1"}

@@ -80,7 +80,7 @@ def load_nets(path: Path | str) -> dict[tuple[str, int], networks.Network]:
                 net.load_state_dict(own, strict=True)
                 net = net.to(run.device(), memory_format=torch.channels_last)
                 nets[distortion, seed] = net.eval()
-    except (KeyError, TypeError, ValueError, RuntimeError):
+    except (KeyError, TypeError, ValueError, RuntimeError, UserError):
         nets = {}
     if not nets:
         raise UserError(f"{path} holds no nets of pr12.stn.train; make it anew")

@@ -240,7 +240,7 @@ def train(
         loss.backward()
         optimiser.step()
         total += loss.detach()
-        if theta is not None:  # a NaN there samples nothing, which leaves the loss finite
+        if theta is not None:  # the loss is lost with them, and would be taken for the cause
             finite &= torch.isfinite(theta.detach()).all()
         if number not in marks:
             continue

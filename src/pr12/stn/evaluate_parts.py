@@ -1,0 +1,297 @@
+"""Evaluate the networks that look at parts: errors, size, and whether windows hold the parts."""
+
+import base64
+import io
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from pr12.shared import files, run, step
+from pr12.shared.errors import UserError
+from pr12.shared.step import AtLeast
+from pr12.stn import generated_parts, part_networks, parts
+from pr12.stn.part_networks import Architecture, PartNetwork
+
+DECIMALS = 4  # of places in the picture's file
+
+
+@dataclass(frozen=True)
+class Params:
+    """Params of the evaluation."""
+
+    batch: Annotated[int, AtLeast(1)]
+    shown: Annotated[int, AtLeast(1)]  # test images in the picture, the first ones
+    bfloat16: bool
+
+
+def load(path: Path) -> tuple[Architecture, int, list[PartNetwork]]:
+    """Read the networks of all seeds, on the device that computes.
+
+    Parameters
+    ----------
+    path : Path
+        As `pr12.stn.train_parts` wrote it.
+
+    Returns
+    -------
+    architecture : Architecture
+        Of all.
+    input_size : int
+        Side of the images that they read, in pixels.
+    networks : list of PartNetwork
+        One per seed.
+
+    Raises
+    ------
+    UserError
+        If it is missing or holds no such networks.
+
+    Examples
+    --------
+    >>> load(Path("/nowhere/model.safetensors"))
+    Traceback (most recent call last):
+    ...
+    pr12.shared.errors.UserError: cannot read /nowhere/model.safetensors: no such file
+    """
+    tensors = run.read_tensors(path)
+    networks = []
+    try:
+        said = json.loads(run.read_metadata(path)["model"])
+        seeds, input_size = len(said.pop("seeds")), said.pop("input_size")
+        architecture = Architecture(**said)
+        for i in range(seeds):
+            net = PartNetwork(architecture)
+            net.load_state_dict({key: value[i] for key, value in tensors.items()}, strict=True)
+            net = net.to(run.device(), memory_format=torch.channels_last)
+            networks.append(net.eval())
+    except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError):
+        networks = []
+    if not networks:
+        raise UserError(f"{path} holds no networks of stn.train_parts; make it anew")
+    return architecture, input_size, networks
+
+
+def cut(data: parts.Examples, side: int) -> parts.Examples:
+    """Cut the middle out of images, and say where parts are in it.
+
+    Parameters
+    ----------
+    data : Examples
+        With images of `side` pixels or more.
+    side : int
+        Wanted.
+
+    Raises
+    ------
+    UserError
+        If the images are smaller.
+
+    Examples
+    --------
+    >>> image, place = torch.zeros(1, 3, 8, 8), torch.tensor([[[0.25, -0.5]]])
+    >>> cut(parts.Examples(image, torch.zeros(1), place, 2), 4).places.tolist()
+    [[[0.5, -1.0]]]
+    """
+    whole = data.images.shape[-1]
+    if whole < side:
+        raise UserError(
+            f"the images have {whole} pixels and the networks read {side}; give the images of "
+            "their own case"
+        )
+    edge = (whole - side) // 2
+    images = data.images[:, :, edge : edge + side, edge : edge + side]
+    # The middle of the cut is half a pixel off where whole - side is odd
+    off = (whole - side - 2 * edge) / side
+    return data._replace(images=images, places=data.places * (whole / side) + off)
+
+
+def predictions(net: PartNetwork, images: Tensor, batch: int, bfloat16: bool) -> tuple[Tensor, ...]:
+    """Classify images.
+
+    Parameters
+    ----------
+    net : PartNetwork
+        One seed's.
+    images : Tensor
+        uint8, shape (N, 3, S, S).
+    batch : int
+        Images at a time, which bounds the memory.
+    bfloat16 : bool
+        Whether products have eight bits.
+
+    Returns
+    -------
+    classes : Tensor
+        int64, shape (N,).
+    theta : Tensor
+        Centres of windows (x, y), shape (N, T, 2).
+
+    Examples
+    --------
+    >>> net = PartNetwork(Architecture(2, "small", 2, 8, 16, 0.0)).eval()
+    >>> [made.shape for made in predictions(net, torch.zeros(3, 3, 16, 16).byte(), 2, False)]
+    [torch.Size([3]), torch.Size([3, 2, 2])]
+    """
+    where = next(net.parameters()).device
+    found = []
+    with (
+        torch.inference_mode(),
+        torch.autocast(where.type, dtype=torch.bfloat16, enabled=bfloat16),
+    ):
+        for part in images.split(batch):
+            logits, theta = net(part_networks.normalised(part.to(where)))
+            found.append((logits.argmax(dim=1).cpu(), theta.float().cpu()))
+    return tuple(torch.cat(each) for each in zip(*found, strict=True))
+
+
+def held(theta: Tensor, places: Tensor, radius: float) -> Tensor:
+    """Tell which windows hold which parts as a whole.
+
+    Parameters
+    ----------
+    theta : Tensor
+        Centres of windows, shape (N, T, 2).
+    places : Tensor
+        Centres of parts, shape (N, P, 2).
+    radius : float
+        Of a part.
+
+    Returns
+    -------
+    Tensor
+        bool, shape (N, T, P).
+
+    Examples
+    --------
+    >>> theta, places = torch.tensor([[[-0.5, 0.0]]]), torch.tensor([[[-0.8, 0.3], [0.1, 0.0]]])
+    >>> held(theta, places, 0.2).tolist()
+    [[[True, False]]]
+    """
+    away = (theta[:, :, None] - places[:, None]).abs()
+    return (away <= part_networks.WINDOW - radius).all(dim=-1)
+
+
+def found_metrics(theta: Tensor, places: Tensor, radius: float) -> dict[str, float]:
+    """Give how often windows hold parts, in percent: any window, all parts, and each window.
+
+    Parameters
+    ----------
+    theta, places, radius
+        As of `held`, with two parts.
+
+    Examples
+    --------
+    >>> theta, places = torch.tensor([[[-0.5, 0.0]]]), torch.tensor([[[-0.8, 0.3], [0.1, 0.0]]])
+    >>> found_metrics(theta, places, 0.2)["test/found_part_a_percent"]
+    100.0
+    """
+    inside = held(theta, places, radius)
+    best = inside.any(dim=1)
+    found = {"test/found_both_percent": 100 * float(best.all(dim=1).double().mean())}
+    for part, name in enumerate(generated_parts.PARTS):
+        found[f"test/found_part_{name}_percent"] = 100 * float(best[:, part].double().mean())
+        for window in range(theta.shape[1]):
+            share = 100 * float(inside[:, window, part].double().mean())
+            found[f"test/found_part_{name}_transformer_{window + 1}_percent"] = share
+    return found
+
+
+def picture(data: parts.Examples, classes: Tensor, theta: Tensor, output_size: int) -> dict:
+    """Give what a figure shows of some images.
+
+    Parameters
+    ----------
+    data : Examples
+        The images.
+    classes : Tensor
+        int64, shape (N,): what was predicted.
+    theta : Tensor
+        Shape (N, T, 2).
+    output_size : int
+        Side of what a backbone sees.
+
+    Returns
+    -------
+    dict
+        ``size``, ``output_size``, ``window`` (a window's side in sides of the image) and
+        ``images``: of each ``png`` (base64), ``true`` and ``predicted`` class, ``thetas`` (x and y
+        of each window's centre, -1 and 1 are edges) and ``places`` of the parts, if they are known.
+
+    Examples
+    --------
+    >>> image, none = torch.zeros(1, 3, 8, 8).byte(), torch.zeros(1, 0, 2)
+    >>> data = parts.Examples(image, torch.tensor([3]), none, 16)
+    >>> made = picture(data, torch.tensor([5]), torch.tensor([[[-0.5, 0.0]]]), 4)
+    >>> made["images"][0]["true"], made["images"][0]["thetas"]
+    (3, [[-0.5, 0.0]])
+    """
+    shown: list[dict[str, Any]] = []
+    for row, image in enumerate(data.images):
+        stream = io.BytesIO()
+        Image.fromarray(image.permute(1, 2, 0).contiguous().numpy()).save(stream, format="PNG")
+        shown.append(
+            {
+                "png": base64.b64encode(stream.getvalue()).decode("ascii"),
+                "true": int(data.labels[row]),
+                "predicted": int(classes[row]),
+                "thetas": _rounded(theta[row]),
+                "places": _rounded(data.places[row]),
+            }
+        )
+    return {
+        "size": data.images.shape[-1],
+        "output_size": output_size,
+        "window": part_networks.WINDOW,
+        "images": shown,
+    }
+
+
+def _rounded(points: Tensor) -> list[list[float]]:
+    return [[round(value, DECIMALS) for value in point] for point in points.tolist()]
+
+
+def main(job: step.Job) -> None:
+    """Evaluate all seeds; the first one's test images make the picture."""
+    params, paths = job.params, job.paths
+    run.deterministic()
+    architecture, side, networks = load(paths["model"])
+    found: dict[str, list[float]] = {}
+    made: dict[str, Any] = {}
+    for name in ("validation", "test"):
+        whole = parts.load(paths[name])
+        if whole.classes != architecture.classes:
+            raise UserError(
+                f"{paths[name]} has {whole.classes} classes and the model {architecture.classes}; "
+                "give it the images of its own case"
+            )
+        data = cut(whole, side)
+        radius = generated_parts.radius(side)  # pixels are those of the whole image
+        for net in networks:
+            classes, theta = predictions(net, data.images, params.batch, params.bfloat16)
+            wrong = 100 * float((classes != data.labels).double().mean())
+            own = {f"{name}/error_percent": wrong, f"{name}/accuracy_percent": 100 - wrong}
+            if name == "test":
+                own["test/parameters"] = float(part_networks.parameter_count(net))
+                if architecture.transformers and data.places.shape[1]:
+                    own |= found_metrics(theta, data.places, radius)
+                few = slice(params.shown)
+                rest = data._replace(
+                    images=data.images[few], labels=data.labels[few], places=data.places[few]
+                )
+                made = made or picture(rest, classes[few], theta[few], architecture.output_size)
+            for key, value in own.items():
+                found.setdefault(key, []).append(value)
+    files.write_json(paths["metrics"], {"metrics": found, "provenance": job.provenance()})
+    files.write_json(paths["picture"], made)
+
+
+if __name__ == "__main__":
+    with step.start(
+        Params, reads=["model", "validation", "test"], writes=["metrics", "picture"]
+    ) as job:
+        main(job)
