@@ -259,6 +259,15 @@ def test_what_is_shown_is_what_was_judged():
     torch.testing.assert_close(torch.tensor(found["grids"])[:, 1], grid, rtol=0, atol=6e-4)
 
 
+def test_pictures_are_of_the_first_seed_and_of_the_digits_that_are_judged():
+    nets = {("RTS", seed): Constant(0) for seed in (4, 5)}
+    history = {"history": {"RTS/4": [{"images_seen": 4}]}}
+    found = evaluate.pictures(nets, digits(), history, params(examples=9))
+    inputs, _ = next(evaluate.distorted("RTS", evaluate.first(digits(), 9), 4))
+    assert list(found) == ["RTS"]
+    assert found["RTS"]["inputs"] == evaluate.levels(inputs[:4])
+
+
 def test_a_net_without_transformers_shows_no_grid():
     found = evaluate.shown(Constant(2), "U", digits(2), 0, params())
     assert (found["outputs"], found["grids"], found["predicted"]) == (None, None, [2, 2])

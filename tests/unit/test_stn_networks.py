@@ -295,6 +295,18 @@ def test_a_size_that_cannot_be_is_refused_with_the_nearest(cell, nearest):
     assert reached == pytest.approx(nearest, rel=0.1)
 
 
+@pytest.mark.parametrize(
+    ("parameters", "found"), [(1286, 1286), (1200, 1286), (1160, None), (2500, None), (4500, 4130)]
+)
+def test_a_net_is_within_a_tenth_or_refused(parameters, found):
+    # Widths of 4 and 8: 49 w^2 + 123 w + 10 parameters
+    if found:
+        assert count(build("cnn", "none", 1, "max", "R", parameters)) == found
+    else:
+        with pytest.raises(UserError, match=f"no cnn for R comes near {parameters} parameters"):
+            build("cnn", "none", 1, "max", "R", parameters)
+
+
 def test_a_transform_that_there_is_not_is_refused():
     with pytest.raises(UserError, match="there is no transform 'rigid'"):
         build("fcn", "rigid", 1, "max", "R", 400_000)

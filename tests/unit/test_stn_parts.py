@@ -110,13 +110,13 @@ def test_lists_that_do_not_fit_are_refused(tmp_path, file, text):
 def test_a_photograph_that_the_archive_lacks_is_named(tmp_path):
     path = archive(tmp_path, pictures={f"CUB_200_2011/images/{NAMES[1]}": None})
     birds = cub.read_lists(path)
-    with pytest.raises(UserError, match="b.jpg"):
+    with pytest.raises(UserError, match=r"b\.jpg"):
         cub.read_photographs(path, birds.names, 16)
 
 
 def test_a_broken_photograph_is_named(tmp_path):
     path = archive(tmp_path, pictures={f"CUB_200_2011/images/{NAMES[1]}": b"no JPEG"})
-    with pytest.raises(UserError, match="b.jpg"):
+    with pytest.raises(UserError, match=r"b\.jpg"):
         cub.read_photographs(path, cub.read_lists(path).names, 16)
 
 

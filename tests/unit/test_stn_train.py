@@ -1,7 +1,6 @@
 import dataclasses
 import json
 import os
-import runpy
 import signal
 import subprocess
 import sys
@@ -393,10 +392,11 @@ def write(folder, wanted, data=None):
     return ["--params", json.dumps(dataclasses.asdict(wanted)), *given]
 
 
-def step_in_process(arguments, monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["pr12.stn.train", *arguments])
-    monkeypatch.delitem(sys.modules, "pr12.stn.train", raising=False)
-    runpy.run_module("pr12.stn.train", run_name="__main__", alter_sys=True)
+def step_in_process(arguments):
+    with step.start(
+        train.Params, reads=["train"], writes=["model", "history"], arguments=arguments
+    ) as job:
+        train.main(job)
 
 
 def made(folder):
@@ -404,9 +404,9 @@ def made(folder):
     return (folder / "model").read_bytes(), found["history"], found["followed"]
 
 
-def test_the_step_writes_the_nets_and_their_history(tmp_path, monkeypatch, capsys):
+def test_the_step_writes_the_nets_and_their_history(tmp_path, capsys):
     wanted = params(**ST | {"parameters": 150_000}, distortions=["R", "TC"], images=40)
-    step_in_process(write(tmp_path / "one", wanted), monkeypatch)
+    step_in_process(write(tmp_path / "one", wanted))
     assert {path.name for path in (tmp_path / "one").iterdir()} == {"train", "model", "history"}
     data = splits.load_split(tmp_path / "one" / "train")
     *_, state = train.train_all(wanted, data, None)
@@ -433,17 +433,17 @@ def test_the_step_writes_the_nets_and_their_history(tmp_path, monkeypatch, capsy
     assert rows[0].startswith("1/81  R/0  4 images  loss ")
 
 
-def test_the_same_command_gives_the_same_bytes(tmp_path, monkeypatch):
+def test_the_same_command_gives_the_same_bytes(tmp_path):
     wanted = params(**ST, seeds=[3], distortions=["P", "E"], images=24)
     for name in ("one", "two"):
         torch.manual_seed(len(name) + (name == "two"))
-        step_in_process(write(tmp_path / name, wanted), monkeypatch)
+        step_in_process(write(tmp_path / name, wanted))
     assert made(tmp_path / "one") == made(tmp_path / "two")
 
 
-def test_a_killed_step_goes_on_to_the_same_bytes(tmp_path, monkeypatch, capsys):
+def test_a_killed_step_goes_on_to_the_same_bytes(tmp_path, capsys):
     wanted = params(seeds=[0], distortions=["R"], images=6000)
-    step_in_process(write(tmp_path / "whole", wanted), monkeypatch)
+    step_in_process(write(tmp_path / "whole", wanted))
     arguments = write(tmp_path / "killed", wanted)
     environment = os.environ | {"PYTHONPATH": str(address.SRC), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "pr12.stn.train", *arguments]
@@ -455,7 +455,7 @@ def test_a_killed_step_goes_on_to_the_same_bytes(tmp_path, monkeypatch, capsys):
     assert {p.name for p in (tmp_path / "killed").iterdir()} >= {"resume.pt", "train"}
     assert not (tmp_path / "killed" / "model").exists()
     capsys.readouterr()
-    step_in_process(arguments, monkeypatch)
+    step_in_process(arguments)
     told = capsys.readouterr().err
     first = next(line for line in told.splitlines() if line[:1].isdigit())
     assert int(first.partition("/")[0]) >= 3  # it did not start afresh
@@ -464,15 +464,15 @@ def test_a_killed_step_goes_on_to_the_same_bytes(tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize("content", ["foreign", "damaged"])
-def test_a_checkpoint_that_is_not_its_own_is_not_used(tmp_path, monkeypatch, content):
+def test_a_checkpoint_that_is_not_its_own_is_not_used(tmp_path, content):
     wanted = params(seeds=[0], distortions=["U"], images=8)
-    step_in_process(write(tmp_path / "clean", wanted), monkeypatch)
+    step_in_process(write(tmp_path / "clean", wanted))
     arguments = write(tmp_path / "left", wanted)
     state = next(train.train_all(params(seeds=[9], distortions=["U"], images=8), digits(), None))
     run.save_state(tmp_path / "left" / "resume.pt", state, "of other params")
     if content == "damaged":
         os.truncate(tmp_path / "left" / "resume.pt", 1000)
-    step_in_process(arguments, monkeypatch)
+    step_in_process(arguments)
     assert made(tmp_path / "left") == made(tmp_path / "clean")
 
 
@@ -494,12 +494,10 @@ def test_a_checkpoint_that_is_not_its_own_is_not_used(tmp_path, monkeypatch, con
     ],
     ids=str,
 )
-def test_a_mistake_is_one_sentence_and_exit_code_2(
-    tmp_path, monkeypatch, capsys, changes, sentence
-):
+def test_a_mistake_is_one_sentence_and_exit_code_2(tmp_path, capsys, changes, sentence):
     arguments = write(tmp_path, dataclasses.replace(params(), **changes))
     with pytest.raises(SystemExit) as caught:
-        step_in_process(arguments, monkeypatch)
+        step_in_process(arguments)
     assert caught.value.code == 2
     (error,) = [line for line in capsys.readouterr().err.splitlines() if line[:6] == "error:"]
     assert sentence in error
@@ -510,20 +508,20 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(
     ("shape", "sentence"),
     [((20, 29, 29), "digits are 29 x 29 pixels"), ((20, 28, 20), "digits are 28 x 20 pixels")],
 )
-def test_digits_of_another_shape_are_told(tmp_path, monkeypatch, capsys, shape, sentence):
+def test_digits_of_another_shape_are_told(tmp_path, capsys, shape, sentence):
     arguments = write(tmp_path, params(), splits.Split(torch.rand(shape), torch.arange(20)))
     with pytest.raises(SystemExit, match="2"):
-        step_in_process(arguments, monkeypatch)
+        step_in_process(arguments)
     assert sentence in capsys.readouterr().err.splitlines()[-1]
 
 
-def test_a_file_that_is_no_split_or_cut_short_is_told(tmp_path, monkeypatch, capsys):
+def test_a_file_that_is_no_split_or_cut_short_is_told(tmp_path, capsys):
     arguments = write(tmp_path, params())
     os.truncate(tmp_path / "train", 5000)
     with pytest.raises(SystemExit, match="2"):
-        step_in_process(arguments, monkeypatch)
+        step_in_process(arguments)
     assert "is not a safetensors file" in capsys.readouterr().err.splitlines()[-1]
     run.write_tensors(tmp_path / "train", {"images": torch.zeros(2, 2)})
     with pytest.raises(SystemExit, match="2"):
-        step_in_process(arguments, monkeypatch)
+        step_in_process(arguments)
     assert "is not a split" in capsys.readouterr().err.splitlines()[-1]

@@ -1,4 +1,4 @@
-"""Co-localisation: find what is common to images, without labels or boxes (Sec. App. A.2)."""
+"""Co-localisation: find what is common to images, without labels or boxes (App. A.2)."""
 
 import torch
 from torch import Tensor, nn

@@ -5,10 +5,9 @@ from, where no box was used; and on new images of the class besides. Windows at 
 floor.
 """
 
-import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -30,7 +29,7 @@ class Params:
 
     seeds: Annotated[tuple[int, ...], NotEmpty()]
     digits: Annotated[tuple[Annotated[int, Between(0, 9)], ...], NotEmpty()]
-    images: Annotated[int, AtLeast(2)]  # per class; as many new ones
+    images: Annotated[int, AtLeast(2)]  # per class; new ones: as many, or all there are
     patches: Annotated[int, AtLeast(0)]  # of clutter; 0: T, 16: TC
     iterations: Annotated[int, AtLeast(1)]
     batch_size: Annotated[int, AtLeast(2)]
@@ -46,10 +45,17 @@ class Params:
     bfloat16: bool  # products of 8 bits, sums and parameters of float32
 
 
+class Canvases(NamedTuple):
+    """Canvases, (N, 1, 84, 84), and the digits' top and left, (N, 2), for judging alone."""
+
+    images: Tensor
+    corners: Tensor
+
+
 def canvases_of(
-    params: Params, split: splits.Split, digit: int, stream: torch.Generator
-) -> tuple[Tensor, Tensor]:
-    """Draw the canvases of one class.
+    params: Params, split: splits.Split, least: int, digit: int, stream: torch.Generator
+) -> Canvases:
+    """Draw the canvases of one class, `params.images` of them or as many as there are.
 
     Parameters
     ----------
@@ -57,17 +63,12 @@ def canvases_of(
         The step's.
     split : Split
         Digits, 28 x 28; clutter is cut from all of them.
+    least : int
+        Images of the class that there must be.
     digit : int
         The class.
     stream : torch.Generator
         Of the places and the clutter.
-
-    Returns
-    -------
-    canvases : Tensor
-        Shape (images, 1, 84, 84).
-    corners : Tensor
-        Top and left of each digit's image, (images, 2); for judging alone.
 
     Raises
     ------
@@ -78,16 +79,18 @@ def canvases_of(
     --------
     >>> from types import SimpleNamespace
     >>> few = splits.Split(torch.rand(4, 28, 28), torch.tensor([3, 3, 1, 3]))
-    >>> canvases_of(SimpleNamespace(images=3, patches=0), few, 3, torch.Generator())[0].shape
+    >>> canvases_of(SimpleNamespace(images=3, patches=0), few, 3, 3, torch.Generator()).images.shape
     torch.Size([3, 1, 84, 84])
     """
     own = split.images[split.labels == digit]
-    if len(own) < params.images:
+    if len(own) < least:
         raise UserError(
-            f"there are {len(own)} images of the digit {digit}; images asks {params.images}"
+            f"there are {len(own)} images of the digit {digit}, {least} are needed; "
+            "lower images, or leave the digit out"
         )
     placed, corners = distortions.placed(own[: params.images], colocalisation.CANVAS, stream)
-    return distortions.cluttered(placed, split.images, params.patches, stream)[:, None], corners
+    images = distortions.cluttered(placed, split.images, params.patches, stream)[:, None]
+    return Canvases(images, corners)
 
 
 def windows_of(net: SpatialTransformer, canvases: Tensor) -> Tensor:
@@ -186,10 +189,10 @@ def rounded(windows: Tensor) -> list:
     return colocalisation.boxes(windows).double().round(decimals=1).tolist()
 
 
-def judge(net: SpatialTransformer, canvases: Tensor, corners: Tensor) -> list[float]:
+def overlaps_of(net: SpatialTransformer, canvases: Canvases) -> list[float]:
     """Give each window's intersection over union with the digit's box."""
-    found = colocalisation.boxes(windows_of(net, canvases))
-    return colocalisation.overlap(found, colocalisation.digit_boxes(corners)).tolist()
+    found = colocalisation.boxes(windows_of(net, canvases.images))
+    return colocalisation.overlap(found, colocalisation.digit_boxes(canvases.corners)).tolist()
 
 
 def colocalise(
@@ -213,42 +216,73 @@ def colocalise(
         ``finished`` (name -> result), ``accuracies`` of the embeddings by seed, ``current`` (the
         state of the transformer in training) and its ``name``.
     """
-    finished, accuracies, current, e = {}, {}, None, None
+    finished, accuracies, current = {}, {}, None
     if state:
         finished, accuracies, current = state["finished"], state["accuracies"], state["current"]
-    for seed, digit in itertools.product(params.seeds, params.digits):
-        name = f"{seed}/{digit}"
-        if name in finished:
+    for seed in params.seeds:
+        rest = [digit for digit in params.digits if f"{seed}/{digit}" not in finished]
+        if not rest:
             continue
-        if e is None or name.endswith(f"/{params.digits[0]}"):  # one per seed; seconds
-            e = embedded(params, train_split, seed)
-            accuracies = accuracies | {str(seed): embedding.accuracy(e.net, *test_split)}
-        where = train_split.images.device
-        stream = run.generator(seed, f"canvases {digit}", where)
-        canvases, corners = canvases_of(params, train_split, digit, stream)
-        new, new_corners = canvases_of(params, test_split, digit, stream)
-        for reached in train(params, e, canvases, digit, seed, current):
-            current = reached
-            shared = {"accuracies": accuracies, "current": current, "name": name}
-            yield {"finished": finished, **shared}
-        net = seeded(params, canvases, digit, seed).to(where)
-        net.load_state_dict(current["net"])
-        random = colocalisation.boxes(colocalisation.random_windows(DRAWS * params.images, stream))
-        true = colocalisation.digit_boxes(corners)
-        shown = canvases[:SHOWN, 0]
-        result = {
-            "images": judge(net, canvases, corners),
-            "new": judge(net, new, new_corners),
-            "random": colocalisation.overlap(random, true.repeat(DRAWS, 1)).tolist(),
-            "hinge": current["history"][-1]["train/hinge"],
-            "shown": {
-                "canvases": (255 * shown).round().int().tolist(),
-                "true": true[:SHOWN].tolist(),
-                "history": current["history"],
-            },
-        }
-        finished, current = finished | {name: result}, None
-    yield {"finished": finished, "accuracies": accuracies, "current": None, "name": name}
+        e = embedded(params, train_split, seed)  # seconds; a killed training makes it again
+        accuracies = accuracies | {str(seed): embedding.accuracy(e.net, *test_split)}
+        for digit in rest:
+            name = f"{seed}/{digit}"
+            stream = run.generator(seed, f"canvases {digit}", train_split.images.device)
+            seen = canvases_of(params, train_split, params.images, digit, stream)
+            new = canvases_of(params, test_split, 1, digit, stream)
+            for reached in train(params, e, seen.images, digit, seed, current):
+                current = reached
+                yield {
+                    "finished": finished,
+                    "accuracies": accuracies,
+                    "current": current,
+                    "name": name,
+                }
+            finished = finished | {name: judged(params, seen, new, digit, seed, current, stream)}
+            current = None
+    yield {"finished": finished, "accuracies": accuracies, "current": None, "name": ""}
+
+
+def judged(
+    params: Params, seen: Canvases, new: Canvases, digit: int, seed: int, state: dict[str, Any],
+    stream: torch.Generator,
+) -> dict[str, Any]:  # fmt: skip
+    """Judge one transformer on what it saw and on new images, beside windows at random.
+
+    Parameters
+    ----------
+    params : Params
+        The step's.
+    seen, new : Canvases
+        Of the class.
+    digit, seed : int
+        Which.
+    state : dict
+        The training's last.
+    stream : torch.Generator
+        Of the random windows.
+
+    Returns
+    -------
+    dict
+        Intersections over union (``images``, ``new``, ``random``), the last ``hinge``, and what is
+        ``shown`` of the first images.
+    """
+    net = seeded(params, seen.images, digit, seed).to(seen.images.device)
+    net.load_state_dict(state["net"])
+    true = colocalisation.digit_boxes(seen.corners)
+    random = colocalisation.boxes(colocalisation.random_windows(DRAWS * len(true), stream))
+    return {
+        "images": overlaps_of(net, seen),
+        "new": overlaps_of(net, new),
+        "random": colocalisation.overlap(random, true.repeat(DRAWS, 1)).tolist(),
+        "hinge": state["history"][-1]["train/hinge"],
+        "shown": {
+            "canvases": (255 * seen.images[:SHOWN, 0]).round().int().tolist(),
+            "true": true[:SHOWN].tolist(),
+            "history": state["history"],
+        },
+    }
 
 
 def embedded(params: Params, split: splits.Split, seed: int) -> embedding.Embedding:
@@ -274,7 +308,9 @@ def metrics(params: Params, finished: dict[str, Any], accuracies: dict[str, floa
     found = {"embedding/accuracy_percent": [accuracies[str(seed)] for seed in params.seeds]}
 
     def overlaps(kind: str, seed: int, digits: tuple[int, ...]) -> Tensor:
-        return torch.tensor([o for d in digits for o in finished[f"{seed}/{d}"][kind]])
+        return torch.tensor(
+            [o for d in digits for o in finished[f"{seed}/{d}"][kind]], dtype=torch.float64
+        )
 
     for kind in ("images", "new", "random"):
         groups = {"all": params.digits} | {f"digit{digit}": (digit,) for digit in params.digits}
@@ -283,7 +319,7 @@ def metrics(params: Params, finished: dict[str, Any], accuracies: dict[str, floa
             found[f"{kind}/correct_{group}_percent"] = [
                 colocalisation.correct_percent(one) for one in each
             ]
-            found[f"{kind}/iou_{group}"] = [float(one.double().mean()) for one in each]
+            found[f"{kind}/iou_{group}"] = [float(one.mean()) for one in each]
     hinges = [[finished[f"{s}/{d}"]["hinge"] for d in params.digits] for s in params.seeds]
     found["images/hinge_all"] = [sum(one) / len(one) for one in hinges]
     return found

@@ -5,8 +5,9 @@ is computed. The figure ``training`` has an animation beside its pictures.
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from pr12.shared import files, plots, step
 from pr12.shared.plots import Plot
@@ -19,10 +20,13 @@ from pr12.stn import (
     figures_of_errors,
     figures_of_grids,
     figures_of_invariance,
+    figures_of_parts,
     figures_of_sequences,
     figures_of_training,
 )
 from pr12.stn.figure_values import Metrics, Pictures
+
+SAME_ROW = {"cnn_clutter": "cnn", "st_cnn_clutter": "st_cnn_affine"}  # with another step size
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,29 @@ def check_params(params: Params) -> None:
     """Raise `UserError` for the first published number that is none."""
     like = "{'test/error_R_percent': 2.1}"
     figure_values.check_numbers(params.published, "--params.published", like)
+
+
+def joined(found: Mapping[str, Any], ending: str) -> dict[str, Any]:
+    """Put what was trained by a case of its own into the row of Table 1 that it belongs to.
+
+    Parameters
+    ----------
+    found : mapping
+        Case with `ending` -> mapping by metric or distortion.
+    ending : str
+        Of the names.
+
+    Examples
+    --------
+    >>> joined({"cnn": {"R": 1}, "cnn_clutter": {"TC": 2}}, "")
+    {'cnn': {'R': 1, 'TC': 2}}
+    """
+    whole = dict(found)
+    for case, row in SAME_ROW.items():
+        own = whole.pop(case + ending, None)
+        if isinstance(own, Mapping):
+            whole[row + ending] = {**whole.get(row + ending, {}), **own}
+    return whole
 
 
 def drawn(params: Params, metrics: Metrics, pictures: Pictures) -> list[Plot]:
@@ -62,7 +89,8 @@ def drawn(params: Params, metrics: Metrics, pictures: Pictures) -> list[Plot]:
     []
     """
     check_params(params)
-    paper = params.published
+    metrics, pictures = joined(metrics, ""), joined(pictures, "_picture")
+    paper = joined(params.published, "")
     found = [
         figures_of_errors.table(metrics, paper, params.run),
         figures_of_errors.order(metrics, paper, params.run),
@@ -74,6 +102,7 @@ def drawn(params: Params, metrics: Metrics, pictures: Pictures) -> list[Plot]:
         figures_of_boxes.pairs(pictures),
         figures_of_sequences.errors(metrics, paper),
         figures_of_sequences.house_numbers(pictures),
+        figures_of_parts.windows(pictures),
         figures_of_bars.deformable(metrics),
     ]
     return [plot for plot in found if plot]
