@@ -5,10 +5,11 @@ background with distractors. The left part is red, the right one blue; each lies
 half. A part is a disc whose upper half is striped along or across, and its lower half too: four
 kinds, sixteen classes in all. Distractors look like parts of other colours.
 
-Stripes repeat every four pixels. At half the resolution two remain, the fewest that can be shown,
-with a third of the contrast: a look at the whole image loses most of what a window of half its side
-(Jaderberg et al. Sec. 4.3) keeps. A window that cuts a part in two loses half of its kind, so that
-it matters where it lies, and one window seldom holds both parts.
+Stripes repeat every 3.2 pixels. At half the resolution 1.6 are left, fewer than the two that it
+takes to show them, and of their contrast a sixth or less: a look at the whole image loses most of
+what a window of half its side (Jaderberg et al. Sec. 4.3) keeps. A window that cuts a part in two
+loses half of its kind, so that it matters where it lies, and one window cannot hold both parts
+unless they are near the middle.
 """
 
 import math

@@ -123,9 +123,9 @@ def generated_split(name: str, params: Params) -> Examples:
 
     Examples
     --------
-    >>> params = Params("generated", 24, 3, 2, 2, 0)
+    >>> params = Params("generated", 32, 3, 2, 2, 0)
     >>> generated_split("train", params).images.shape
-    torch.Size([3, 3, 24, 24])
+    torch.Size([3, 3, 32, 32])
     """
     count = getattr(params, name)
     if count is None:
