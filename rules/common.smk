@@ -13,7 +13,7 @@ sys.path.insert(0, str(SRC))
 os.environ.update(PYTHONPATH=str(SRC))
 
 from pr12.shared import address as addresses
-from pr12.shared import settings
+from pr12.shared import files, settings
 from pr12.shared.errors import UserError
 
 try:

@@ -180,6 +180,7 @@ rule stn_parts:
 
 rule stn_train_parts:
     input:
+        unpack(lambda w: stn_weights(w.case)),
         train=lambda w: made(stn_data("parts", w.case), "train.safetensors"),
     output:
         model=f"{BUILD}/stn/{{case}}/train_parts.{{digest}}/model.safetensors",
@@ -195,8 +196,9 @@ rule stn_train_parts:
         gpu=GPU,
     params:
         json=lambda w: as_json(stn_params("train_parts", w.case)),
+        inputs=lambda w, input: paths(dict(input.items())),
     shell:
-        "python -m pr12.stn.train_parts --params {params.json:q} train={input.train}"
+        "python -m pr12.stn.train_parts --params {params.json:q} {params.inputs}"
         " model={output.model} history={output.history} > {log} 2>&1"
 
 

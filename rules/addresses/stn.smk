@@ -66,13 +66,26 @@ for _case in STN_CASES:
         STN_READERS[stn_task(_case), _digest] = _case
 
 
+# GoogLeNet trained on ImageNet: no host gives it as safetensors, so who has it puts it here
+# (README); without it the nets for birds start from random numbers, and their logs say so.
+GOOGLENET = "data/raw/googlenet/googlenet.safetensors"
+
+
+def stn_weights(case):
+    """What a case's nets start from, if it is there."""
+    wanted = stn_params(settings.case_step(S, case), case).get("backbone")
+    there = wanted == "googlenet" and Path(GOOGLENET).exists()
+    return {"weights": GOOGLENET} if there else {}
+
+
 @cache
 def stn_trained(case):
     """Folder of the nets of a case."""
     step = settings.case_step(S, case)
     data = stn_data(stn_task(case), case) if stn_is_task(case) else arrays(S["dataset"])
+    upstream = [data, *map(files.sha256, stn_weights(case).values())]
     params = stn_params(step, case)
-    return address(f"pr12.stn.{step}", f"stn/{case}/{step}", params, data)
+    return address(f"pr12.stn.{step}", f"stn/{case}/{step}", params, *upstream)
 
 
 @cache

@@ -89,6 +89,28 @@ def test_random_windows_are_digit_sized_and_reach_the_borders_but_not_beyond():
     assert 83.9 < float(boxes.max()) < 84 + 1e-4
 
 
+def test_jitter_shifts_whole_pixels_both_ways_and_fills_with_dark():
+    canvases = torch.zeros(2000, 1, 9, 9)
+    canvases[:, 0, 4, 4] = 1
+    canvases[:, 0, 0, 0] = 2  # leaves at shifts up or left
+    shifted = colocalisation.jittered(canvases, 2, torch.Generator().manual_seed(0))
+    places = (shifted[:, 0] == 1).nonzero()
+    assert len(places) == 2000
+    counts = torch.bincount((places[:, 1] - 2) * 5 + places[:, 2] - 2, minlength=25)
+    assert len(counts) == 25
+    assert counts.min() > 40  # 80 on average
+    down = (places[:, 1:] >= 4).all(dim=1)
+    assert torch.equal((shifted == 2).flatten(1).any(dim=1), down)
+
+
+def test_jitter_of_no_pixels_draws_nothing():
+    canvases = torch.rand(2, 1, 9, 9)
+    stream = torch.Generator().manual_seed(0)
+    before = stream.get_state()
+    assert torch.equal(colocalisation.jittered(canvases, 0, stream), canvases)
+    assert torch.equal(stream.get_state(), before)
+
+
 # --- the transformer ---
 
 

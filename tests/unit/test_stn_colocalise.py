@@ -16,6 +16,7 @@ PARAMS = {
     "batch_size": 4,
     "learning_rate": 0.001,
     "scale_rate": 0.02,
+    "jitter": 2,
     "stride": 4,
     "margin": 1.0,
     "embedding_length": 3.0,
@@ -156,6 +157,7 @@ def test_all_new_images_are_judged_where_there_are_fewer(folder):
         ({"digits": [10]}, "from 0 to 9"),
         ({"stride": 3}, "must be one of 1, 2, 4"),
         ({"scale_rate": -0.1}, "at least 0"),
+        ({"jitter": -1}, "at least 0"),
     ],
 )
 def test_bad_params_are_told_in_a_sentence(folder, capsys, changes, message):

@@ -347,6 +347,12 @@ def test_a_loss_that_is_not_finite_stops_with_epoch_and_cause(optimiser):
         list(train.train(wanted, "U", 3, digits(), None))
 
 
+def test_a_last_step_that_leaves_the_numbers_is_told():
+    wanted = params(optimiser="adam", learning_rate=3e38, images=4, batch_size=4)  # one step
+    with pytest.raises(UserError, match=r"^the net's parameters are not finite at U, seed 3, "):
+        list(train.train(wanted, "U", 3, digits(), None))
+
+
 def test_the_last_good_loss_is_told():
     history = [{"train/loss_nats": 9.0}, {"train/loss_nats": 2.25}]
     for lost in (float("nan"), float("inf"), -float("inf")):
@@ -513,6 +519,14 @@ def test_digits_of_another_shape_are_told(tmp_path, capsys, shape, sentence):
     with pytest.raises(SystemExit, match="2"):
         step_in_process(arguments)
     assert sentence in capsys.readouterr().err.splitlines()[-1]
+
+
+@pytest.mark.parametrize("label", [-1, 10])
+def test_a_label_that_is_no_digit_is_refused(label):
+    labels = torch.arange(20) % 10
+    labels[7] = label
+    with pytest.raises(UserError, match=r"^train has labels that are no digits from 0 to 9"):
+        train.checked_digits(params(), splits.Split(torch.rand(20, 28, 28), labels))
 
 
 def test_a_file_that_is_no_split_or_cut_short_is_told(tmp_path, capsys):

@@ -5,6 +5,8 @@ from checkout import REPOSITORY, job_table
 
 from pr12.shared import settings
 
+ARCHIVES = ("svhn", "cub")
+
 
 def test_all_cases_of_all_papers_run_at_smoke_scale_and_every_claim_finds_its_metrics(made):
     # The results of the few cases that other tests start from are found again
@@ -20,7 +22,9 @@ def test_all_cases_of_all_papers_run_at_smoke_scale_and_every_claim_finds_its_me
             json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
             for name in ("metrics", "claims")
         )
-        assert set(metrics) == set(section["cases"])
+        # Real house numbers and birds are read in the full run only
+        wanted = {c for c, own in section["cases"].items() if own.get("source") not in ARCHIVES}
+        assert set(metrics) == wanted
         judged = {
             claim["id"] for claim in section["claims"] if "smoke" in claim.get("runs", ["smoke"])
         }

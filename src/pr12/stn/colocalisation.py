@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from pr12.stn import distortions, transformer
 
@@ -111,6 +112,41 @@ def localiser(canvases: Tensor, stride: int, scale_rate: float) -> transformer.S
     found = transformer.SpatialTransformer(net, UNITS, "attention", size)
     found.theta = Window(UNITS, CROP, scale_rate)
     return found
+
+
+def jittered(canvases: Tensor, most: int, stream: torch.Generator) -> Tensor:
+    """Shift every canvas by its own whole number of pixels; what comes in is dark.
+
+    The paper does not shift. A hundred images in clutter are learnt by heart before all of their
+    digits are found; a digit that is never twice at a place must be found by its looks.
+
+    Parameters
+    ----------
+    canvases : Tensor
+        Shape (N, 1, S, S).
+    most : int
+        Pixels along each axis.
+    stream : torch.Generator
+        Where the shifts are drawn from.
+
+    Returns
+    -------
+    Tensor
+        Shape (N, 1, S, S).
+
+    Examples
+    --------
+    >>> jittered(torch.ones(1, 1, 2, 2), 0, torch.Generator()).shape
+    torch.Size([1, 1, 2, 2])
+    """
+    if most == 0:
+        return canvases
+    count, _, side, _ = canvases.shape
+    shift = torch.randint(2 * most + 1, (count, 2), generator=stream, device=stream.device)
+    wide = functional.pad(canvases[:, 0], [most] * 4)
+    views = wide.unfold(1, side, 1).unfold(2, side, 1)  # every shift of every canvas; no copies
+    rows = torch.arange(count, device=stream.device)
+    return views[rows, shift[:, 0], shift[:, 1]][:, None]
 
 
 def random_windows(count: int, stream: torch.Generator) -> Tensor:

@@ -15,7 +15,7 @@ from torch import Tensor
 from pr12.shared import address, files, progress, run, splits, step
 from pr12.shared.errors import UserError
 from pr12.shared.step import Above, AtLeast, Between, NotEmpty
-from pr12.stn import colocalisation, distortions, embedding
+from pr12.stn import colocalisation, distortions, embedding, training
 from pr12.stn.transformer import SpatialTransformer
 
 ROWS = 20  # of the history of one class; each is a point from which a killed training goes on
@@ -35,6 +35,7 @@ class Params:
     batch_size: Annotated[int, AtLeast(2)]
     learning_rate: Annotated[float, Above(0)]
     scale_rate: Annotated[float, AtLeast(0)]
+    jitter: Annotated[int, AtLeast(0)]  # pixels by which canvases shift anew at each iteration
     stride: Literal[1, 2, 4]
     margin: Annotated[float, Above(0)]
     embedding_length: Annotated[float, Above(0)]
@@ -126,11 +127,11 @@ def train(
     Raises
     ------
     UserError
-        If the loss or a window is not finite.
+        If the loss, a window or the net's parameters are not finite.
     """
     where = canvases.device
     net = seeded(params, canvases, digit, seed).to(where, memory_format=torch.channels_last)
-    optimiser = torch.optim.Adam(net.parameters(), lr=params.learning_rate)
+    optimiser = torch.optim.Adam(net.parameters(), lr=params.learning_rate, fused=True)
     stream = run.generator(seed, f"co-localise {digit}", where)
     done, history = 0, []
     if state:
@@ -145,6 +146,7 @@ def train(
             group["lr"] = params.learning_rate * (1 - (number - 1) / params.iterations)
         order = torch.randperm(len(canvases), generator=stream, device=where)
         images = canvases[order[: params.batch_size]]
+        images = colocalisation.jittered(images, params.jitter, stream)
         with torch.autocast(where.type, dtype=torch.bfloat16, enabled=params.bfloat16):
             found, theta = net(images)
         with torch.no_grad():
@@ -165,6 +167,7 @@ def train(
                 f"the hinge or the windows are not finite at digit {digit}, seed {seed}, iteration "
                 f"{number} (before: {last}); lower learning_rate and run again"
             )
+        training.check_parameters(net, f"at digit {digit}, seed {seed}, iteration {number}")
         shown = rounded(windows_of(net, canvases[:SHOWN]))
         history = [*history, {"iteration": number, "train/hinge": mean, "boxes": shown}]
         total, since = torch.zeros_like(total), number
@@ -342,7 +345,7 @@ def checked(params: Params, split: splits.Split, name: str) -> splits.Split:
 def main(job: step.Job) -> None:
     """Train and judge all classes and seeds; what was reached survives a kill."""
     params, paths = job.params, job.paths
-    run.deterministic()
+    training.deterministic()
     if params.batch_size > params.images:
         raise UserError(
             f"batch_size is {params.batch_size} and images {params.images}; "

@@ -105,7 +105,7 @@ def train_classifier(
         torch.manual_seed(run.generator(seed, "init embedding").initial_seed())
         net = DigitClassifier(width)
     net = net.to(where, memory_format=torch.channels_last)
-    optimiser = torch.optim.Adam(net.parameters(), lr=learning_rate)
+    optimiser = torch.optim.Adam(net.parameters(), lr=learning_rate, fused=True)
     stream = run.generator(seed, "shuffle embedding", where)
     total = torch.zeros((), device=where)
     for step in range(steps):

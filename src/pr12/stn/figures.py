@@ -17,6 +17,7 @@ from pr12.stn import (
     figure_values,
     figures_of_bars,
     figures_of_boxes,
+    figures_of_colocalisation,
     figures_of_errors,
     figures_of_grids,
     figures_of_invariance,
@@ -103,6 +104,7 @@ def drawn(params: Params, metrics: Metrics, pictures: Pictures) -> list[Plot]:
         figures_of_sequences.errors(metrics, paper),
         figures_of_sequences.house_numbers(pictures),
         figures_of_parts.windows(pictures),
+        figures_of_colocalisation.colocalised(pictures),
         figures_of_bars.deformable(metrics),
     ]
     return [plot for plot in found if plot]

@@ -72,11 +72,21 @@ def input_gradient(given: Tensor, weight: Tensor) -> Tensor:
 class FirstConv2d(nn.Conv2d):
     """`torch.nn.Conv2d` of stride 1 without padding, whose input's gradient is fast.
 
+    Parameters
+    ----------
+    channels, filters : int
+        Of input and output.
+    kernel : int
+        Its side.
+
     Examples
     --------
     >>> FirstConv2d(1, 8, 9)(torch.rand(2, 1, 28, 28)).shape
     torch.Size([2, 8, 20, 20])
     """
+
+    def __init__(self, channels: int, filters: int, kernel: int) -> None:
+        super().__init__(channels, filters, kernel)
 
     def forward(self, images: Tensor) -> Tensor:
         """Give the convolution, (N, C, H, W) -> (N, F, H', W')."""

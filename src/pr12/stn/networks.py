@@ -190,7 +190,7 @@ def convolutional_localisation(channels: int, side: int) -> tuple[nn.Module, int
     if last < 1:
         raise UserError(
             f"images of {side} x {side} pixels are smaller than the localisation net's kernels; "
-            "give images of 26 x 26 or more"
+            "give images of 28 x 28 or more"
         )
     net = nn.Sequential(
         nn.AvgPool2d(2),

@@ -16,7 +16,7 @@ from torch.nn import functional
 from pr12.shared import address, files, progress, run, splits, step
 from pr12.shared.errors import UserError
 from pr12.shared.step import Above, AtLeast, NotEmpty
-from pr12.stn import distortions, networks
+from pr12.stn import distortions, networks, training
 
 ROWS = 20  # of the history of one net; each is a point from which a killed training goes on
 FOLLOWED = 3  # digits whose grid is kept at every row
@@ -208,14 +208,15 @@ def train(
     Raises
     ------
     UserError
-        If the loss or a transformer's parameters are not finite.
+        If the loss, a transformer's theta or the net's parameters are not finite.
     """
     where = digits.images.device
     net = seeded(params, distortion, seed).to(where, memory_format=torch.channels_last)
+    shared = {"lr": params.learning_rate, "fused": True}  # the same steps in one pass
     if params.optimiser == "sgd":
-        optimiser = torch.optim.SGD(net.parameters(), lr=params.learning_rate, momentum=0.0)
+        optimiser = torch.optim.SGD(net.parameters(), momentum=0.0, **shared)
     else:
-        optimiser = torch.optim.Adam(net.parameters(), lr=params.learning_rate)
+        optimiser = torch.optim.Adam(net.parameters(), **shared)
     order = orders(len(digits.images), params.images, run.generator(seed, "shuffle", where))
     batches = order.split(params.batch_size)
     stream = run.generator(seed, f"distort {distortion}", where)
@@ -248,6 +249,7 @@ def train(
         place = f"{distortion}, seed {seed}, epoch {seen / len(digits.images):.2f}"
         loss_mean = float(total) / (number - since)
         check(loss_mean, bool(finite), place, history)
+        training.check_parameters(net, f"at {place}")
         row = {"images_seen": seen, "train/loss_nats": loss_mean}
         if seed == params.seeds[0]:
             row["grids"] = grids(net, shown)
@@ -339,7 +341,8 @@ def checked_digits(params: Params, split: splits.Split) -> splits.Split:
     Raises
     ------
     UserError
-        If a pixel is no number or outside [0, 1], or there are fewer digits than a batch has.
+        If a pixel is no number or outside [0, 1], a label is no digit, or there are fewer digits
+        than a batch has.
 
     Examples
     --------
@@ -353,13 +356,16 @@ def checked_digits(params: Params, split: splits.Split) -> splits.Split:
         raise UserError("train has pixels outside 0 to 1 or that are no numbers; make it anew")
     if len(images) < params.batch_size:
         raise UserError(f"train has {len(images)} images; batch_size is {params.batch_size}")
-    return splits.Split(distortions.framed(images), split.labels)
+    framed = distortions.framed(images)
+    if not bool(((split.labels >= 0) & (split.labels <= 9)).all()):
+        raise UserError("train has labels that are no digits from 0 to 9; make it anew")
+    return splits.Split(framed, split.labels)
 
 
 def main(job: step.Job) -> None:
     """Train all nets of the row; what was reached survives a kill."""
     params, paths = job.params, job.paths
-    run.deterministic()
+    training.deterministic()
     digits = checked_digits(params, splits.load_split(paths["train"]))
     digits = splits.Split(*(tensor.to(run.device()) for tensor in digits))
     fingerprint = address.digest(

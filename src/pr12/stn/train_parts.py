@@ -6,7 +6,7 @@ at 0.0001 of the rate, weight decay 0.00001, dropout 0.7 before the softmax, cro
 pixels and mirrored images. It does not say the momentum.
 
 That small rate is for a net that knows images already. Small nets that start from nothing learn
-where to look at a tenth of the rate, by validation error; at 0.03 of it their windows hardly move,
+where to look at a twentieth of the rate, by validation error; at 0.03 their windows hardly move,
 at 0.3 they leave the image before the networks behind them can read what they show.
 """
 
@@ -24,7 +24,7 @@ from torch.nn import functional
 from pr12.shared import address, files, progress, run, step
 from pr12.shared.errors import UserError
 from pr12.shared.step import Above, AtLeast, Between, NotEmpty
-from pr12.stn import part_networks, parts
+from pr12.stn import part_networks, parts, training
 from pr12.stn.part_networks import Architecture, PartNetwork
 
 # Of the whole training; the paper names the batches and not their number, read as 30,000
@@ -189,7 +189,7 @@ def train(
     Raises
     ------
     UserError
-        If a loss or the windows' places are not finite.
+        If a loss, the windows' places or the network's parameters are not finite.
     """
     state = state or {"finished": [], "epoch": 0, "history": []}
     finished, history = state["finished"], state["history"]
@@ -202,7 +202,7 @@ def train(
         if done:
             net.load_state_dict(state["network"])
             optimiser.load_state_dict(state["optimiser"])
-            _set_streams(state["streams"], stream)
+            training.set_streams(state["streams"], stream)
         for epoch in range(done, params.epochs):
             order = torch.randperm(len(data.images), generator=stream).to(where)
             total, wrong, broken = torch.zeros(3, device=where)
@@ -223,6 +223,7 @@ def train(
                 wrong += (logits.argmax(dim=1) != labels).float().mean()
                 broken += (~torch.isfinite(theta)).any()
             _check(seed, epoch + 1, float(total), float(broken), history)
+            training.check_parameters(net, f"in epoch {epoch + 1} of seed {seed}")
             row = {
                 "seed": seed,
                 "epoch": epoch + 1,
@@ -238,23 +239,10 @@ def train(
                 "epoch": 0 if last else epoch + 1,
                 "network": kept,
                 "optimiser": optimiser.state_dict(),
-                "streams": _streams(stream),
+                "streams": training.streams(stream),
                 "history": history,
             }
         state = {"epoch": 0}
-
-
-def _streams(shuffle: torch.Generator) -> list[Tensor]:
-    """Give the states of all that draws: order and squares, and dropout on CPU and GPU."""
-    cuda = [torch.cuda.get_rng_state()] if torch.cuda.is_available() else []
-    return [shuffle.get_state(), torch.get_rng_state(), *cuda]
-
-
-def _set_streams(saved: list[Tensor], shuffle: torch.Generator) -> None:
-    shuffle.set_state(saved[0].cpu())
-    torch.set_rng_state(saved[1].cpu())
-    if len(saved) > 2 and torch.cuda.is_available():
-        torch.cuda.set_rng_state(saved[2].cpu())
 
 
 def _check(
@@ -301,10 +289,7 @@ def check(params: Params, data: parts.Examples, weights: bool) -> None:
 def main(job: step.Job) -> None:
     """Train all seeds of the case; what was reached survives a kill."""
     params, paths = job.params, job.paths
-    run.deterministic()
-    # On a GPU torch refuses the sampler's gradient, for that of the images is not deterministic;
-    # only that of the grid is asked for here, which is
-    torch.use_deterministic_algorithms(True, warn_only=run.device().type == "cuda")
+    training.deterministic()
     loaded = parts.load(paths["train"])
     check(params, loaded, "weights" in paths)
     weights = run.read_tensors(paths["weights"]) if "weights" in paths else None

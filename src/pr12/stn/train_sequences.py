@@ -18,7 +18,7 @@ from torch.nn import functional
 from pr12.shared import address, files, progress, run, step
 from pr12.shared.errors import UserError
 from pr12.shared.step import Above, AtLeast, Between, NotEmpty
-from pr12.stn import sequences
+from pr12.stn import sequences, training
 from pr12.stn.composed import LONGEST
 from pr12.stn.sequence_networks import Architecture, Network, normalised
 
@@ -161,8 +161,8 @@ def train(
     Raises
     ------
     UserError
-        If there are fewer images than a batch has, or a loss or a transformer's parameters are not
-        finite.
+        If there are fewer images than a batch has, or a loss, a transformer's theta or the
+        network's parameters are not finite.
     """
     count, size = len(images), images.shape[-1]
     if count < params.batch_size:
@@ -178,7 +178,7 @@ def train(
             network.load_state_dict(state["network"])
             optimiser.load_state_dict(state["optimiser"])
             batch = state["batch"]
-            _set_streams(state["streams"], shuffle)
+            training.set_streams(state["streams"], shuffle)
         for epoch in range(done, params.epochs):
             order = torch.randperm(count, generator=shuffle).to(where)
             total, wrong = torch.zeros(2, device=where)
@@ -200,6 +200,7 @@ def train(
                 for index, theta in enumerate(thetas):
                     broken[index] += (~torch.isfinite(theta)).any()
             _check(seed, epoch + 1, float(total), broken.tolist(), history)
+            training.check_parameters(network, f"in epoch {epoch + 1} of seed {seed}")
             row = {
                 "seed": seed,
                 "epoch": epoch + 1,
@@ -216,23 +217,10 @@ def train(
                 "batch": batch,
                 "network": kept,
                 "optimiser": optimiser.state_dict(),
-                "streams": _streams(shuffle),
+                "streams": training.streams(shuffle),
                 "history": history,
             }
         state = {"epoch": 0}
-
-
-def _streams(shuffle: torch.Generator) -> list[Tensor]:
-    """Give the states of all that draws: the order of images, and dropout on CPU and GPU."""
-    cuda = [torch.cuda.get_rng_state()] if torch.cuda.is_available() else []
-    return [shuffle.get_state(), torch.get_rng_state(), *cuda]
-
-
-def _set_streams(saved: list[Tensor], shuffle: torch.Generator) -> None:
-    shuffle.set_state(saved[0].cpu())
-    torch.set_rng_state(saved[1].cpu())
-    if len(saved) > 2 and torch.cuda.is_available():
-        torch.cuda.set_rng_state(saved[2].cpu())
 
 
 def _check(
@@ -253,7 +241,7 @@ def _check(
 def main(job: step.Job) -> None:
     """Train all seeds of the case; what was reached survives a kill."""
     params, paths = job.params, job.paths
-    run.deterministic()
+    training.deterministic()
     split = sequences.load(paths["train"])
     images, labels = split.images.to(run.device()), split.labels.to(run.device())
     fingerprint = address.digest(

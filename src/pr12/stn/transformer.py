@@ -40,7 +40,8 @@ def pixel_centres(size: Sequence[int], like: Tensor) -> list[Tensor]:
     [[0.0], [-0.5, 0.5]]
     """
     ones = {"dtype": like.dtype, "device": like.device}
-    return [(torch.arange(n, **ones) + 0.5) * (2 / n) - 1 for n in size]
+    # Whole numbers until the division: one rounding, not three
+    return [(2 * torch.arange(n, **ones) + 1 - n) / n for n in size]
 
 
 def affine_grid(theta: Tensor, size: Sequence[int]) -> Tensor:
