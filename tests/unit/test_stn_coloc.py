@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 
@@ -134,7 +136,18 @@ def test_the_scale_moves_at_its_own_rate():
     layer = colocalisation.Window(2, 0.5, 0.1)
     with torch.no_grad():
         layer.bias.fill_(1.0)
-    assert layer(torch.zeros(1, 2)).tolist() == [[pytest.approx(0.6), 1.0, 1.0]]
+    moved = pytest.approx(0.5 * math.tanh(1.0))
+    assert layer(torch.zeros(1, 2)).tolist() == [[pytest.approx(0.6), moved, moved]]
+
+
+@pytest.mark.parametrize("far", [-50.0, 50.0])
+def test_a_window_of_its_first_size_stays_on_the_canvas(far):
+    layer = colocalisation.Window(2, colocalisation.CROP, 0.0)
+    with torch.no_grad():
+        layer.bias.fill_(far)
+    boxes = colocalisation.boxes(layer(torch.zeros(1, 2)))
+    assert boxes.min() > -1e-4
+    assert boxes.max() < 84 + 1e-4
 
 
 def test_a_dark_canvas_is_standardised_to_numbers():

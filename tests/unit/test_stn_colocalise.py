@@ -188,3 +188,13 @@ def test_params_have_no_defaults():
     fields = dataclasses.fields(colocalise.Params)
     assert all(field.default is dataclasses.MISSING for field in fields)
     assert {field.name for field in fields} == PARAMS.keys()
+
+
+def test_a_training_that_leaves_the_numbers_is_told(folder, capsys):
+    with pytest.raises(SystemExit) as caught:
+        run_step(folder, learning_rate=1e38)
+    assert caught.value.code == 2
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert "not finite at digit 1, seed 0, iteration " in said
+    assert said.endswith("lower learning_rate and run again")
+    assert not (folder / "made" / "metrics.json").exists()

@@ -41,8 +41,9 @@ class Standardise(nn.Module):
 class Window(nn.Linear):
     """The last layer of a localisation net: scale and shift of a window, in the middle at first.
 
-    The scale learns at a rate of its own. The hinge says where windows should be but little of
-    their size: zoomed to a stroke of the digit, all crops of a class are alike too.
+    Of the size that they start with, windows stay on the canvas: beyond it all is dark, and a hinge
+    that finds nothing everywhere is low. The scale learns at a rate of its own. The hinge says where
+    windows should be but little of their size: zoomed to a stroke, all crops of a class are alike.
 
     Parameters
     ----------
@@ -63,12 +64,13 @@ class Window(nn.Linear):
         super().__init__(features, 3)
         nn.init.zeros_(self.weight)
         nn.init.zeros_(self.bias)
-        self.register_buffer("start", torch.tensor([start, 0.0, 0.0]))
-        self.register_buffer("rates", torch.tensor([scale_rate, 1.0, 1.0]))
+        self.start, self.rate = start, scale_rate
 
     def forward(self, features: Tensor) -> Tensor:
         """Give (scale, x, y), (N, features) -> (N, 3)."""
-        return self.start + self.rates * super().forward(features)
+        free = super().forward(features)
+        shift = (1 - self.start) * torch.tanh(free[:, 1:])
+        return torch.cat([self.start + self.rate * free[:, :1], shift], dim=1)
 
 
 def localiser(canvases: Tensor, stride: int, scale_rate: float) -> transformer.SpatialTransformer:
