@@ -17,7 +17,7 @@ PARAMS = {
     "moved_examples": None,
     "rotations": [0, 90],
     "scales": [0.5, 1.0],
-    "shifts": [0, 8],
+    "shifts": [0, 4],
     "batch": 7,
     "bfloat16": False,
 }
@@ -177,16 +177,16 @@ def test_every_movement_moves_along_one_axis_only():
         ("scale", 0.5, 0.0, 0.5, 0.0),
         ("scale", 1.0, 0.0, 1.0, 0.0),
         ("shift", 0.0, 0.0, 1.0, 0.0),
-        ("shift", 8.0, 0.0, 1.0, 8.0),
+        ("shift", 4.0, 0.0, 1.0, 4.0),
     ]
 
 
 @pytest.mark.parametrize("canvas", [28, 42])
 def test_accuracy_by_movement_of_a_reader_of_rows(canvas):
-    wanted = params(shifts=[0, 1, 8])
+    wanted = params(shifts=[0, 1, 4])
     found = evaluate.moved_accuracy(Reader(), canvas, digits(), wanted)
     assert list(found) == [
-        "rotation/0", "rotation/90", "scale/0.5", "scale/1", "shift/0", "shift/1", "shift/8",
+        "rotation/0", "rotation/90", "scale/0.5", "scale/1", "shift/0", "shift/1", "shift/4",
     ]  # fmt: skip
     assert [found[key] for key in ("rotation/0", "scale/1", "shift/0")] == [100.0, 100.0, 100.0]
     # A turn by 90 degrees puts every bright pixel in the row of column 14, where 9 is
@@ -195,7 +195,25 @@ def test_accuracy_by_movement_of_a_reader_of_rows(canvas):
     assert found["scale/0.5"] <= 20.0
     # Right and left (a half of the digits) leave the row alone, up and down do not
     assert found["shift/1"] == pytest.approx(50.0)
-    assert found["shift/8"] == pytest.approx(50.0)
+    assert found["shift/4"] == pytest.approx(50.0)
+
+
+@pytest.mark.parametrize(("canvas", "kept"), [(28, [0, 4]), (42, [0, 4, 5, 11])])
+def test_no_shift_cuts_a_digit_off(canvas, kept):
+    found = evaluate.moved_accuracy(Reader(), canvas, digits(), params(shifts=[0, 4, 5, 11, 12]))
+    assert [key for key in found if key.startswith("shift")] == [f"shift/{n}" for n in kept]
+
+
+def test_what_is_lost_is_the_difference_to_digits_that_were_not_moved():
+    found = {
+        "shift/accuracy_U_0_percent": 90.0,
+        "shift/accuracy_U_3_percent": 60.0,
+        "scale/accuracy_U_1_percent": 80.0,
+        "scale/accuracy_U_0.5_percent": 85.0,
+        "rotation/accuracy_U_90_percent": 10.0,  # of what is not known
+        "shift/accuracy_RTS_0_percent": 1.0,
+    }
+    assert evaluate.lost(found, "U") == {"scale/lost_U_0.5_points": -5, "shift/lost_U_3_points": 30}
 
 
 def test_a_quarter_of_the_digits_each_is_shifted_right_down_left_and_up():
@@ -217,12 +235,18 @@ def test_metrics_have_one_value_per_seed_under_their_keys():
     moved = [
         f"{axis}/accuracy_{name}_{amount}_percent"
         for name in ("U", "RTS")
-        for axis, amounts in (("rotation", (0, 90)), ("scale", (0.5, 1)), ("shift", (0, 8)))
+        for axis, amounts in (("rotation", (0, 90)), ("scale", (0.5, 1)), ("shift", (0, 4)))
         for amount in amounts
     ]
     tests = [f"test/{key}" for n in ("R", "U", "RTS") for key in (f"error_{n}_percent",
                                                                   f"parameters_{n}")]  # fmt: skip
-    assert set(found) == {*moved, *tests}
+    losses = [
+        f"{axis}/lost_{name}_{amount}_points"
+        for name in ("U", "RTS")
+        for axis, amount in (("rotation", 90), ("scale", 0.5), ("shift", 4))
+    ]
+    assert set(found) == {*moved, *tests, *losses}
+    assert all(found[key] == [0.0, 0.0] for key in losses)
     for key in tests:
         assert found[key] == ([pytest.approx(100 * 13 / 15)] * 2 if "error" in key else [0, 0])
     assert all(found[key] == [10.0, 10.0] for key in moved)

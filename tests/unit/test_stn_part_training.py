@@ -246,6 +246,20 @@ def test_a_killed_training_ends_with_the_same_bytes(folder, monkeypatch):
     assert not (folder / "killed" / "resume.pt").exists()
 
 
+def test_a_training_killed_before_its_model_was_written_is_finished(folder, monkeypatch):
+    whole = train_step(folder, folder / "whole")
+
+    def killed(*given):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run, "write_tensors", killed)
+        with pytest.raises(SystemExit, match="130"):
+            train_step(folder, folder / "killed")
+    finished = train_step(folder, folder / "killed")
+    assert finished["model"].read_bytes() == whole["model"].read_bytes()
+
+
 # --- evaluation ---
 
 

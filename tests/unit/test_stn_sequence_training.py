@@ -236,6 +236,20 @@ def test_what_was_trained_is_evaluated(folder, tmp_path, network):
     } | {"test/parameters"}
 
 
+def test_a_training_killed_before_its_model_was_written_is_finished(folder, tmp_path, monkeypatch):
+    whole, _ = train_step(folder, tmp_path / "whole")
+
+    def killed(*given):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run, "write_tensors", killed)
+        with pytest.raises(SystemExit, match="130"):
+            train_step(folder, tmp_path / "killed")
+    model, _ = train_step(folder, tmp_path / "killed")
+    assert model.read_bytes() == whole.read_bytes()
+
+
 def test_errors_count_sequences_and_digits():
     labels = torch.tensor([[1, 2, 10, 10, 10], [3, 10, 10, 10, 10], [4, 5, 6, 7, 8]])
     classes = labels.clone()

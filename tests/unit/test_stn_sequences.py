@@ -7,7 +7,7 @@ import sys
 import pytest
 import torch
 
-from pr12.shared import address, run, step
+from pr12.shared import address, run, splits, step
 from pr12.shared.errors import UserError
 from pr12.stn import composed, sequences
 from svhn_archives import ONE, SIX, TWO, members, pack, png
@@ -129,6 +129,8 @@ def test_composed_splits_are_the_same_bytes_each_time(tmp_path, digits):
         ({"train": None}, "train is null"),
         ({"heights": [14, 10]}, "heights is [14.0, 10.0]"),
         ({"heights": [10]}, "heights is [10.0]"),
+        ({"heights": [10, 500]}, "heights is [10.0, 500.0]"),
+        ({"test": None}, "test is null"),
         ({"heights": [0, 10]}, "heights[0] is 0; it must be a number above 0"),
         ({"max_digits": 6}, "max_digits is 6; it must be a number from 1 to 5"),
         ({"size": 48}, "size is 48; it must be one of 32, 64, 128"),
@@ -136,6 +138,15 @@ def test_composed_splits_are_the_same_bytes_each_time(tmp_path, digits):
 )
 def test_senseless_params_are_one_sentence(tmp_path, digits, capsys, change, message):
     assert message in fails(capsys, tmp_path / "made", PARAMS | change, **digits)
+
+
+def test_a_label_that_is_no_digit_is_told_before_a_file_is_written(tmp_path, digits, capsys):
+    split = splits.load_split(digits["digits_test"])
+    tensors = {"images": (split.images * 255).byte(), "labels": split.labels + 1}
+    run.write_tensors(digits["digits_test"], tensors, {"maximum": "255"})
+    said = fails(capsys, tmp_path / "made", PARAMS, **digits)
+    assert "digits_test has labels that are no digits from 0 to 9" in said
+    assert not list((tmp_path / "made").glob("*"))
 
 
 def test_inputs_that_are_missing_are_named(tmp_path, digits, capsys):

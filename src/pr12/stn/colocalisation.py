@@ -41,9 +41,9 @@ class Standardise(nn.Module):
 class Window(nn.Linear):
     """The last layer of a localisation net: scale and shift of a window, in the middle at first.
 
-    Of the size that they start with, windows stay on the canvas: beyond it all is dark, and a hinge
-    that finds nothing everywhere is low. The scale learns at a rate of its own. The hinge says where
-    windows should be but little of their size: zoomed to a stroke, all crops of a class are alike.
+    Of the size that they start with, windows stay on the canvas: beyond it all is dark, and so all
+    crops are alike. The scale learns at a rate of its own, since the hinge says where windows
+    should be but little of their size: zoomed to a stroke of a class, crops are alike too.
 
     Parameters
     ----------

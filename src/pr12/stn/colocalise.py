@@ -156,7 +156,7 @@ def train(
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         optimiser.step()
-        # A window that is no number samples nothing, which leaves the loss finite
+        # Where a window that is no number samples nothing, the loss stays finite
         total += loss.detach() + 0 * theta.detach().sum()
         if number not in marks:
             continue
@@ -334,12 +334,18 @@ def checked(params: Params, split: splits.Split, name: str) -> splits.Split:
     Raises
     ------
     UserError
-        If a pixel is no number or outside [0, 1].
+        If a pixel is no number or outside [0, 1], a label is no digit, or a class has no image.
     """
     if not bool(((split.images >= 0) & (split.images <= 1)).all()):  # NaN is neither
         raise UserError(f"{name} has pixels outside 0 to 1 or that are no numbers; make it anew")
+    framed = distortions.framed(split.images)
+    if not bool(((split.labels >= 0) & (split.labels <= 9)).all()):
+        raise UserError(f"{name} has labels that are no digits from 0 to 9; make it anew")
+    missing = [digit for digit in params.digits if not bool((split.labels == digit).any())]
+    if missing:
+        raise UserError(f"{name} has no image of the digit {missing[0]}; leave it out of digits")
     where = run.device()
-    return splits.Split(distortions.framed(split.images).to(where), split.labels.to(where))
+    return splits.Split(framed.to(where), split.labels.to(where))
 
 
 def main(job: step.Job) -> None:

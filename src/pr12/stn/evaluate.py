@@ -211,7 +211,7 @@ def moved_accuracy(
 ) -> dict[str, float]:
     """Give a net's accuracy by rotation, scale and shift, one of them at a time.
 
-    A quarter of the digits each is shifted right, down, left and up.
+    A quarter of the digits each is shifted right, down, left and up, as far as their box has room.
 
     Parameters
     ----------
@@ -243,6 +243,8 @@ def moved_accuracy(
     directions = quarters[torch.arange(count, device=where) % 4]
     found = {}
     for axis, amount, angle, scale, shift in movements(params):
+        if shift > (canvas - distortions.BOX) / 2:  # a digit that is cut off is another question
+            continue
         angles, scales = (torch.full((count,), value, device=where) for value in (angle, scale))
         images = distortions.moved(digits.images, angles, scales, shift * directions, canvas)
         right = predicted(net, images[:, None], params) == digits.labels
@@ -378,9 +380,36 @@ def judged(
             for place, accuracy in moved_accuracy(net, MOVED[distortion], moving, params).items():
                 axis, amount = place.split("/")
                 found[f"{axis}/accuracy_{distortion}_{amount}_percent"] = accuracy
+            found |= lost(found, distortion)
         for key, value in found.items():
             metrics.setdefault(key, []).append(value)
     return metrics
+
+
+def lost(found: Mapping[str, float], distortion: str) -> dict[str, float]:
+    """Give what a net loses of its accuracy on unmoved digits, if that is among the movements.
+
+    Parameters
+    ----------
+    found : mapping of str to float
+        Its metrics.
+    distortion : str
+        What it was trained on.
+
+    Examples
+    --------
+    >>> lost({"shift/accuracy_U_0_percent": 96.0, "shift/accuracy_U_2_percent": 95.0}, "U")
+    {'shift/lost_U_2_points': 1.0}
+    """
+    losses = {}
+    for axis, still in (("rotation", "0"), ("scale", "1"), ("shift", "0")):
+        start = f"{axis}/accuracy_{distortion}_"
+        moved = {key: value for key, value in found.items() if key.startswith(start)}
+        unmoved = moved.pop(f"{start}{still}_percent", None)
+        for key, value in moved.items() if unmoved is not None else ():
+            amount = key.removeprefix(start).removesuffix("_percent")
+            losses[f"{axis}/lost_{distortion}_{amount}_points"] = unmoved - value
+    return losses
 
 
 def checked_digits(split: splits.Split) -> splits.Split:

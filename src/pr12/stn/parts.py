@@ -116,11 +116,6 @@ def generated_split(name: str, params: Params) -> Examples:
     params : Params
         The step's.
 
-    Raises
-    ------
-    UserError
-        If no number is asked for.
-
     Examples
     --------
     >>> params = Params("generated", 32, 3, 2, 2, 0)
@@ -128,8 +123,6 @@ def generated_split(name: str, params: Params) -> Examples:
     torch.Size([3, 3, 32, 32])
     """
     count = getattr(params, name)
-    if count is None:
-        raise UserError(f"{name} is null; say how many generated images there shall be")
     stream = run.generator(params.split_seed, f"parts {name}")
     made = generated_parts.draw(count, params.size, stream)
     return Examples(*made, generated_parts.CLASSES)
@@ -221,6 +214,9 @@ def main(job: step.Job) -> None:
     """Make the three files."""
     params, paths = job.params, job.paths
     if params.source == "generated":
+        for name in SPLITS:  # before the first is written
+            if getattr(params, name) is None:
+                raise UserError(f"{name} is null; say how many generated images there shall be")
         made = ((name, generated_split(name, params)) for name in SPLITS)
     elif "verified" in paths and "folder" in paths:
         checksums = files.read_json(paths["verified"])

@@ -117,25 +117,52 @@ def composed_split(split: str, digits: splits.Split, params: Params) -> Sequence
     params : Params
         The step's.
 
-    Raises
-    ------
-    UserError
-        If a number of sequences or the heights are missing.
     """
     count = getattr(params, split)
-    if count is None:
-        raise UserError(f"{split} is null; sequences are composed without end, so say how many")
-    if len(params.heights) != 2 or params.heights[0] > params.heights[1]:
-        raise UserError(
-            f"heights is {list(params.heights)}; it must be the smallest and the largest height of "
-            "digits in pixels"
-        )
     stream = run.generator(params.split_seed, f"compose {split}")
     images, labels = composed.compose(
         digits.images, digits.labels, count, split, params.size, params.max_digits, params.heights,
         stream,
     )  # fmt: skip
     return Sequences(images, labels, 0)
+
+
+def check_composed(params: Params, digits: Mapping[str, splits.Split]) -> None:
+    """Check, before a file is written, that sequences can be composed.
+
+    Parameters
+    ----------
+    params : Params
+        The step's.
+    digits : mapping of str to Split
+        Of every split.
+
+    Raises
+    ------
+    UserError
+        If a number of sequences is missing, heights are none of digits in such an image, or a label
+        is no digit.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> check_composed(SimpleNamespace(train=None, validation=1, test=1), {})
+    Traceback (most recent call last):
+    ...
+    pr12.shared.errors.UserError: train is null; sequences are composed without end, so say how many
+    """
+    for name in SPLITS:
+        if getattr(params, name) is None:
+            raise UserError(f"{name} is null; sequences are composed without end, so say how many")
+    low, high = (*params.heights, 0.0, 0.0)[:2]
+    if len(params.heights) != 2 or not 1 <= low <= high <= params.size:
+        raise UserError(
+            f"heights is {list(params.heights)}; it must be the smallest and the largest height of "
+            f"digits in pixels, from 1 to size ({params.size})"
+        )
+    for name, split in digits.items():
+        if not bool(((split.labels >= 0) & (split.labels <= 9)).all()):
+            raise UserError(f"digits_{name} has labels that are no digits from 0 to 9")
 
 
 def svhn_splits(
@@ -235,9 +262,10 @@ def main(job: step.Job) -> None:
         for name in SPLITS:
             if f"digits_{name}" not in paths:
                 raise UserError(f"composed is made of digits: add digits_{name}=PATH of a split")
+        digits = {name: splits.load_split(paths[f"digits_{name}"]) for name in SPLITS}
+        check_composed(params, digits)
         for name in SPLITS:
-            digits = splits.load_split(paths[f"digits_{name}"])
-            made = composed_split(name, digits, params)
+            made = composed_split(name, digits[name], params)
             report(name, made)
             write(paths[name], made, params.source)
     elif "verified" in paths and "folder" in paths:

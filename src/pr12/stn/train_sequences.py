@@ -251,6 +251,7 @@ def main(job: step.Job) -> None:
     before = run.load_state(checkpoint, fingerprint)
     done = len(before["history"]) if before else 0
     rows = len(params.seeds) * params.epochs
+    state = before  # with all seeds finished, should the model not have been written
     for state in progress.follow(train(params, images, labels, before), rows, describe, done):
         run.save_state(checkpoint, state, fingerprint)
     joined = {
