@@ -165,6 +165,7 @@ MISTAKES = [
     ("distill/trian", {}, "there is no step pr12.distill.trian"),
     ("distill/model", {}, "pr12.distill.model is not a step: it has no Params"),
     ("distill/seeds", [], "distill.seeds is []; it must be a list with at least one element"),
+    ("distill/seeds", [0, 1, 0], "distill.seeds is [0, 1, 0]; name each seed once"),
     ("distill/seeds", [0, "1"], 'distill.seeds[1] is "1"; it must be a whole number'),
     ("distill/cases", {}, "distill.cases is empty; name at least one case"),
     ("distill/cases/soft", 3, "distill.cases.soft is 3; it must be a mapping"),

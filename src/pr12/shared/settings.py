@@ -142,7 +142,14 @@ def step_params(
             raise UserError(f"{block}.{key} is unknown; allowed: {', '.join(sorted(fields))}")
     origin |= {key: f"{paper}.cases.{case}" for key in overrides if key in fields}
     checked = step.make(step.params_class(f"pr12.{paper}.{name}"), values, block, origin)
-    return dataclasses.asdict(checked)
+    found = dataclasses.asdict(checked)
+    seeds = found.get("seeds", ())
+    if len(set(seeds)) < len(seeds):
+        raise UserError(
+            f"{origin.get('seeds', block)}.seeds is {list(seeds)}; name each seed once, for the "
+            "same seed again is no other replica"
+        )
+    return found
 
 
 def case_step(section: Mapping[str, Any], case: str) -> str:
