@@ -79,7 +79,7 @@ def main() -> None:
     calls: dict[tuple[str, ...], Callable[[], None]] = {("data",): draw}
 
     def add(key: tuple[str, ...], net: nn.Module, bfloat16: bool, step: bool) -> None:
-        optimiser = torch.optim.Adam(net.parameters(), lr=1e-4)
+        optimiser = torch.optim.Adam(net.parameters(), lr=1e-4, fused=True)
 
         def call() -> None:
             forward_and_backward(net, bfloat16, draw if step else lambda: fixed)
