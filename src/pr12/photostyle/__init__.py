@@ -1,0 +1,1 @@
+"""PR-007: Deep Photo Style Transfer, and feature inversion, texture synthesis and neural style."""

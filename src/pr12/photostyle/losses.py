@@ -1,0 +1,194 @@
+"""Losses of images: content, texture and style, masked style, natural-image priors.
+
+Features have the shape (1, N, h, w): N filters, M = h w positions. All are float32.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+Layers = Mapping[str, Tensor]  # layer -> features, Grams or masks
+
+
+def gram(features: Tensor) -> Tensor:
+    """Give the Gram matrix of features, divided by the number of positions.
+
+    Parameters
+    ----------
+    features : Tensor
+        Shape (1, N, h, w).
+
+    Returns
+    -------
+    Tensor
+        Shape (N, N): G_ij = sum_k F_ik F_jk / M (Gatys et al. 2015, eq. 1, which does not divide;
+        divided, images of different sizes can be compared).
+
+    Examples
+    --------
+    >>> gram(torch.tensor([[[[1.0, 2.0]], [[3.0, 4.0]]]])).tolist()
+    [[2.5, 5.5], [5.5, 12.5]]
+    """
+    flat = features[0].flatten(1)
+    return flat @ flat.T / flat.shape[1]
+
+
+def masked_grams(features: Tensor, masks: Tensor) -> Tensor:
+    """Give the Gram matrix of every class, of features times its mask.
+
+    Parameters
+    ----------
+    features : Tensor
+        Shape (1, N, h, w).
+    masks : Tensor
+        From 0 to 1, shape (K, h, w).
+
+    Returns
+    -------
+    Tensor
+        Shape (K, N, N), each divided by its mask's sum (Luan et al. 2017, Sec. 3.2; the division
+        as in the authors' code). A class without any pixel gives zeros.
+
+    Examples
+    --------
+    >>> features = torch.tensor([[[[1.0, 2.0]], [[3.0, 4.0]]]])
+    >>> masked_grams(features, torch.tensor([[[0.0, 1.0]]])).tolist()
+    [[[4.0, 8.0], [8.0, 16.0]]]
+    """
+    flat = features[0].flatten(1)
+    return torch.stack(
+        [
+            (own * own_mask) @ (own * own_mask).T / own_mask.sum().clamp(min=1e-6)
+            for own, own_mask in ((flat, mask.flatten()) for mask in masks)
+        ]
+    )
+
+
+def content_loss(features: Layers, content: Layers, layers: Sequence[str]) -> Tensor:
+    """Give the squared error of features, summed over filters and positions, halved.
+
+    Parameters
+    ----------
+    features, content : mapping
+        Layer -> features of the image and of the content.
+    layers : sequence of str
+        Those that count, each alike (Gatys et al. 2016, eq. 1).
+
+    Examples
+    --------
+    >>> content_loss({"a": torch.ones(1, 1, 1, 3)}, {"a": torch.zeros(1, 1, 1, 3)}, ["a"]).item()
+    1.5
+    """
+    parts = [0.5 * (features[name] - content[name]).square().sum() for name in layers]
+    return torch.stack(parts).mean()
+
+
+def style_loss(features: Layers, grams: Layers, layers: Sequence[str]) -> Tensor:
+    """Give the squared error of Gram matrices, the mean over layers.
+
+    Parameters
+    ----------
+    features : mapping
+        Layer -> features of the image.
+    grams : mapping
+        Layer -> Gram matrix of the style.
+    layers : sequence of str
+        Those that count, with weights 1 / number of layers (Gatys et al. 2016, eqs. 4 and 5).
+
+    Examples
+    --------
+    >>> features = {"a": torch.ones(1, 2, 1, 3)}
+    >>> style_loss(features, {"a": torch.zeros(2, 2)}, ["a"]).item()
+    0.25
+    """
+    parts = []
+    for name in layers:
+        count = features[name].shape[1]
+        parts.append((gram(features[name]) - grams[name]).square().sum() / (4 * count**2))
+    return torch.stack(parts).mean()
+
+
+def masked_style_loss(
+    features: Layers, masks: Layers, grams: Layers, layers: Sequence[str]
+) -> Tensor:
+    """Give the style loss class by class, so that sky learns from sky only.
+
+    Parameters
+    ----------
+    features, masks : mapping
+        Layer -> features of the image and its masks there, shape (K, h, w).
+    grams : mapping
+        Layer -> Gram matrices of the style's classes, shape (K, N, N).
+    layers : sequence of str
+        Those that count, each alike (Luan et al. 2017, eq. of L_s+). A class counts by its share
+        of the image, as in the authors' code.
+
+    Examples
+    --------
+    >>> features, masks = {"a": torch.ones(1, 2, 1, 4)}, {"a": torch.ones(1, 1, 4)}
+    >>> masked_style_loss(features, masks, {"a": torch.zeros(1, 2, 2)}, ["a"]).item()
+    0.5
+    """
+    parts = []
+    for name in layers:
+        count = features[name].shape[1]
+        own = (masked_grams(features[name], masks[name]) - grams[name]).square().sum(dim=(1, 2))
+        parts.append((own * masks[name].mean(dim=(1, 2))).sum() / (2 * count**2))
+    return torch.stack(parts).mean()
+
+
+def total_variation(image: Tensor, beta: float) -> Tensor:
+    """Give the total variation of an image, summed over colours and places.
+
+    Parameters
+    ----------
+    image : Tensor
+        Shape (1, 3, H, W).
+    beta : float
+        Exponent (Mahendran & Vedaldi 2015, Sec. 2.1: finite differences to the right and below,
+        squared, to the power beta / 2).
+
+    Examples
+    --------
+    >>> total_variation(torch.tensor([[[[0.0, 3.0], [4.0, 0.0]]]]), beta=2.0).item()
+    25.0
+    """
+    right = image[..., :-1, 1:] - image[..., :-1, :-1]
+    below = image[..., 1:, :-1] - image[..., :-1, :-1]
+    squared = right.square() + below.square()
+    return (squared if beta == 2.0 else squared.clamp(min=1e-8) ** (beta / 2)).sum()
+
+
+def alpha_norm(image: Tensor, alpha: float) -> Tensor:
+    """Give the sum of pixels to the power alpha, which keeps them in their range.
+
+    Parameters
+    ----------
+    image : Tensor
+        Around 0.
+    alpha : float
+        6 in Mahendran & Vedaldi (2015), Sec. 2.1.
+
+    Examples
+    --------
+    >>> alpha_norm(torch.tensor([-1.0, 2.0]), alpha=6.0).item()
+    65.0
+    """
+    return image.abs().pow(alpha).sum()
+
+
+def inversion_error(features: Tensor, target: Tensor) -> Tensor:
+    """Give the squared distance of features in units of the target's squared length.
+
+    Parameters
+    ----------
+    features, target : Tensor
+        Of one layer, equal shapes (Mahendran & Vedaldi 2015, eq. 2).
+
+    Examples
+    --------
+    >>> inversion_error(torch.tensor([1.0, 0.0]), torch.tensor([2.0, 0.0])).item()
+    0.25
+    """
+    return (features - target).square().sum() / target.square().sum()

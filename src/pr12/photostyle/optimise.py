@@ -1,0 +1,159 @@
+"""The one loop of all four papers: change the pixels of an image until a loss is small.
+
+L-BFGS (Liu & Nocedal 1989) with pixels kept between 0 and 1, as Gatys et al. (2015) bound theirs:
+pixels that sit on a bound and would leave it are held, steps are cut off at the bounds, and a step
+that does not lower the loss enough is halved. Most iterations need one gradient.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from pr12.shared import run
+from pr12.shared.errors import UserError
+
+Objective = Callable[[Tensor], Mapping[str, Tensor]]  # image -> the loss, and its parts
+
+FIRST = 0.02  # root mean square of the first step, in pixels from 0 to 1
+ENOUGH = 1e-4  # share of the fall that the slope promises (Armijo's condition)
+HALVINGS = 12  # of a step, before what L-BFGS remembers is thrown away
+
+
+class Step(NamedTuple):
+    """Where an optimisation is after one iteration."""
+
+    iteration: int  # how many are done
+    parts: dict[str, float]  # "loss" and its parts, of this image
+    image: Tensor  # from 0 to 1, shape (1, 3, H, W)
+    state: dict[str, Any]  # all that is needed to go on from here
+
+
+def noise(height: int, width: int, seed: int) -> Tensor:
+    """Give white noise to start from, around the middle of the range, shape (1, 3, H, W).
+
+    Examples
+    --------
+    >>> noise(4, 6, seed=0).shape
+    torch.Size([1, 3, 4, 6])
+    """
+    drawn = torch.randn(1, 3, height, width, generator=run.generator(seed, "start"))
+    return (0.5 + 0.01 * drawn).clamp(min=0.0, max=1.0)
+
+
+def minimise(
+    start: Tensor,
+    objective: Objective,
+    iterations: int,
+    history: int,
+    state: Mapping[str, Any] | None = None,
+) -> Iterator[Step]:
+    """Minimise a loss over the pixels of an image.
+
+    Parameters
+    ----------
+    start : Tensor
+        From 0 to 1, shape (1, 3, H, W).
+    objective : callable
+        Gives ``loss``, to be minimised, and further parts to be told.
+    iterations : int
+        How many in all, those of `state` included.
+    history : int
+        Pairs of steps and changes of the gradient that are remembered (20 in Gatys et al. 2015).
+    state : mapping, optional
+        Of a `Step`, to go on from.
+
+    Yields
+    ------
+    Step
+        After every iteration; no more where no step lowers the loss in this precision.
+
+    Raises
+    ------
+    UserError
+        If the loss is not finite; it names the iteration and the last finite loss.
+
+    Examples
+    --------
+    >>> def far(image):
+    ...     return {"loss": (image - 0.25).square().sum()}
+    >>> *_, last = minimise(torch.zeros(1, 3, 2, 2), far, iterations=8, history=5)
+    >>> round(last.image.mean().item(), 5), last.image.shape
+    (0.25, torch.Size([1, 3, 2, 2]))
+    """
+    image = (state["image"] if state else start).flatten()
+    steps = state["steps"] if state else image.new_empty(0, image.numel())
+    changes = state["changes"] if state else image.new_empty(0, image.numel())
+
+    def evaluate(flat: Tensor) -> tuple[dict[str, float], Tensor]:
+        leaf = flat.reshape(start.shape).requires_grad_(True)
+        found = objective(leaf)
+        (gradient,) = torch.autograd.grad(found["loss"], leaf)
+        return {name: part.item() for name, part in found.items()}, gradient.flatten()
+
+    parts, gradient = evaluate(image.clone())
+    if not _finite(parts, gradient):
+        raise UserError("the loss of the first image is not finite; look at the images and weights")
+    for iteration in range(state["iteration"] if state else 0, iterations):
+        held = ((image <= 0) & (gradient > 0)) | ((image >= 1) & (gradient < 0))
+        slope = gradient.masked_fill(held, 0.0)
+        moved = _searched(image, slope, steps, changes, held, parts["loss"], evaluate)
+        if moved is None and len(steps):  # afresh, along the gradient
+            steps, changes = steps[:0], changes[:0]
+            moved = _searched(image, slope, steps, changes, held, parts["loss"], evaluate)
+        if moved is None:
+            return
+        new_image, new_parts, new_gradient = moved
+        if not _finite(new_parts, new_gradient):
+            raise UserError(
+                f"the loss is not finite at iteration {iteration + 1} (before it was "
+                f"{parts['loss']}); give the losses smaller or more equal weights"
+            )
+        step, change = new_image - image, new_gradient - gradient
+        if step @ change > 1e-10 * (change @ change):
+            steps = torch.cat([steps[len(steps) + 1 - history :] if len(steps) >= history else steps, step[None]])
+            changes = torch.cat([changes[len(changes) + 1 - history :] if len(changes) >= history else changes, change[None]])
+        image, parts, gradient = new_image, new_parts, new_gradient
+        whole = image.reshape(start.shape)
+        kept = {"iteration": iteration + 1, "image": whole, "steps": steps, "changes": changes}
+        yield Step(iteration + 1, parts, whole, kept)
+
+
+def _finite(parts: Mapping[str, float], gradient: Tensor) -> bool:
+    return bool(torch.isfinite(torch.tensor(parts["loss"])) and torch.isfinite(gradient.sum()))
+
+
+def _searched(image, slope, steps, changes, held, loss, evaluate):
+    """Go along the quasi-Newton direction, or half as far, ... until the loss falls enough."""
+    direction = -_times_inverse_hessian(slope, steps, changes).masked_fill(held, 0.0)
+    if not len(steps):
+        length = direction.square().mean().sqrt()
+        direction = direction * (FIRST / length) if length > 0 else direction
+    if not direction @ slope < 0:
+        return None
+    for halving in range(HALVINGS):
+        moved = (image + direction * 0.5**halving).clamp(min=0.0, max=1.0)
+        parts, gradient = evaluate(moved.clone())
+        if parts["loss"] <= loss + ENOUGH * (slope @ (moved - image)).item():
+            return moved, parts, gradient
+    return None
+
+
+def _times_inverse_hessian(vector: Tensor, steps: Tensor, changes: Tensor) -> Tensor:
+    """Multiply by L-BFGS' inverse Hessian: the two-loop recursion (Nocedal & Wright, alg. 7.4).
+
+    `steps` and `changes` are shaped (remembered, pixels), the oldest first.
+    """
+    if not len(steps):
+        return vector
+    products = (steps * changes).sum(dim=1)
+    shares = []
+    for step, change, product in reversed(list(zip(steps, changes, products, strict=True))):
+        share = step @ vector / product
+        shares.append(share)
+        vector = vector - share * change
+    vector = vector * (products[-1] / (changes[-1] @ changes[-1]))
+    for step, change, product, share in zip(steps, changes, products, reversed(shares), strict=True):
+        vector = vector + (share - change @ vector / product) * step
+    return vector

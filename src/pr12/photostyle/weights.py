@@ -1,0 +1,28 @@
+"""Turn published weights into safetensors, without unpickling them.
+
+VGG-19's weights of torchvision (K. Simonyan and A. Zisserman, 2015) are published as a pickle only.
+``{"prefix": "features."}`` keeps its convolutions, 80 of 575 MB; ``{"prefix": ""}`` keeps all.
+"""
+
+from dataclasses import dataclass
+
+from pr12.photostyle import weights_file
+from pr12.shared import run, step
+
+
+@dataclass(frozen=True)
+class Params:
+    """Params of the conversion: what the names of the tensors to keep begin with."""
+
+    prefix: str
+
+
+def main(job: step.Job) -> None:
+    """Read the raw file and write its tensors."""
+    tensors = weights_file.read_state(job.paths["raw"], job.params.prefix)
+    run.write_tensors(job.paths["weights"], tensors)
+
+
+if __name__ == "__main__":
+    with step.start(Params, reads=["raw"], writes=["weights"]) as job:
+        main(job)
