@@ -12,7 +12,14 @@ from pr12.photostyle import masks, photographs
 from pr12.shared import address, step
 from pr12.shared.errors import UserError
 
-PARAMS = {"source": "packages", "size": 48, "texture_size": 32, "inversion_size": 24, "classes": 2}
+PARAMS = {
+    "source": "packages",
+    "size": 48,
+    "published_size": 48,
+    "texture_size": 32,
+    "inversion_size": 24,
+    "classes": 2,
+}
 PUBLISHED = PARAMS | {"source": "deep_photo_style"}
 
 

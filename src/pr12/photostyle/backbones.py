@@ -16,7 +16,10 @@ from pr12.shared import run
 from pr12.shared.errors import UserError
 from pr12.shared.vision import import_torchvision
 
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, as torchvision's nets learned
+MEAN, STD = (
+    (0.485, 0.456, 0.406),
+    (0.229, 0.224, 0.225),
+)  # of ImageNet, as torchvision's nets learned
 LEAST = 0.01  # a filter's mean activation counts as at least this share of its layer's
 
 

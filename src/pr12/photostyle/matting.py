@@ -37,7 +37,9 @@ def laplacian(content: np.ndarray) -> scipy.sparse.csr_matrix:
     """
     from pymatting import cf_laplacian  # compiles itself once on each machine, which takes 40 s
 
-    matrix = cf_laplacian(np.ascontiguousarray(content, dtype=np.float64), epsilon=EPSILON, radius=1)
+    matrix = cf_laplacian(
+        np.ascontiguousarray(content, dtype=np.float64), epsilon=EPSILON, radius=1
+    )
     return scipy.sparse.csr_matrix(matrix)
 
 

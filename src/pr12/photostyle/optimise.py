@@ -112,8 +112,15 @@ def minimise(
             )
         step, change = new_image - image, new_gradient - gradient
         if step @ change > 1e-10 * (change @ change):
-            steps = torch.cat([steps[len(steps) + 1 - history :] if len(steps) >= history else steps, step[None]])
-            changes = torch.cat([changes[len(changes) + 1 - history :] if len(changes) >= history else changes, change[None]])
+            steps = torch.cat(
+                [steps[len(steps) + 1 - history :] if len(steps) >= history else steps, step[None]]
+            )
+            changes = torch.cat(
+                [
+                    changes[len(changes) + 1 - history :] if len(changes) >= history else changes,
+                    change[None],
+                ]
+            )
         image, parts, gradient = new_image, new_parts, new_gradient
         whole = image.reshape(start.shape)
         kept = {"iteration": iteration + 1, "image": whole, "steps": steps, "changes": changes}
@@ -154,6 +161,8 @@ def _times_inverse_hessian(vector: Tensor, steps: Tensor, changes: Tensor) -> Te
         shares.append(share)
         vector = vector - share * change
     vector = vector * (products[-1] / (changes[-1] @ changes[-1]))
-    for step, change, product, share in zip(steps, changes, products, reversed(shares), strict=True):
+    for step, change, product, share in zip(
+        steps, changes, products, reversed(shares), strict=True
+    ):
         vector = vector + (share - change @ vector / product) * step
     return vector

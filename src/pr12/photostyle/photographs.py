@@ -42,6 +42,7 @@ class Params:
 
     source: Literal["packages", "deep_photo_style"]
     size: Annotated[int, AtLeast(16)]  # longest side of contents and styles; never enlarged
+    published_size: Annotated[int, AtLeast(16)]  # the same, of the authors' pairs
     texture_size: Annotated[int, AtLeast(16)]
     inversion_size: Annotated[int, AtLeast(16)]
     classes: Annotated[int, Between(1, 8)]  # of automatic masks, at most
@@ -343,7 +344,7 @@ def main(job: step.Job) -> None:
         tensors, info = package_pairs(params.size, params.classes)
     elif "verified" in paths and "folder" in paths:
         files.read_json(paths["verified"])  # the fetch has checked every image
-        tensors, info = published_pairs(paths["folder"], params.size)
+        tensors, info = published_pairs(paths["folder"], params.published_size)
     else:
         raise UserError("deep_photo_style is read from files: add verified=PATH and folder=PATH")
     for name in TEXTURES:

@@ -69,7 +69,7 @@ DEFAULTS = {
     "architecture": "squeezenet1_0",
     "pooling": "average",
     "normalise": "layer",
-    "bfloat16": True,
+    "bfloat16": False,
     "style_layers": None,
     "content_layers": None,
     "content_weight": 100.0,
@@ -82,7 +82,7 @@ DEFAULTS = {
     "start": "content",  # from noise, 700 pixels would need some 300 iterations to become sharp
     "seed": 0,
     "smoothing_radius": 15,
-    "smoothing_epsilon": 1e-4,
+    "smoothing_epsilon": 1e-5,
     "resume": False,
 }
 
@@ -133,20 +133,19 @@ def main(job: step.Job) -> None:
     prepared = transfer_stages.problem(inputs, settings, weights)
     total = settings.iterations + settings.photorealistic_iterations * (settings.photorealism > 0)
     rows = transfer_stages.steps(prepared, settings, inputs.content, state)
-    last = None
+    reached = state
     try:
         for last in progress.follow(rows, total, _told, done=_done(state, settings)):
+            reached = transfer_stages.state_of(last)
             if last.step.iteration % EVERY == 0:
-                run.save_state(checkpoint, transfer_stages.state_of(last), fingerprint)
+                run.save_state(checkpoint, reached, fingerprint)
     except KeyboardInterrupt:
-        reached = transfer_stages.state_of(last) if last else state
         if reached is None:
             _end("nothing is reached yet and nothing is written")
         print(f"interrupted; finishing {output}; Ctrl-C again ends at once", file=sys.stderr)
         run.save_state(checkpoint, reached, fingerprint)
         _write(reached["step"]["image"], inputs, settings, output)
         _end(f"wrote {output} as far as it is; the same command with --resume goes on")
-    reached = transfer_stages.state_of(last) if last else state
     # Where no step lowers the loss, as for a style that is the content, that is the result
     image = reached["step"]["image"] if reached else prepared.content
     _write(image, inputs, settings, output)

@@ -66,10 +66,8 @@ def read_photograph(path: Path | str) -> Photograph:
     pixels = pixels.reshape(*pixels.shape[:2], -1)
     alpha = pixels[..., -1] if pixels.shape[2] in (2, 4) else None
     colours = pixels[..., : 1 if pixels.shape[2] < 3 else 3]
-    shape = (*colours.shape[:2], 3)
-    return Photograph(
-        np.ascontiguousarray(np.broadcast_to(colours, shape)), alpha, bits, grey, profile
-    )
+    colours = np.array(np.broadcast_to(colours, (*colours.shape[:2], 3)))
+    return Photograph(colours, alpha, bits, grey, profile)
 
 
 def read_mask(path: Path | str) -> np.ndarray:

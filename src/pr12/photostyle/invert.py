@@ -1,0 +1,114 @@
+"""Reconstruct photographs from the features of every layer (Mahendran & Vedaldi 2015)."""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import torch
+from torch import Tensor
+
+from pr12.photostyle import experiments, losses, optimise
+from pr12.photostyle.experiments import Task
+from pr12.shared import address, files, run, step
+from pr12.shared.errors import UserError
+from pr12.shared.step import Above, AtLeast, NotEmpty
+
+
+@dataclass(frozen=True)
+class Params:
+    """Params of an inversion."""
+
+    seeds: Annotated[tuple[int, ...], NotEmpty()]
+    photographs: Annotated[tuple[str, ...], NotEmpty()]
+    architecture: str
+    trained: bool  # weights come from a file, else they are drawn
+    pooling: Literal["max", "average"]
+    normalise: Literal["filter", "layer", "nothing"]
+    weights_seed: int
+    bfloat16: bool
+    layers: Annotated[tuple[str, ...], NotEmpty()]  # from the input on
+    total_variation: Annotated[tuple[float, ...], NotEmpty()]  # lambda_TV by layer
+    beta: Annotated[float, Above(0)]
+    alpha: Annotated[float, Above(0)]
+    alpha_weight: Annotated[float, AtLeast(0)]  # lambda_alpha
+    iterations: Annotated[int, AtLeast(1)]
+    history: Annotated[int, AtLeast(1)]
+
+
+def objective(features, target: Tensor, mean: Tensor, size: float, layer: str, tv: float, params):
+    """Give the loss of an inversion: error of features, and the two priors.
+
+    Pixels are counted from 0 to 255 around the photographs' mean colour; both priors are halved
+    and divided by the mean squared length of an image, as in the authors' code.
+    """
+
+    def loss(image: Tensor) -> dict[str, Tensor]:
+        error = losses.inversion_error(features(image)[layer], target)
+        centred = 255 * (image - mean)
+        smooth = losses.total_variation(255 * image, params.beta)
+        bounded = losses.alpha_norm(centred, params.alpha)
+        prior = (tv * smooth + params.alpha_weight * bounded) / (2 * size)
+        return {"loss": error + prior, "error": error}
+
+    return loss
+
+
+def main(job: step.Job) -> None:
+    """Run the step."""
+    params = job.params
+    if len(params.total_variation) != len(params.layers):
+        count = len(params.layers)
+        raise UserError(f"total_variation needs {count} numbers, one for each of layers")
+    run.deterministic()
+    photographs = run.read_tensors(job.paths["photographs"])
+    features = experiments.features_of(params, params.layers, photographs, job.paths.get("weights"))
+    images = {
+        name: experiments.picture(photographs, f"photograph/{name}") for name in params.photographs
+    }
+    everything = experiments.calibration(photographs).to(run.device())
+    mean = everything.mean(dim=(0, 2, 3)).reshape(1, 3, 1, 1)
+    size = (255 * (everything - mean)).square().sum(dim=(1, 2, 3)).mean().item()
+    tasks = {}
+    for name, image in images.items():
+        with torch.no_grad():
+            own = features(image)
+        for layer, tv in zip(params.layers, params.total_variation, strict=True):
+            loss = objective(features, own[layer], mean, size, layer, tv, params)
+            for seed in params.seeds:
+                start = optimise.noise(*image.shape[-2:], seed).to(image.device)
+                tasks[f"{name}/{layer}/{seed}"] = Task(
+                    lambda made, start=start: start, loss, params.iterations
+                )
+    fingerprint = address.digest(address.source_digest(job.module), job.provenance()["params"])
+    checkpoint = job.paths["metrics"].with_name("resume.pt")
+    made = experiments.completed(tasks, params.history, checkpoint, fingerprint)
+    metrics: dict[str, list[float]] = {}
+    for depth, layer in enumerate(params.layers, start=1):
+        by_seed = {"features": [], "image": []}
+        for seed in params.seeds:
+            own = {name: made[f"{name}/{layer}/{seed}"] for name in images}
+            errors = [each.parts["error"] for each in own.values()]
+            lost = [
+                losses.inversion_error(own[name].image - mean, image - mean).item()
+                for name, image in images.items()
+            ]
+            by_seed["features"].append(sum(errors) / len(errors))
+            by_seed["image"].append(sum(lost) / len(lost))
+        for kind, values in by_seed.items():
+            metrics[f"{kind}/error_depth{depth}"] = values
+    first = params.seeds[0]
+    shown = {f"{name}/photograph": photographs[f"photograph/{name}"] for name in images}
+    shown |= {
+        f"{name}/depth{depth}": experiments.pixels(made[f"{name}/{layer}/{first}"].image)
+        for name in images
+        for depth, layer in enumerate(params.layers, start=1)
+    }
+    run.write_tensors(job.paths["picture"], shown)
+    files.write_json(job.paths["metrics"], {"metrics": metrics, "provenance": job.provenance()})
+    checkpoint.unlink(missing_ok=True)
+
+
+if __name__ == "__main__":
+    with step.start(
+        Params, reads=["photographs"], optional=["weights"], writes=["metrics", "picture"]
+    ) as job:
+        main(job)

@@ -1,0 +1,99 @@
+"""Deep Photo Style Transfer of a pair of photographs, and plain neural style beside it.
+
+Two stages (Luan et al. 2017, Sec. 4): from noise with the style class by class, then from that
+result with the photorealism term, for one lambda or several.
+"""
+
+import json
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import torch
+
+from pr12.photostyle import deep_photo_style, experiments, matting, optimise
+from pr12.photostyle.deep_photo_style import Weights
+from pr12.photostyle.experiments import Task
+from pr12.shared import address, run, step
+from pr12.shared.step import Above, AtLeast, NotEmpty
+
+
+@dataclass(frozen=True)
+class Params:
+    """Params of a photo style transfer."""
+
+    seeds: Annotated[tuple[int, ...], NotEmpty()]
+    pair: str
+    architecture: str
+    trained: bool
+    pooling: Literal["max", "average"]
+    normalise: Literal["filter", "layer", "nothing"]
+    weights_seed: int
+    bfloat16: bool
+    content_layers: Annotated[tuple[str, ...], NotEmpty()]
+    style_layers: Annotated[tuple[str, ...], NotEmpty()]
+    content_weight: Annotated[float, AtLeast(0)]  # alpha
+    style_weight: Annotated[float, AtLeast(0)]  # Gamma
+    photorealism: Annotated[tuple[Annotated[float, Above(0)], ...], NotEmpty()]  # lambda
+    iterations: Annotated[int, AtLeast(1)]  # of each stage
+    history: Annotated[int, AtLeast(1)]
+
+
+def main(job: step.Job) -> None:
+    """Run the step."""
+    params = job.params
+    run.deterministic()
+    photographs = run.read_tensors(job.paths["photographs"])
+    content = experiments.picture(photographs, f"{params.pair}/content")
+    style = experiments.picture(photographs, f"{params.pair}/style")
+    labels = {
+        name: photographs[f"{params.pair}/{name}_mask"].numpy() for name in ("content", "style")
+    }
+    classes = int(labels["content"].max()) + 1
+    masks = {
+        name: deep_photo_style.as_masks(own, classes).to(content.device)
+        for name, own in labels.items()
+    }
+    layers = [*params.style_layers, *params.content_layers]
+    features = experiments.features_of(params, layers, photographs, job.paths.get("weights"))
+    weights = Weights(
+        params.content_layers, params.style_layers, params.content_weight, params.style_weight
+    )
+    target = deep_photo_style.wanted(features, content, style, masks["content"], masks["style"])
+    matrix = matting.as_tensor(matting.laplacian(experiments.as_array(content))).to(content.device)
+    tasks = {}
+    for seed in params.seeds:
+        noise = optimise.noise(*content.shape[-2:], seed).to(content.device)
+        # Neural style has as many iterations as both stages together
+        for name, masked, stages in (("neural", False, 2), ("first", True, 1)):
+            loss = deep_photo_style.objective(features, target, weights, masked=masked)
+            tasks[f"{name}/{seed}"] = Task(
+                lambda made, noise=noise: noise, loss, stages * params.iterations
+            )
+        for strength in params.photorealism:
+            loss = deep_photo_style.objective(features, target, weights, strength, matrix)
+            tasks[f"lambda{strength:g}/{seed}"] = Task(
+                lambda made, seed=seed: made[f"first/{seed}"], loss, params.iterations
+            )
+    fingerprint = address.digest(address.source_digest(job.module), job.provenance()["params"])
+    checkpoint = job.paths["results"].with_name("resume.pt")
+    made = experiments.completed(tasks, params.history, checkpoint, fingerprint)
+    images = {name: own.image for name, own in made.items()} | {"content": content}
+    if f"{params.pair}/published" in photographs:
+        images["published"] = experiments.picture(photographs, f"{params.pair}/published")
+    distances: dict[str, dict[str, float]] = {"style_distance": {}, "style_distance_plain": {}}
+    for name, image in images.items():
+        with torch.no_grad():
+            own = features(image)
+            for (_, values), masked in zip(distances.items(), (True, False), strict=True):
+                error = deep_photo_style.style_error(own, target, weights, masked)
+                values[name] = error.item()
+    info = {"pair": params.pair, "seeds": params.seeds, **distances}
+    info["photorealism"] = [f"lambda{strength:g}" for strength in params.photorealism]
+    tensors = {name: own.image[0] for name, own in made.items()}
+    run.write_tensors(job.paths["results"], tensors, {"info": json.dumps(info, sort_keys=True)})
+    checkpoint.unlink(missing_ok=True)
+
+
+if __name__ == "__main__":
+    with step.start(Params, reads=["photographs"], optional=["weights"], writes=["results"]) as job:
+        main(job)

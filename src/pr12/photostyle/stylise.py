@@ -1,0 +1,128 @@
+"""Content and style in one image: neural style (Gatys et al. 2015, 2016)."""
+
+from dataclasses import dataclass
+from itertools import product
+from typing import Annotated, Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from pr12.photostyle import experiments, losses, measures, optimise
+from pr12.photostyle.experiments import Task
+from pr12.shared import address, files, run, step
+from pr12.shared.errors import UserError
+from pr12.shared.step import Above, AtLeast, NotEmpty
+
+
+@dataclass(frozen=True)
+class Params:
+    """Params of a neural style."""
+
+    seeds: Annotated[tuple[int, ...], NotEmpty()]
+    pair: str
+    architecture: str
+    trained: bool
+    pooling: Literal["max", "average"]
+    normalise: Literal["filter", "layer", "nothing"]
+    weights_seed: int
+    bfloat16: bool
+    content_layers: Annotated[tuple[str, ...], NotEmpty()]  # one image each
+    style_layers: Annotated[tuple[str, ...], NotEmpty()]  # from the input on
+    depths: Annotated[tuple[int, ...], NotEmpty()]  # how many of the style layers count
+    ratios: Annotated[tuple[Annotated[float, Above(0)], ...], NotEmpty()]  # alpha / beta
+    starts: Annotated[tuple[Literal["noise", "content"], ...], NotEmpty()]
+    iterations: Annotated[int, AtLeast(1)]
+    history: Annotated[int, AtLeast(1)]
+
+
+def objective(features, content, grams, content_layer: str, style_layers, ratio: float):
+    """Give alpha L_content + beta L_style with beta = 1 (Gatys et al. 2016, eq. 7)."""
+
+    def loss(image: Tensor) -> dict[str, Tensor]:
+        own = features(image)
+        kept = losses.content_loss(own, content, [content_layer])
+        style = losses.style_loss(own, grams, style_layers)
+        return {"loss": ratio * kept + style, "content": kept, "style": style}
+
+    return loss
+
+
+def label(content: int, depth: int, ratio: float, start: str) -> str:
+    """Name one setting, for metrics and pictures: by the number of its content layer, from 1.
+
+    Examples
+    --------
+    >>> label(1, 5, 0.001, "noise")
+    'content1_layers5_ratio0.001_noise'
+    """
+    return f"content{content}_layers{depth}_ratio{ratio:g}_{start}"
+
+
+def main(job: step.Job) -> None:
+    """Run the step."""
+    params = job.params
+    if max(params.depths) > len(params.style_layers) or min(params.depths) < 1:
+        raise UserError(f"depths must be from 1 to {len(params.style_layers)}")
+    run.deterministic()
+    photographs = run.read_tensors(job.paths["photographs"])
+    content = experiments.picture(photographs, f"{params.pair}/content")
+    style = experiments.picture(photographs, f"{params.pair}/style")
+    style = functional.interpolate(  # to the content's size (Gatys et al. 2016, Sec. 2.3)
+        style, size=content.shape[-2:], mode="bilinear", align_corners=False, antialias=True
+    )
+    layers = [*params.style_layers, *params.content_layers]
+    features = experiments.features_of(params, layers, photographs, job.paths.get("weights"))
+    with torch.no_grad():
+        kept = features(content)
+        grams = {name: losses.gram(own) for name, own in features(style).items()}
+    numbers = range(1, len(params.content_layers) + 1)
+    settings = list(product(numbers, params.depths, params.ratios, params.starts))
+    tasks = {}
+    for content_number, depth, ratio, start in settings:
+        content_layer = params.content_layers[content_number - 1]
+        loss = objective(features, kept, grams, content_layer, params.style_layers[:depth], ratio)
+        for seed in params.seeds:
+            drawn = optimise.noise(*content.shape[-2:], seed).to(content.device)
+            # The content too gets a little noise: else all seeds would give the same
+            first = drawn if start == "noise" else (content + drawn - 0.5).clamp(min=0, max=1)
+            name = f"{label(content_number, depth, ratio, start)}/{seed}"
+            tasks[name] = Task(lambda made, first=first: first, loss, params.iterations)
+    fingerprint = address.digest(address.source_digest(job.module), job.provenance()["params"])
+    checkpoint = job.paths["metrics"].with_name("resume.pt")
+    made = experiments.completed(tasks, params.history, checkpoint, fingerprint)
+    metrics: dict[str, list[float]] = {}
+    content_layer, array = params.content_layers[0], experiments.as_array(content)
+    for setting in settings:
+        name = label(*setting)
+        for seed in params.seeds:
+            image = made[f"{name}/{seed}"].image
+            with torch.no_grad():
+                own = features(image)
+                apart = losses.inversion_error(own[content_layer], kept[content_layer])
+                distance = losses.style_loss(own, grams, params.style_layers)
+            values = {
+                "content_distance": apart.item(),
+                "style_distance": distance.item(),
+                "edge_similarity": measures.edge_similarity(experiments.as_array(image), array),
+            }
+            for key, value in values.items():
+                metrics.setdefault(f"{name}/{key}", []).append(value)
+    shown = {
+        "content": experiments.pixels(content),
+        "style": experiments.pixels(style),
+    }
+    shown |= {
+        label(*setting): experiments.pixels(made[f"{label(*setting)}/{params.seeds[0]}"].image)
+        for setting in settings
+    }
+    run.write_tensors(job.paths["picture"], shown)
+    files.write_json(job.paths["metrics"], {"metrics": metrics, "provenance": job.provenance()})
+    checkpoint.unlink(missing_ok=True)
+
+
+if __name__ == "__main__":
+    with step.start(
+        Params, reads=["photographs"], optional=["weights"], writes=["metrics", "picture"]
+    ) as job:
+        main(job)

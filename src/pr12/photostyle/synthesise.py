@@ -1,0 +1,108 @@
+"""Texture from noise, by Gram matrices of more and more layers (Gatys et al. 2015)."""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pr12.photostyle import experiments, losses, optimise, texture_measures
+from pr12.photostyle.experiments import Task
+from pr12.shared import address, files, run, step
+from pr12.shared.errors import UserError
+from pr12.shared.step import AtLeast, NotEmpty
+
+
+@dataclass(frozen=True)
+class Params:
+    """Params of a texture synthesis."""
+
+    seeds: Annotated[tuple[int, ...], NotEmpty()]
+    texture: Literal["brick", "grass", "gravel"]
+    architecture: str
+    trained: bool
+    pooling: Literal["max", "average"]
+    normalise: Literal["filter", "layer", "nothing"]
+    weights_seed: int
+    bfloat16: bool
+    layers: Annotated[tuple[str, ...], NotEmpty()]  # from the input on
+    depths: Annotated[tuple[int, ...], NotEmpty()]  # how many of the layers count
+    iterations: Annotated[int, AtLeast(1)]
+    history: Annotated[int, AtLeast(1)]
+    shortest_lag: Annotated[int, AtLeast(1)]  # pixels between which a period is looked for
+    longest_lag: Annotated[int, AtLeast(2)]
+
+
+def objective(features, grams, layers):
+    """Give the loss of a texture: squared errors of Gram matrices (Gatys et al. 2015, eq. 4)."""
+
+    def loss(image: Tensor) -> dict[str, Tensor]:
+        return {"loss": losses.style_loss(features(image), grams, layers)}
+
+    return loss
+
+
+def main(job: step.Job) -> None:
+    """Run the step."""
+    params = job.params
+    if max(params.depths) > len(params.layers) or min(params.depths) < 1:
+        raise UserError(f"depths must be from 1 to {len(params.layers)}, the number of layers")
+    run.deterministic()
+    photographs = run.read_tensors(job.paths["photographs"])
+    weights = job.paths.get("weights")
+    source = experiments.picture(photographs, f"texture/{params.texture}")
+    tasks = {}
+    for depth in params.depths:
+        layers = params.layers[:depth]  # a network of its own, cut behind the last of them
+        features = experiments.features_of(params, layers, photographs, weights)
+        with torch.no_grad():
+            grams = {name: losses.gram(own) for name, own in features(source).items()}
+        loss = objective(features, grams, layers)
+        for seed in params.seeds:
+            start = optimise.noise(*source.shape[-2:], seed).to(source.device)
+            tasks[f"depth{depth}/{seed}"] = Task(
+                lambda made, start=start: start, loss, params.iterations
+            )
+    fingerprint = address.digest(address.source_digest(job.module), job.provenance()["params"])
+    checkpoint = job.paths["metrics"].with_name("resume.pt")
+    made = experiments.completed(tasks, params.history, checkpoint, fingerprint)
+    lags = (params.shortest_lag, params.longest_lag)
+    original = experiments.as_array(source)
+    (down, right), height = texture_measures.period(original, *lags)
+    count = len(params.seeds)
+    metrics = {
+        "source/period_height": [height] * count,
+        "source/period_pixels": [float(np.hypot(down, right))] * count,
+    }
+    noises = [
+        experiments.as_array(optimise.noise(*source.shape[-2:], seed)) for seed in params.seeds
+    ]
+    results = {"noise": noises}
+    for depth in params.depths:
+        own = [made[f"depth{depth}/{seed}"] for seed in params.seeds]
+        results[f"depth{depth}"] = [experiments.as_array(each.image) for each in own]
+        metrics[f"depth{depth}/loss_gram"] = [each.parts["loss"] for each in own]
+    for name, images in results.items():
+        metrics[f"{name}/texture_distance"] = [
+            texture_measures.texture_distance(image, original) for image in images
+        ]
+        metrics[f"{name}/periodicity_error"] = [
+            texture_measures.periodicity_error(image, original, *lags) for image in images
+        ]
+    first = params.seeds[0]
+    shown = {"source": photographs[f"texture/{params.texture}"]}
+    shown |= {
+        f"depth{depth}": experiments.pixels(made[f"depth{depth}/{first}"].image)
+        for depth in params.depths
+    }
+    run.write_tensors(job.paths["picture"], shown)
+    files.write_json(job.paths["metrics"], {"metrics": metrics, "provenance": job.provenance()})
+    checkpoint.unlink(missing_ok=True)
+
+
+if __name__ == "__main__":
+    with step.start(
+        Params, reads=["photographs"], optional=["weights"], writes=["metrics", "picture"]
+    ) as job:
+        main(job)

@@ -1,0 +1,282 @@
+import base64
+import hashlib
+import json
+import re
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from pr12.photostyle import figures, figures_of_curves, figures_of_photographs, slider_page
+from pr12.shared import index, plots
+from pr12.shared.errors import UserError
+
+FILES = [
+    "inversion",
+    "inversion_errors",
+    "textures",
+    "texture_errors",
+    "styles",
+    "style_distances",
+    "pairs",
+    "pairs_of_authors",
+    "lambda_strip",
+    "measures",
+    "cross_term",
+    "inversion_vgg19",
+    "measures_vgg19",
+    "pairs_of_authors_vgg19",
+]
+PARAMS = figures.Params("embedded", {})
+METHODS = ["content", *figures_of_photographs.METHODS]
+LAMBDAS = ["lambda1", "lambda100", "lambda10000", "lambda1e+06", "lambda1e+08"]
+
+
+def image(seed=0, height=8, width=12):
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def images(*names):
+    return {name: image(number) for number, name in enumerate(names)}
+
+
+def mask():
+    return np.arange(96).reshape(8, 12) // 48
+
+
+def label(layers=5, ratio=0.001, start="noise"):
+    return f"content1_layers{layers}_ratio{ratio:g}_{start}"
+
+
+LABELS = {
+    "style_ratios": [label(ratio=ratio) for ratio in (0.1, 0.01, 0.001, 0.0001)],
+    "style_content_start": [label(start="content")],
+    "style_depths": [label(layers=depth) for depth in (1, 2, 3, 4, 5)],
+    "style_shallow_content": [label()],
+}
+
+
+def all_pictures():
+    ladder = ["photograph", *(f"depth{depth}" for depth in range(1, 6))]
+    found = {
+        "inversion": images(*(f"{n}/{k}" for n in ("astronaut", "chelsea") for k in ladder)),
+        "lambda_sweep": images("content", "style", "neural", "first", *LAMBDAS),
+    }
+    for texture in ("brick", "grass", "gravel"):
+        found[f"texture_{texture}"] = images("source", *(f"depth{depth}" for depth in range(1, 6)))
+    for case, labels in LABELS.items():
+        found[case] = images("content", "style", *labels)
+    for case in ("china_rocket", "flower_retina", "pair3", "pair14", "vgg19_pair3"):
+        found[case] = images(*METHODS, "style") | {"content_mask": mask(), "style_mask": mask()}
+    found["vgg19_inversion"] = found["inversion"]
+    return {f"{case}_picture": picture for case, picture in found.items()}
+
+
+def seeds(mean):
+    return [mean, 1.1 * mean, 0.9 * mean]
+
+
+def all_metrics():
+    depths = range(1, 6)
+    found = {
+        "inversion": {
+            f"{k}/error_depth{d}": seeds(d / 9) for k in ("image", "features") for d in depths
+        },
+        "cross_term": {
+            f"{key}_depth{d}": seeds(-d / 9)
+            for keys in figures_of_curves.PARTS.values()
+            for key in keys
+            for d in depths
+        },
+        "lambda_sweep": {
+            f"{name}/{kind}": seeds(1 / (n + 1))
+            for n, name in enumerate(LAMBDAS)
+            for kind in ("matting_energy", "content_distance")
+        },
+    }
+    found["cross_term"] |= {f"masked/ratio_cross_depth{d}": [0.0] * 3 for d in depths}
+    for texture in ("brick", "grass", "gravel"):
+        names = ["noise", *(f"depth{d}" for d in depths)]
+        kinds = ("texture_distance", "periodicity_error")
+        found[f"texture_{texture}"] = {f"{n}/{k}": seeds(0.5) for n in names for k in kinds}
+    for case, labels in LABELS.items():
+        ends = ("content_distance", "style_distance")
+        found[case] = {f"{n}/{end}": seeds(i + 1) for i, n in enumerate(labels) for end in ends}
+    for case in ("china_rocket", "pair3", "vgg19_pair3"):
+        found[case] = {f"{m}/{k}": seeds(0.2) for m in METHODS for k in figures_of_curves.MEASURES}
+        found[case]["content/matting_energy"] = [0.0] * 3
+    return found
+
+
+def drawn(metrics, pictures):
+    with plots.style():
+        return figures.drawn(PARAMS, metrics, pictures)
+
+
+def written(folder):
+    """Write inputs and give the command line of the step."""
+    arguments = ["--params", json.dumps({"run": "embedded", "published": {}})]
+    for case, own in all_metrics().items():
+        (folder / f"{case}.json").write_text(json.dumps({"metrics": own}), encoding="utf-8")
+        arguments.append(f"{case}={folder / case}.json")
+    for name, own in all_pictures().items():
+        save_file(
+            {k: np.ascontiguousarray(v) for k, v in own.items()}, folder / f"{name}.safetensors"
+        )
+        arguments.append(f"{name}={folder / name}.safetensors")
+    return arguments
+
+
+def test_every_figure_is_drawn_and_a_second_run_gives_equal_bytes(tmp_path):
+    arguments = written(tmp_path)
+    for out in ("one", "two"):
+        figures.main([*arguments, f"out={tmp_path / out}"])
+    made = sorted((tmp_path / "one").iterdir())
+    names = {path.name for path in made}
+    assert {f"{file}{end}" for file in FILES for end in (".svg", ".png")} <= names
+    assert "lambda_strip.html" in names
+    listed = json.loads((tmp_path / "one" / "figures.json").read_text(encoding="utf-8"))
+    assert {entry["file"] for entry in listed} == set(FILES)
+    assert all(entry["alt"] and entry["caption"] and entry["title"] for entry in listed)
+    for path in made:
+        assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes(), path.name
+
+
+def test_without_input_there_is_no_figure_and_no_page(tmp_path):
+    arguments = ["--params", json.dumps({"run": "full", "published": {}}), f"out={tmp_path}"]
+    figures.main(arguments)
+    assert [path.name for path in tmp_path.iterdir()] == ["figures.json"]
+
+
+@pytest.mark.parametrize("case", sorted(set(all_metrics()) - {"style_shallow_content"}))
+def test_metrics_of_one_case_alone_are_drawn(case):
+    (plot,) = drawn({case: all_metrics()[case]}, {})
+    assert plot.figure.axes[0].has_data()
+
+
+def test_distances_at_another_content_layer_are_not_compared():
+    own = all_metrics()["style_shallow_content"]
+    assert drawn({"style_shallow_content": own}, {}) == []
+
+
+@pytest.mark.parametrize("name", sorted(all_pictures()))
+def test_a_picture_alone_is_drawn(name):
+    (plot,) = drawn({}, {name: all_pictures()[name]})
+    assert plot.figure.axes[0].images
+
+
+def test_metrics_without_the_keys_of_a_figure_give_none():
+    assert drawn({case: {"other/key": [1.0]} for case in all_metrics()}, {}) == []
+
+
+def test_captions_tell_the_numbers_of_the_metrics():
+    (plot,) = drawn({"inversion": {"image/error_depth3": [0.125]}}, {})
+    assert "pixels: layer 3 0.125" in plot.caption
+
+
+def test_the_content_has_no_bar_of_matting_energy():
+    (plot,) = drawn({"pair3": all_metrics()["pair3"]}, {})
+    energy, colour = plot.figure.axes[:2]
+    assert len(colour.containers) // 2 == len(energy.containers) // 2 + 1
+
+
+def test_a_vanishing_cross_term_is_drawn_at_the_smallest_number():
+    (plot,) = drawn({"cross_term": all_metrics()["cross_term"]}, {})
+    heights = [line.get_ydata() for line in plot.figure.axes[1].lines]
+    assert any(np.all(own == figures_of_curves.SMALLEST) for own in heights if len(own) == 5)
+
+
+def test_masks_stand_in_the_corners_of_content_and_style():
+    (plot,) = drawn({}, {"pair3_picture": all_pictures()["pair3_picture"]})
+    count = len(METHODS) + 1
+    assert len(plot.figure.axes[0].images) == count + 2
+    assert len(plot.figure.axes[0].patches) == 2
+
+
+def test_embedded_photographs_are_small(tmp_path):
+    large = {name: image(n, 500, 700) for n, name in enumerate(["content", "style", *LAMBDAS])}
+    with plots.style():
+        (plot,) = figures.drawn(PARAMS, {}, {"lambda_sweep_picture": large})
+        plots.write(tmp_path, [plot])
+    # Noise is the worst that a PNG can get
+    assert (tmp_path / "lambda_strip.svg").stat().st_size < 2_000_000
+    sides = [max(shown.get_array().shape) for shown in plot.figure.axes[0].images]
+    assert max(sides) <= figures_of_photographs.LONGEST
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        np.zeros((4, 4, 3)),
+        np.zeros((4, 4), np.uint8),
+        np.zeros((4, 4, 4), np.uint8),
+        np.zeros((0, 4, 3), np.uint8),
+    ],
+)
+def test_what_is_no_photograph_is_refused(broken):
+    picture = images(*METHODS, "style") | {"neural": broken}
+    with pytest.raises(UserError, match="pair3_picture: neural is not a photograph"):
+        drawn({}, {"pair3_picture": picture})
+
+
+def test_a_picture_that_lacks_its_content_is_refused():
+    with pytest.raises(UserError, match="content is not a photograph"):
+        drawn({}, {"lambda_sweep_picture": images("style", *LAMBDAS)})
+
+
+@pytest.mark.parametrize("broken", [np.zeros((4, 4)), np.full((4, 4), -1), image()])
+def test_what_is_no_mask_is_refused(broken):
+    picture = images(*METHODS, "style") | {"content_mask": broken}
+    with pytest.raises(UserError, match="content_mask is not a mask"):
+        drawn({}, {"pair3_picture": picture})
+
+
+def test_a_file_that_is_no_safetensors_ends_with_exit_code_2(tmp_path, capsys):
+    path = tmp_path / "pair3_picture.safetensors"
+    path.write_bytes(b"no tensors")
+    params = ["--params", json.dumps({"run": "full", "published": {}})]
+    for where in (path, tmp_path / "missing.safetensors"):
+        with pytest.raises(SystemExit) as error:
+            figures.main([*params, f"pair3_picture={where}", f"out={tmp_path / 'out'}"])
+        assert error.value.code == 2
+        assert where.name in capsys.readouterr().err
+    assert not (tmp_path / "out" / "figures.json").exists()
+
+
+@pytest.mark.parametrize("numbers", [3, {"a": "b"}, {"a": float("nan")}])
+def test_published_numbers_that_are_none_are_refused(numbers):
+    with pytest.raises(UserError, match=r"published\.pair3"):
+        figures.drawn(figures.Params("full", {"pair3": numbers}), {}, {})
+
+
+def test_texts_of_the_page_are_escaped():
+    text = '"><script>alert(1)</script>'
+    page = slider_page.page(text, [(text, image())], [(text, image())])
+    assert "alert" in page
+    assert '"><script>' not in page
+    assert page.count("<script") == 1
+
+
+def test_the_page_has_every_lambda_and_needs_no_network():
+    page = figures.lambda_page(all_pictures())
+    assert f'max="{len(LAMBDAS) - 1}"' in page
+    assert page.count('class="result"') == len(LAMBDAS)
+    assert all(f"lambda {v:g}" in page for v in (1.0, 1e2, 1e4, 1e6, 1e8))
+    assert "http://" not in page
+    assert "https://" not in page
+    uris = re.findall(r'src="([^"]*)"', page)
+    assert all(uri.startswith("data:image/png;base64,") for uri in uris)
+    assert len(uris) == len(LAMBDAS) + 2
+
+
+def test_the_policy_of_the_page_allows_its_script():
+    page = slider_page.page("t", [("1", image())], [])
+    script = index.only_script(page, "lambda_strip.html")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"'sha256-{digest}'" in page
+
+
+def test_a_page_without_results_is_refused():
+    with pytest.raises(UserError, match="no result"):
+        slider_page.page("t", [], [])
+    assert figures.lambda_page({}) is None
