@@ -138,9 +138,9 @@ def test_a_style_is_made_for_every_setting(photographs, tmp_path):
 
 
 def test_a_photo_style_is_made_and_measured(photographs, tmp_path):
-    results = ran(
-        photo, PHOTO, {"results": "safetensors"}, tmp_path, photographs=photographs
-    )["results"]
+    results = ran(photo, PHOTO, {"results": "safetensors"}, tmp_path, photographs=photographs)[
+        "results"
+    ]
     info = json.loads(run.read_metadata(results)["info"])
     assert info["photorealism"] == ["lambda10000"]
     assert {"content", "published", "neural/0", "first/1"} <= set(info["style_distance"])
@@ -157,8 +157,11 @@ def test_a_photo_style_is_made_and_measured(photographs, tmp_path):
 def test_masks_without_overlap_leave_no_cross_term(photographs, tmp_path):
     out = ran(cross_term, CROSS_TERM, {"metrics": "json"}, tmp_path, photographs=photographs)
     metrics = metrics_of(out)
-    assert metrics["masked/ratio_cross_largest"][0] < 1e-6 < 1e-3 < abs(
-        metrics["plain/ratio_cross_largest"][0]
+    assert (
+        metrics["masked/ratio_cross_largest"][0]
+        < 1e-6
+        < 1e-3
+        < abs(metrics["plain/ratio_cross_largest"][0])
     )
 
 

@@ -226,8 +226,8 @@ def lambda_strip(metrics: Metrics, pictures: Pictures) -> Plot | None:
     figure, panels = lambda_axes(cells, len(found))
     for index, (axes, (label, curve)) in enumerate(zip(panels, found.items(), strict=True)):
         plots.curve(axes, list(curve), list(curve.values()), index, label)
-        if min(interval.mean for interval in curve.values()) > 0:
-            axes.set_yscale("log")
+        if label == "matting energy" and min(own.mean for own in curve.values()) > 0:
+            axes.set_yscale("log")  # over several powers of ten; distances are not
         if len(curve) > 1:
             plots.log_ticks(axes, list(curve), room=0.1)
             axes.set_xticks(list(curve), [f"{value:g}" for value in curve])
