@@ -181,7 +181,10 @@ def style_distances(metrics: Metrics, net: str) -> Plot | None:
         x, y = [c.mean for _, c, _ in found], [s.mean for _, _, s in found]
         positive = positive and min([*x, *y]) > 0
         axes.plot(x, y, label=label, **plots.look(index))
+        ends = {found[0][0], found[-1][0]}
         for (said, *_), place in zip(found, zip(x, y, strict=True), strict=True):
+            if index == 2 and said not in ends:  # numbers of layers lie close together
+                continue
             away = ((6, 5), (6, -11), (-6, 8))[index]  # points of several series may meet
             offset = {"xytext": away, "textcoords": "offset points", "fontsize": 8}
             axes.annotate(said, place, **offset, color=plots.look(index)["color"])

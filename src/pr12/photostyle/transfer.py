@@ -11,7 +11,7 @@ output, but for JPEG.
 
 Without weights=, the trained SqueezeNet of data/raw/weights is used if it lies there, else the same
 network untrained, which gives a weaker style. SqueezeNet is the default because VGG-19, the
-paper's, takes ten times as long.
+paper's, takes much longer.
 
 Ctrl-C keeps what is reached: it is finished and written, with exit code 130; a second one ends at
 once and writes nothing. With --resume the same command goes on from there, or from where a killed
