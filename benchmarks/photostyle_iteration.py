@@ -13,7 +13,7 @@ import time
 import torch
 from torch.nn import functional
 
-from pr12.photostyle import backbones, deep_photo_style, matting, optimise
+from pr12.photostyle import backbones, deep_photo_style, matting, network_weights, optimise
 
 NETWORKS = {
     "vgg19": (["conv1_1", "conv2_1", "conv3_1", "conv4_1", "conv5_1"], ["conv4_2"]),
@@ -32,7 +32,7 @@ def milliseconds(run, times):
 
 def network(architecture, layers, image, bfloat16):
     cut = backbones.cut(architecture, layers, "average")
-    return backbones.prepared(cut, image, None, 0, "layer", bfloat16)
+    return network_weights.prepared(cut, image, None, 0, "layer", bfloat16)
 
 
 def floor(features, image, times):

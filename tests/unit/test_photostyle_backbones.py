@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from pr12.photostyle import backbones
-from pr12.photostyle.backbones import Features, cut, prepared
+from pr12.photostyle import backbones, carried_masks, network_weights
+from pr12.photostyle.backbones import Features, cut
+from pr12.photostyle.network_weights import prepared
 from pr12.shared.errors import UserError
 from pr12.shared.vision import import_torchvision
 
@@ -44,11 +45,11 @@ def trained(architecture, layers, network, bfloat16=False):
     own = cut(architecture, layers, "max")
     values = network.state_dict()
     weights = {name: values[name].clone() for name in backbones.shapes(own)}
-    return Features(backbones.trained(own, weights), bfloat16)
+    return Features(network_weights.trained(own, weights), bfloat16)
 
 
 def untrained(architecture, layers, images, pooling="max"):
-    return Features(backbones.untrained(cut(architecture, layers, pooling), images, 0))
+    return Features(network_weights.untrained(cut(architecture, layers, pooling), images, 0))
 
 
 def test_names_of_vgg19_are_the_rectifiers_behind_its_16_convolutions_and_its_pools():
@@ -212,7 +213,7 @@ def test_untrained_features_with_batch_norm_are_finite_and_of_order_1():
 
 def test_untrained_weights_are_those_of_their_seed():
     def drawn(seed):
-        return backbones.untrained(
+        return network_weights.untrained(
             cut("vgg19", ["conv2_1"], "max"), photographs(), seed
         ).state_dict()
 
@@ -225,7 +226,7 @@ def test_untrained_weights_are_those_of_their_seed():
 
 
 def test_untrained_weights_are_normal_and_scaled_as_one():
-    own = backbones.untrained(cut("vgg19", ["conv2_2"], "max"), photographs(), 0)
+    own = network_weights.untrained(cut("vgg19", ["conv2_2"], "max"), photographs(), 0)
     last = own.get_submodule("features.7")
     weight = last.weight / last.weight.std()
     assert weight.mean().abs() < 0.01
@@ -242,7 +243,7 @@ def test_a_network_whose_random_weights_were_not_all_drawn_is_refused():
 def test_normalised_by_filter_every_mean_is_1_over_images_and_positions():
     images = photographs(3)
     features = trained("vgg19", ["conv1_1", "conv2_1"], whole("vgg19"))
-    backbones.normalise(features, images, by="filter")
+    network_weights.normalise(features, images, by="filter")
     least = {name: own.min() for name, own in features.means.items()}
     for name, own in features(images).items():
         means = own.mean(dim=(0, 2, 3))
@@ -259,7 +260,7 @@ def test_a_filter_that_hardly_ever_answers_counts_as_a_hundredth_of_its_layer():
         network.features[0].bias[5] = -1
     features, images = trained("vgg19", ["conv1_1"], network), photographs()
     before = features(images)["conv1_1"]
-    backbones.normalise(features, images, by="filter")
+    network_weights.normalise(features, images, by="filter")
     own = features(images)["conv1_1"]
     assert torch.isfinite(own).all()
     assert own[0, 5].abs().max() == 0
@@ -270,13 +271,15 @@ def test_a_filter_that_hardly_ever_answers_counts_as_a_hundredth_of_its_layer():
 def test_normalised_by_layer_its_mean_is_1_and_by_nothing_it_is_as_it_was():
     images, features = photographs(2), trained("vgg19", ["conv1_1", "pool2"], whole("vgg19"))
     before = features(images)
-    backbones.normalise(features, images, by="layer")
+    network_weights.normalise(features, images, by="layer")
     for name, own in features(images).items():
         assert own.mean().item() == pytest.approx(1, abs=1e-4)
         torch.testing.assert_close(own * before[name].mean(), before[name])
-    backbones.normalise(features, images, by="layer")  # again: not of what was normalised before
+    network_weights.normalise(
+        features, images, by="layer"
+    )  # again: not of what was normalised before
     assert features(images)["pool2"].mean().item() == pytest.approx(1, abs=1e-4)
-    backbones.normalise(features, images, by="nothing")
+    network_weights.normalise(features, images, by="nothing")
     assert all(torch.equal(own, before[name]) for name, own in features(images).items())
 
 
@@ -291,8 +294,8 @@ def test_dividing_features_is_the_same_as_scaling_the_weights(pooling):
         for name in weights:
             if name.endswith("bias"):
                 weights[name].uniform_(0.05, 0.2)
-    divided = Features(backbones.trained(own, dict(weights)))
-    backbones.normalise(divided, images, by="filter")
+    divided = Features(network_weights.trained(own, dict(weights)))
+    network_weights.normalise(divided, images, by="filter")
     scaled, before = dict(weights), torch.ones(3)
     for name, place in zip(layers, (0, 2, 5), strict=True):
         mean = divided.means[name].flatten()
@@ -300,7 +303,7 @@ def test_dividing_features_is_the_same_as_scaling_the_weights(pooling):
         scaled[f"features.{place}.weight"] = weight / mean[:, None, None, None]
         scaled[f"features.{place}.bias"] = weights[f"features.{place}.bias"] / mean
         before = mean
-    other = Features(backbones.trained(cut("vgg19", layers, pooling), scaled))
+    other = Features(network_weights.trained(cut("vgg19", layers, pooling), scaled))
     for seed in (0, 7):  # also for an image that the means were not taken over
         one, two = divided(photographs(2, seed=seed)), other(photographs(2, seed=seed))
         for name in layers:
@@ -356,7 +359,7 @@ def test_masks_have_the_sizes_of_features_and_the_sum_1(architecture, size):
     drawn = torch.rand(3, *size, generator=torch.Generator().manual_seed(0))
     features = Features(network)
     for masks in (halves(*size), drawn / drawn.sum(dim=0)):
-        found = backbones.carried(_on_cpu(features), masks)
+        found = carried_masks.carried(_on_cpu(features), masks)
         assert {name: own.shape[-2:] for name, own in found.items()} == sizes
         for own in found.values():
             assert len(own) == len(masks)
@@ -373,7 +376,7 @@ def test_masks_along_one_row_are_averaged_by_convolutions_and_halved_by_pools():
     features = _on_cpu(Features(cut("vgg19", ["conv1_1", "conv1_2", "pool1"], "max")))
     masks = torch.zeros(2, 6, 6)
     masks[0, :, :3], masks[1, :, 3:] = 1, 1
-    found = {name: own[0, 2] for name, own in backbones.carried(features, masks).items()}
+    found = {name: own[0, 2] for name, own in carried_masks.carried(features, masks).items()}
     once = torch.tensor([1, 1, 2 / 3, 1 / 3, 0, 0])  # at the border over what is inside
     twice = torch.tensor([1, 8 / 9, 2 / 3, 1 / 3, 1 / 9, 0])
     halved = torch.tensor([17 / 18, 1 / 2, 1 / 18])
@@ -385,12 +388,12 @@ def test_masks_of_ones_and_zeros_stay_so_and_mirror_with_the_image():
     for architecture, layers in (("resnet18", ["layer2.1"]), ("squeezenet1_0", ["fire5"])):
         features = _on_cpu(Features(cut(architecture, layers, "max")))
         whole_image = torch.stack([torch.ones(65, 65), torch.zeros(65, 65)])
-        (found,) = backbones.carried(features, whole_image).values()
+        (found,) = carried_masks.carried(features, whole_image).values()
         torch.testing.assert_close(found[0], torch.ones_like(found[0]))
         assert found[1].abs().max() == 0
         masks = halves(65, 65)
-        (upright,) = backbones.carried(features, masks).values()
-        (lying,) = backbones.carried(features, masks.transpose(1, 2)).values()
+        (upright,) = carried_masks.carried(features, masks).values()
+        (lying,) = carried_masks.carried(features, masks.transpose(1, 2)).values()
         torch.testing.assert_close(lying, upright.transpose(1, 2))
         assert upright[0, :, 0].min() > 0.99
         assert upright[0, :, -1].max() < 0.01
@@ -427,14 +430,14 @@ def test_a_network_that_cannot_be_built_without_values_is_built_with_them():
 def test_masks_cannot_follow_into_a_layer_without_positions(layer):
     features = Features(cut("vgg19", [layer], "max"))
     with pytest.raises(UserError, match="positions"):
-        backbones.mask_network(features)
+        carried_masks.mask_network(features)
 
 
 def test_masks_cannot_follow_a_dilated_convolution():
     features = Features(cut("vgg19", ["conv1_2"], "max"))
     features.network.get_submodule("features.2").dilation = (2, 2)
     with pytest.raises(UserError, match=r"features\.2 is dilated"):
-        backbones.mask_network(features)
+        carried_masks.mask_network(features)
 
 
 def test_every_number_of_a_prefix_of_vgg19_is_counted():

@@ -2,7 +2,15 @@ import numpy as np
 import pytest
 import torch
 
-from pr12.photostyle import backbones, deep_photo_style, losses, matting, optimise
+from pr12.photostyle import (
+    backbones,
+    carried_masks,
+    deep_photo_style,
+    losses,
+    matting,
+    network_weights,
+    optimise,
+)
 from pr12.photostyle.deep_photo_style import Weights, as_image, as_masks, as_pixels
 
 LAYERS = ["conv1_1", "conv2_1"]
@@ -26,7 +34,7 @@ def halves(height, width):
 def scene():
     content, style = photograph(20, 24, 0), photograph(28, 18, 1)
     network = backbones.cut("vgg19", LAYERS, "max")
-    features = backbones.prepared(network, content, None, 0, "nothing", False)
+    features = network_weights.prepared(network, content, None, 0, "nothing", False)
     target = deep_photo_style.wanted(features, content, style, halves(20, 24), halves(28, 18))
     pixels = content[0].permute(1, 2, 0).numpy()
     return content, style, features, target, matting.as_tensor(matting.laplacian(pixels))
@@ -60,7 +68,7 @@ def test_masks_of_labels_sum_to_1_and_may_be_empty():
 
 def test_what_is_wanted_is_made_of_the_features_of_both(scene):
     content, style, features, target, _ = scene
-    own, masks = features(style), backbones.carried(features, halves(28, 18))
+    own, masks = features(style), carried_masks.carried(features, halves(28, 18))
     for name in LAYERS:
         assert torch.equal(target.content[name], features(content)[name])
         assert target.masks[name].shape == (2, *target.content[name].shape[-2:])

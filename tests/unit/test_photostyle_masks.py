@@ -9,7 +9,7 @@ from PIL import Image
 from scipy import ndimage
 from skimage import data
 
-from pr12.photostyle import automatic_masks, masks
+from pr12.photostyle import automatic_masks, common_classes, masks
 from pr12.shared.errors import UserError
 
 BLACK, WHITE, GREY = [0, 0, 0], [255, 255, 255], [128, 128, 128]
@@ -123,7 +123,7 @@ def test_one_colour_is_one_class(shape):
     assert colours.tolist() == [[77, 77, 77]]
     assert content.shape == style.shape == shape
     assert not content.any()
-    assert masks.merged(content, style, colours)[2] == []
+    assert common_classes.merged(content, style, colours)[2] == []
 
 
 def test_two_pixels_can_be_two_classes():
@@ -150,7 +150,7 @@ COLOURS = np.uint8([BLACK, RED, GREEN, BLUE])
 
 def test_nothing_is_merged_where_all_is_in_common():
     labels = np.uint8([[0, 2, 2, 3]])
-    content, style, told = masks.merged(labels, labels[:, ::-1], COLOURS)
+    content, style, told = common_classes.merged(labels, labels[:, ::-1], COLOURS)
     assert content.tolist() == [[0, 1, 1, 2]]  # renumbered: red is in neither
     assert style.tolist() == [[2, 1, 1, 0]]
     assert told == []
@@ -162,7 +162,7 @@ def test_a_class_that_the_style_lacks_joins_the_longest_border_and_not_the_large
     content[6:8, 2:] = 1  # red: 8 pixels along green, 8 + 2 along black
     content[5, 2:] = 2  # now 16 along green and 2 along black
     style = np.repeat(np.uint8([[0, 2]]), 10, axis=1)
-    merged, _, told = masks.merged(content, style, COLOURS)
+    merged, _, told = common_classes.merged(content, style, COLOURS)
     assert (merged[6:8, 2:] == 1).all()
     assert told == ["the style has no #ff0000: the content's (16.0 % of it) joins #00ff00"]
 
@@ -171,7 +171,7 @@ def test_a_class_inside_a_missing_class_follows_it():
     content = np.full((9, 9), 2, np.uint8)
     content[1:8, 1:8] = 1
     content[4, 4] = 3
-    merged, _, told = masks.merged(content, np.uint8([[0, 2]]), COLOURS)
+    merged, _, told = common_classes.merged(content, np.uint8([[0, 2]]), COLOURS)
     assert not merged.any()
     assert len(told) == 3  # red and blue join green, the style's black is not used
 
@@ -181,25 +181,25 @@ def test_a_class_without_a_border_to_a_common_one_joins_the_largest():
     content = np.concatenate([np.full((5, 2), 3, np.uint8), content])
     content[0] = 0
     style = np.uint8([[0, 3]])
-    merged, _, _ = masks.merged(content, style, COLOURS)
+    merged, _, _ = common_classes.merged(content, style, COLOURS)
     assert merged.tolist() == [[0, 0]] + [[1, 1]] * 5
 
 
 def test_a_trace_in_the_style_counts_as_missing():
     style = np.zeros((100, 100), np.uint8)
     style[0, :9] = 1  # 0.09 %
-    content, reduced, told = masks.merged(np.uint8([[0, 1]]), style, COLOURS)
+    content, reduced, told = common_classes.merged(np.uint8([[0, 1]]), style, COLOURS)
     assert content.tolist() == [[0, 0]]
-    assert set(reduced[0, :9].tolist()) == {masks.UNUSED}
+    assert set(reduced[0, :9].tolist()) == {common_classes.UNUSED}
     assert told == [
         "the style has only 0.09 % of #ff0000: the content's (50.0 % of it) joins #000000"
     ]
     style[0, :10] = 1
-    assert masks.merged(np.uint8([[0, 1]]), style, COLOURS)[2] == []
+    assert common_classes.merged(np.uint8([[0, 1]]), style, COLOURS)[2] == []
 
 
 def test_no_class_in_common_makes_one_class_of_everything():
-    content, style, told = masks.merged(np.uint8([[0, 1]]), np.uint8([[2], [3]]), COLOURS)
+    content, style, told = common_classes.merged(np.uint8([[0, 1]]), np.uint8([[2], [3]]), COLOURS)
     assert content.tolist() == [[0, 0]]
     assert style.tolist() == [[0], [0]]
     assert len(told) == 1
@@ -209,11 +209,11 @@ def test_no_class_in_common_makes_one_class_of_everything():
 @given(st.lists(st.integers(0, 3), min_size=1), st.lists(st.integers(0, 3), min_size=1))
 def test_merged_labels_are_all_in_both_images(content, style):
     given = np.uint8([content]), np.uint8([style])
-    *labels, _ = masks.merged(*given, COLOURS)
+    *labels, _ = common_classes.merged(*given, COLOURS)
     count = labels[0].max() + 1
     assert np.unique(labels[0]).tolist() == list(range(count))
-    assert set(np.unique(labels[1])) - {masks.UNUSED} == set(range(count))
-    kept = masks.kept_colours(given[1], labels[1], COLOURS)
+    assert set(np.unique(labels[1])) - {common_classes.UNUSED} == set(range(count))
+    kept = common_classes.kept_colours(given[1], labels[1], COLOURS)
     assert kept.shape == (count, 3)
     common = set(content) & set(style)
     if common:

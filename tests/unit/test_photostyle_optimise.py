@@ -112,8 +112,9 @@ def test_a_step_is_not_taken_where_cut_off_at_the_bounds_it_would_climb():
     # the first pixel has no room left; the second would climb by a hair
     image = torch.tensor([1 - 1e-9, 0.5], dtype=torch.float64)
     slope = torch.tensor([-10.0, 1.0], dtype=torch.float64)
-    steps = torch.tensor([[1.0, 1.0]], dtype=torch.float64)
-    changes = torch.tensor([[1.0, 0.0]], dtype=torch.float64)
+    step = torch.tensor([1.0, 1.0], dtype=torch.float64)
+    change = torch.tensor([1.0, 0.0], dtype=torch.float64)
+    memory = optimise.Memory([step], [change], [1.0])
     held = torch.zeros(2, dtype=torch.bool)
     asked = []
 
@@ -121,7 +122,7 @@ def test_a_step_is_not_taken_where_cut_off_at_the_bounds_it_would_climb():
         asked.append(flat.clone())
         return {"loss": 1.0 + 1e-6}, slope
 
-    assert optimise._searched(image, slope, steps, changes, held, 1.0, evaluate) is None
+    assert optimise._searched(image, slope, memory, held, 1.0, evaluate) is None
     assert all(torch.equal(one[:1], image[:1]) or one[0] == 1 for one in asked)
 
 
@@ -212,7 +213,7 @@ def test_no_more_is_remembered_than_the_history_and_it_is_the_newest(history):
     for step in minimise(images[0], Counted(rosenbrock), iterations=15, history=history):
         images.append(step.image)
         kept = step.state["steps"]
-        assert kept.shape == step.state["changes"].shape
+        assert len(kept) == len(step.state["changes"]) == len(step.state["products"])
         assert len(kept) <= min(history, step.iteration)
         if len(kept):
             torch.testing.assert_close(kept[-1], (images[-1] - images[-2]).flatten())
@@ -291,11 +292,13 @@ def test_two_loops_are_the_product_with_the_explicit_bfgs_matrix():
         rho = 1 / (step @ change)
         left = identity - rho * torch.outer(step, change)
         inverse = left @ inverse @ left.T + rho * torch.outer(step, step)
-    found = optimise._times_inverse_hessian(vector, steps, changes)
+    products = (steps * changes).sum(dim=1).tolist()
+    memory = optimise.Memory(list(steps), list(changes), products)
+    found = optimise._times_inverse_hessian(vector, memory)
     torch.testing.assert_close(found, inverse @ vector, rtol=1e-10, atol=1e-12)
-    newest = optimise._times_inverse_hessian(changes[-1], steps, changes)
+    newest = optimise._times_inverse_hessian(changes[-1], memory)
     torch.testing.assert_close(newest, steps[-1], rtol=1e-10, atol=1e-12)  # the secant condition
-    assert torch.equal(optimise._times_inverse_hessian(vector, steps[:0], changes[:0]), vector)
+    assert torch.equal(optimise._times_inverse_hessian(vector, optimise.Memory([], [], [])), vector)
 
 
 def test_the_first_step_has_the_same_length_at_every_scale_of_the_loss():

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from safetensors import safe_open
 
-from pr12.photostyle import masks, photographs
+from pr12.photostyle import common_classes, package_photographs, photographs
 from pr12.shared import address, step
 from pr12.shared.errors import UserError
 
@@ -82,12 +82,14 @@ def given(folder):
 def test_a_texture_is_cut_from_the_middle_and_averaged():
     pixels = np.zeros((100, 120, 3), np.uint8)
     pixels[18:82, 28:92] = 200  # 4 x 16 pixels
-    assert (photographs.texture(pixels, 16) == 200).all()
-    assert photographs.texture(pixels, 50).min() == 0  # all of the middle 100 x 100
+    assert (package_photographs.texture(pixels, 16) == 200).all()
+    assert package_photographs.texture(pixels, 50).min() == 0  # all of the middle 100 x 100
 
 
 def test_a_texture_keeps_several_bricks():
-    brick = photographs.texture(photographs.package_photograph("brick"), 96)[..., 0].astype(float)
+    brick = package_photographs.texture(package_photographs.named("brick"), 96)[..., 0].astype(
+        float
+    )
     brick -= brick.mean()
     correlation = np.fft.ifft2(np.abs(np.fft.fft2(brick)) ** 2).real[0]
     period = 5 + correlation[5:20].argmax()
@@ -97,10 +99,10 @@ def test_a_texture_keeps_several_bricks():
 
 def test_nothing_is_enlarged_and_shapes_are_kept():
     pixels = np.zeros((300, 451, 3), np.uint8)
-    assert photographs.shrunk(pixels, 451).shape == (300, 451, 3)
-    assert photographs.shrunk(pixels, 1000).shape == (300, 451, 3)
-    assert photographs.shrunk(pixels, 100).shape == (67, 100, 3)
-    assert photographs.shrunk(np.zeros((500, 3, 3), np.uint8), 50).shape == (50, 1, 3)
+    assert package_photographs.shrunk(pixels, 451).shape == (300, 451, 3)
+    assert package_photographs.shrunk(pixels, 1000).shape == (300, 451, 3)
+    assert package_photographs.shrunk(pixels, 100).shape == (67, 100, 3)
+    assert package_photographs.shrunk(np.zeros((500, 3, 3), np.uint8), 50).shape == (50, 1, 3)
 
 
 # --- the step ---
@@ -154,7 +156,7 @@ def test_published_pairs_keep_their_classes(folder, capsys):
     assert f"pair3: {own['warnings'][0]}" in capsys.readouterr().err
     assert tensors["pair3/content"].shape == tensors["pair3/published"].shape == (32, 48, 3)
     assert tensors["pair3/style_mask"].shape == (40, 48)
-    assert set(np.unique(tensors["pair3/style_mask"])) == {0, 1, masks.UNUSED}
+    assert set(np.unique(tensors["pair3/style_mask"])) == {0, 1, common_classes.UNUSED}
     assert "texture/brick" in tensors
     assert "photograph/chelsea" in tensors
 

@@ -13,7 +13,13 @@ from typing import Annotated, Literal
 import torch
 from torch import Tensor
 
-from pr12.photostyle import backbones, deep_photo_style, experiments, losses, optimise
+from pr12.photostyle import (
+    carried_masks,
+    deep_photo_style,
+    experiments,
+    losses,
+    optimise,
+)
 from pr12.shared import files, run, step
 from pr12.shared.errors import UserError
 from pr12.shared.step import NotEmpty
@@ -110,8 +116,8 @@ def main(job: step.Job) -> None:
     features = experiments.features_of(params, params.layers, photographs, job.paths.get("weights"))
     with torch.no_grad():
         own, wanted = features(images["content"]), features(images["style"])
-    soft = backbones.carried(features, masks["content"])
-    soft_style = backbones.carried(features, masks["style"])
+    soft = carried_masks.carried(features, masks["content"])
+    soft_style = carried_masks.carried(features, masks["style"])
     metrics: dict[str, list[float]] = {}
     for seed in params.seeds:
         drawn = optimise.noise(*images["content"].shape[-2:], seed).to(images["content"].device)

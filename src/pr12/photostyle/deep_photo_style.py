@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pr12.photostyle import backbones, losses, matting
+from pr12.photostyle import carried_masks, losses, matting
 from pr12.photostyle.backbones import Features
 from pr12.photostyle.losses import Layers
 from pr12.photostyle.optimise import Objective
@@ -89,16 +89,18 @@ def wanted(
     Examples
     --------
     >>> content, one = torch.rand(1, 3, 16, 16), torch.ones(1, 16, 16)
-    >>> network = backbones.cut("vgg19", ["conv1_1"], "average")
-    >>> features = backbones.prepared(network, content, None, 0, "layer", False)
+    >>> from pr12.photostyle.backbones import cut
+    >>> network = cut("vgg19", ["conv1_1"], "average")
+    >>> from pr12.photostyle import network_weights
+    >>> features = network_weights.prepared(network, content, None, 0, "layer", False)
     >>> sorted(wanted(features, content, content, one, one).grams)
     ['conv1_1']
     """
     own = features(style)
-    masks = backbones.carried(features, style_masks)
+    masks = carried_masks.carried(features, style_masks)
     return Wanted(
         content=features(content),
-        masks=backbones.carried(features, content_masks),
+        masks=carried_masks.carried(features, content_masks),
         grams={name: losses.masked_grams(own[name], masks[name]) for name in own},
         plain_grams={name: losses.gram(own[name]) for name in own},
     )
@@ -151,8 +153,11 @@ def objective(
 
 def content_error(own: Layers, target: Wanted, weights: Weights) -> Tensor:
     """Give the content loss divided by the number of features: (1 / 2 N_l D_l) sum of squares."""
-    count = sum(own[name].numel() for name in weights.content_layers) / len(weights.content_layers)
-    return losses.content_loss(own, target.content, weights.content_layers) / count
+    parts = [
+        losses.content_loss(own, target.content, [name]) / own[name].numel()
+        for name in weights.content_layers
+    ]
+    return torch.stack(parts).mean()
 
 
 def style_error(own: Layers, target: Wanted, weights: Weights, masked: bool) -> Tensor:

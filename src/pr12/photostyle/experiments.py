@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pr12.photostyle import backbones, optimise, weights_file
+from pr12.photostyle import backbones, network_weights, optimise, weights_file
 from pr12.photostyle.backbones import Features
 from pr12.photostyle.deep_photo_style import as_image, as_pixels
 from pr12.photostyle.optimise import Objective
@@ -83,7 +83,7 @@ def features_of(
     if params.trained and weights is None:
         raise UserError("trained is true but no weights are given; add weights=PATH")
     read = weights_file.read_weights(weights, backbones.shapes(network)) if params.trained else None
-    return backbones.prepared(
+    return network_weights.prepared(
         network,
         calibration(photographs),
         read,

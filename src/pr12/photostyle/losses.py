@@ -30,8 +30,40 @@ def gram(features: Tensor) -> Tensor:
     >>> gram(torch.tensor([[[[1.0, 2.0]], [[3.0, 4.0]]]])).tolist()
     [[2.5, 5.5], [5.5, 12.5]]
     """
-    flat = features[0].flatten(1)
-    return flat @ flat.T / flat.shape[1]
+    rows = _rows(features)
+    return _Grams.apply(rows, rows.new_ones(1, len(rows)))[0] / len(rows)
+
+
+def _rows(features: Tensor) -> Tensor:
+    """Lay features out as positions times filters, as channels-last convolutions have them."""
+    return features[0].permute(1, 2, 0).flatten(0, 1)
+
+
+class _Grams(torch.autograd.Function):
+    """F^T W^2 F for every diagonal W; its gradient W^2 F (G + G^T) takes one product, not two.
+
+    Of a class that fills the sky, the rows of the sky alone are multiplied.
+    """
+
+    @staticmethod
+    def forward(ctx, rows: Tensor, weights: Tensor) -> Tensor:
+        ctx.places, ctx.shape = [], rows.shape
+        weighed, grams = [], []
+        for own in weights:
+            seen = own.nonzero()
+            place = slice(int(seen[0]), int(seen[-1]) + 1) if len(seen) else slice(0, 0)
+            ctx.places.append(place)
+            weighed.append(rows[place] * own[place].square()[:, None])
+            grams.append(weighed[-1].T @ rows[place])
+        ctx.save_for_backward(*weighed)
+        return torch.stack(grams)
+
+    @staticmethod
+    def backward(ctx, upstream: Tensor) -> tuple[Tensor, None]:
+        gradient = torch.zeros(ctx.shape, dtype=upstream.dtype, device=upstream.device)
+        for weighed, place, own in zip(ctx.saved_tensors, ctx.places, upstream, strict=True):
+            gradient[place].addmm_(weighed, own + own.T)
+        return gradient, None
 
 
 def masked_grams(features: Tensor, masks: Tensor) -> Tensor:
@@ -56,13 +88,8 @@ def masked_grams(features: Tensor, masks: Tensor) -> Tensor:
     >>> masked_grams(features, torch.tensor([[[0.0, 1.0]]])).tolist()
     [[[4.0, 8.0], [8.0, 16.0]]]
     """
-    flat = features[0].flatten(1)
-    return torch.stack(
-        [
-            (own * own_mask) @ (own * own_mask).T / own_mask.sum().clamp(min=1e-6)
-            for own, own_mask in ((flat, mask.flatten()) for mask in masks)
-        ]
-    )
+    sums = masks.sum(dim=(1, 2)).clamp(min=1e-6)
+    return _Grams.apply(_rows(features), masks.flatten(1)) / sums[:, None, None]
 
 
 def content_loss(features: Layers, content: Layers, layers: Sequence[str]) -> Tensor:

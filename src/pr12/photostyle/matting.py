@@ -12,6 +12,8 @@ import scipy.sparse
 import torch
 from torch import Tensor
 
+from pr12.shared.errors import UserError
+
 EPSILON = 1e-7  # of Luan et al.'s code; regularises the covariance of a window's colours
 
 
@@ -35,12 +37,23 @@ def laplacian(content: np.ndarray) -> scipy.sparse.csr_matrix:
     >>> matrix.shape, bool(abs(matrix.sum(axis=1)).max() < 1e-6)
     ((20, 20), True)
     """
-    from pymatting import cf_laplacian  # compiles itself once on each machine, which takes 40 s
-
-    matrix = cf_laplacian(
-        np.ascontiguousarray(content, dtype=np.float64), epsilon=EPSILON, radius=1
-    )
-    return scipy.sparse.csr_matrix(matrix)
+    height, width, _ = content.shape
+    if min(height, width) < 3:
+        raise UserError(
+            f"an image of {height} x {width} pixels has no window of 3 x 3; take a larger"
+        )
+    places = np.arange(height * width, dtype=np.int32).reshape(height, width)
+    windows = np.lib.stride_tricks.sliding_window_view(places, (3, 3)).reshape(-1, 9)
+    matrix = scipy.sparse.csr_matrix((height * width,) * 2)
+    for some in np.array_split(windows, max(1, len(windows) // 50_000)):
+        colours = content.reshape(-1, 3)[some].astype(np.float64)
+        colours -= colours.mean(axis=1, keepdims=True)
+        across = colours.transpose(0, 2, 1)
+        covariance = across @ colours / 9 + EPSILON / 9 * np.eye(3)
+        values = np.eye(9) - (1 + colours @ np.linalg.solve(covariance, across)) / 9
+        rows, columns = np.repeat(some, 9, axis=1).ravel(), np.tile(some, (1, 9)).ravel()
+        matrix += scipy.sparse.csr_matrix((values.ravel(), (rows, columns)), matrix.shape)
+    return (matrix + matrix.T) / 2
 
 
 def as_tensor(matrix: scipy.sparse.csr_matrix, number: torch.dtype = torch.float32) -> Tensor:

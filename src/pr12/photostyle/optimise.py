@@ -5,7 +5,9 @@ pixels that sit on a bound and would leave it are held, steps are cut off at the
 that does not lower the loss enough is halved. Most iterations need one gradient.
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -28,6 +30,14 @@ class Step(NamedTuple):
     parts: dict[str, float]  # "loss" and its parts, of this image
     image: Tensor  # from 0 to 1, shape (1, 3, H, W)
     state: dict[str, Any]  # all that is needed to go on from here
+
+
+class Memory(NamedTuple):
+    """What L-BFGS remembers, the oldest first."""
+
+    steps: list[Tensor]  # shape (pixels,)
+    changes: list[Tensor]  # of the gradient, shape (pixels,)
+    products: list[float]  # of a step with its change
 
 
 def noise(height: int, width: int, seed: int) -> Tensor:
@@ -82,26 +92,19 @@ def minimise(
     >>> round(last.image.mean().item(), 5), last.image.shape
     (0.25, torch.Size([1, 3, 2, 2]))
     """
+    evaluate = partial(_evaluated, objective, start.shape)
     image = (state["image"] if state else start).flatten()
-    steps = state["steps"] if state else image.new_empty(0, image.numel())
-    changes = state["changes"] if state else image.new_empty(0, image.numel())
-
-    def evaluate(flat: Tensor) -> tuple[dict[str, float], Tensor]:
-        leaf = flat.reshape(start.shape).requires_grad_(True)
-        found = objective(leaf)
-        (gradient,) = torch.autograd.grad(found["loss"], leaf)
-        return {name: part.item() for name, part in found.items()}, gradient.flatten()
-
-    parts, gradient = evaluate(image.clone())
+    memory = Memory(*(list(state[name]) if state else [] for name in Memory._fields))
+    parts, gradient = evaluate(image)
     if not _finite(parts, gradient):
         raise UserError("the loss of the first image is not finite; look at the images and weights")
     for iteration in range(state["iteration"] if state else 0, iterations):
         held = ((image <= 0) & (gradient > 0)) | ((image >= 1) & (gradient < 0))
         slope = gradient.masked_fill(held, 0.0)
-        moved = _searched(image, slope, steps, changes, held, parts["loss"], evaluate)
-        if moved is None and len(steps):  # afresh, along the gradient
-            steps, changes = steps[:0], changes[:0]
-            moved = _searched(image, slope, steps, changes, held, parts["loss"], evaluate)
+        moved = _searched(image, slope, memory, held, parts["loss"], evaluate)
+        if memory.steps and (moved is None or not _finite(*moved[1:])):  # afresh, along the slope
+            memory = Memory([], [], [])
+            moved = _searched(image, slope, memory, held, parts["loss"], evaluate)
         if moved is None:
             return
         new_image, new_parts, new_gradient = moved
@@ -110,59 +113,64 @@ def minimise(
                 f"the loss is not finite at iteration {iteration + 1} (before it was "
                 f"{parts['loss']}); give the losses smaller or more equal weights"
             )
-        step, change = new_image - image, new_gradient - gradient
-        if step @ change > 1e-10 * (change @ change):
-            steps = torch.cat(
-                [steps[len(steps) + 1 - history :] if len(steps) >= history else steps, step[None]]
-            )
-            changes = torch.cat(
-                [
-                    changes[len(changes) + 1 - history :] if len(changes) >= history else changes,
-                    change[None],
-                ]
-            )
+        memory = _remembered(memory, new_image - image, new_gradient - gradient, history)
         image, parts, gradient = new_image, new_parts, new_gradient
         whole = image.reshape(start.shape)
-        kept = {"iteration": iteration + 1, "image": whole, "steps": steps, "changes": changes}
-        yield Step(iteration + 1, parts, whole, kept)
+        state = {"iteration": iteration + 1, "image": whole, **memory._asdict()}
+        yield Step(iteration + 1, parts, whole, state)
+
+
+def _evaluated(objective: Objective, shape: torch.Size, flat: Tensor):
+    leaf = flat.detach().reshape(shape).requires_grad_(True)
+    found = objective(leaf)
+    (gradient,) = torch.autograd.grad(found["loss"], leaf)
+    return {name: part.item() for name, part in found.items()}, gradient.flatten()
 
 
 def _finite(parts: Mapping[str, float], gradient: Tensor) -> bool:
-    return bool(torch.isfinite(torch.tensor(parts["loss"])) and torch.isfinite(gradient.sum()))
+    return math.isfinite(parts["loss"]) and bool(torch.isfinite(gradient.sum()))
 
 
-def _searched(image, slope, steps, changes, held, loss, evaluate):
+def _remembered(memory: Memory, step: Tensor, change: Tensor, history: int) -> Memory:
+    """Add the last step, unless the loss bends downwards along it; forget the oldest."""
+    product = (step @ change).item()
+    if not product > 1e-10 * (change @ change).item():
+        return memory
+    added = (step, change, product)
+    return Memory(*([*own, last][-history:] for own, last in zip(memory, added, strict=True)))
+
+
+def _searched(image, slope, memory, held, loss, evaluate):
     """Go along the quasi-Newton direction, or half as far, ... until the loss falls enough."""
-    direction = -_times_inverse_hessian(slope, steps, changes).masked_fill(held, 0.0)
-    if not len(steps):
+    direction = -_times_inverse_hessian(slope, memory).masked_fill(held, 0.0)
+    if not memory.steps:
         length = direction.square().mean().sqrt()
         direction = direction * (FIRST / length) if length > 0 else direction
     if not direction @ slope < 0:
         return None
+    last = None
     for halving in range(HALVINGS):
         moved = (image + direction * 0.5**halving).clamp(min=0.0, max=1.0)
-        parts, gradient = evaluate(moved.clone())
-        if parts["loss"] <= loss + ENOUGH * (slope @ (moved - image)).item():
+        promised = (slope @ (moved - image)).item()
+        if not promised < 0:  # cut off at the bounds, this step would stand still or climb
+            continue
+        parts, gradient = evaluate(moved)
+        if parts["loss"] < loss and parts["loss"] <= loss + ENOUGH * promised:
             return moved, parts, gradient
-    return None
+        last = moved, parts, gradient
+    return last if last and not _finite(*last[1:]) else None  # the caller tells of it
 
 
-def _times_inverse_hessian(vector: Tensor, steps: Tensor, changes: Tensor) -> Tensor:
-    """Multiply by L-BFGS' inverse Hessian: the two-loop recursion (Nocedal & Wright, alg. 7.4).
-
-    `steps` and `changes` are shaped (remembered, pixels), the oldest first.
-    """
-    if not len(steps):
+def _times_inverse_hessian(vector: Tensor, memory: Memory) -> Tensor:
+    """Multiply by L-BFGS' inverse Hessian: the two-loop recursion (Nocedal & Wright, alg. 7.4)."""
+    if not memory.steps:
         return vector
-    products = (steps * changes).sum(dim=1)
-    shares = []
-    for step, change, product in reversed(list(zip(steps, changes, products, strict=True))):
-        share = step @ vector / product
-        shares.append(share)
-        vector = vector - share * change
-    vector = vector * (products[-1] / (changes[-1] @ changes[-1]))
-    for step, change, product, share in zip(
-        steps, changes, products, reversed(shares), strict=True
-    ):
-        vector = vector + (share - change @ vector / product) * step
+    pairs, shares = list(zip(*memory, strict=True)), []
+    for step, change, product in reversed(pairs):
+        shares.append(step @ vector / product)
+        vector = torch.addcmul(vector, shares[-1], change, value=-1)
+    last = memory.changes[-1]
+    vector = vector * (memory.products[-1] / (last @ last))
+    for (step, change, product), share in zip(pairs, reversed(shares), strict=True):
+        vector = torch.addcmul(vector, share - change @ vector / product, step)
     return vector

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from pr12.photostyle import automatic_masks, masks, user_images
+from pr12.photostyle import automatic_masks, common_classes, masks, user_images
 from pr12.photostyle.user_images import Photograph
 from pr12.shared.errors import UserError
 
@@ -19,7 +19,7 @@ class Inputs(NamedTuple):
     content: np.ndarray  # float32 from 0 to 1, shape (h, w, 3)
     style: np.ndarray
     content_labels: np.ndarray  # uint8, shape (h, w); 0 to K - 1
-    style_labels: np.ndarray  # also `masks.UNUSED`
+    style_labels: np.ndarray  # also `common_classes.UNUSED`
     warnings: list[str]
 
 
@@ -78,7 +78,7 @@ def _painted(
         masks.nearest(own, *small[name].shape[:2])
         for own, name in zip(labels, painted, strict=True)
     ]
-    content, style, warnings = masks.merged(*sized, colours)
+    content, style, warnings = common_classes.merged(*sized, colours)
     if content.max() == 0:
         warnings = [*warnings, "there is one class only: the style is that of the whole image"]
     return content, style, warnings

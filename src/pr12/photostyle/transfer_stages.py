@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from pr12.photostyle import backbones, deep_photo_style, masks, matting, optimise
+from pr12.photostyle import backbones, deep_photo_style, matting, network_weights, optimise
 from pr12.photostyle.backbones import Features
 from pr12.photostyle.deep_photo_style import Wanted, Weights
 from pr12.photostyle.optimise import Step
@@ -88,7 +88,7 @@ def problem(inputs: Inputs, wishes: Wishes, weights: Path | None) -> Problem:
     alike = functional.interpolate(
         style, content.shape[2:], mode="bilinear", align_corners=False, antialias=True
     )
-    features = backbones.prepared(
+    features = network_weights.prepared(
         network,
         torch.cat([content, alike]),
         values,
@@ -130,18 +130,10 @@ def _as_image(pixels: np.ndarray) -> Tensor:
 
 
 def _masks(inputs: Inputs) -> list[Tensor]:
-    """Give the masks of both images; pixels of the style that are not used are a last class.
-
-    At every pixel masks must add up to 1, and the content has nothing of the last class, which so
-    costs nothing.
-    """
-    both = (inputs.content_labels, inputs.style_labels)
+    """Give the masks of both images; pixels of the style that are not used have none."""
     count = int(inputs.content_labels.max()) + 1
-    made = [deep_photo_style.as_masks(labels, count) for labels in both]
-    if (inputs.style_labels == masks.UNUSED).any():
-        unused = [torch.from_numpy(labels == masks.UNUSED).float()[None] for labels in both]
-        made = [torch.cat(pair) for pair in zip(made, unused, strict=True)]
-    return made
+    both = (inputs.content_labels, inputs.style_labels)
+    return [deep_photo_style.as_masks(labels, count) for labels in both]
 
 
 def _check_sizes(wishes: Wishes, every: Sequence[str], images: Mapping[str, Tensor]) -> None:
