@@ -367,6 +367,19 @@ def test_masks_have_the_sizes_of_features_and_the_sum_1(architecture, size):
             torch.testing.assert_close(own.sum(dim=0), torch.ones_like(own[0]))
 
 
+@pytest.mark.parametrize("architecture", MASKED)
+def test_pixels_of_no_class_give_their_share_to_none(architecture):
+    features = _on_cpu(Features(cut(architecture, MASKED[architecture], "max")))
+    masks = halves(64, 64)
+    masks[1] = 0  # the right half has no class
+    for name, own in carried_masks.carried(features, masks).items():
+        assert bool(torch.isfinite(own).all()), name
+        assert own[1].abs().max() == 0
+        torch.testing.assert_close(
+            own[0], carried_masks.carried(features, halves(64, 64))[name][0], msg=name
+        )
+
+
 def _on_cpu(features):
     features.network.to_empty(device="cpu")
     return features

@@ -173,7 +173,11 @@ def test_alpha_norm_and_inversion_error_by_hand():
 
 
 MASKS = {"a": soft_masks(2, 3, 4)}
+# In 3 x 4 pixels: in the middle, with a gap, at one place, and nowhere
+HARD = torch.zeros(4, 12, dtype=torch.float64)
+HARD[0, 3:6] = HARD[1, [0, 2, 9]] = HARD[2, 11] = 1
 CASES = {
+    "masked_grams_of_parts": lambda own: losses.masked_grams(own, HARD.reshape(4, 3, 4)),
     "gram": losses.gram,
     "masked_grams": lambda own: losses.masked_grams(own, MASKS["a"]),
     "content": lambda own: losses.content_loss({"a": own}, {"a": random(1, 3, 3, 4, seed=5)}, "a"),
@@ -191,3 +195,11 @@ CASES = {
 @pytest.mark.parametrize("name", CASES)
 def test_gradients_are_those_of_finite_differences(name):
     assert torch.autograd.gradcheck(CASES[name], random(1, 3, 3, 4).requires_grad_(True))
+
+
+def test_rows_that_a_class_leaves_out_change_nothing():
+    features, flat = random(1, 3, 3, 4), random(1, 3, 3, 4)[0].flatten(1)
+    found = losses.masked_grams(features, HARD.reshape(4, 3, 4))
+    for gram, mask in zip(found, HARD, strict=True):
+        own = flat[:, mask > 0]
+        torch.testing.assert_close(gram, own @ own.T / max(1, own.shape[1]))
