@@ -60,7 +60,7 @@ rule photostyle_invert:
     benchmark:
         f"{BUILD}/photostyle/{{case}}/invert.{{digest}}/benchmark.txt"
     priority: 20
-    threads: 2
+    threads: 1 if RUN == "smoke" else 2
     resources:
         mem_mb=1500,
         runtime=300 if RUN == "full" else 10,
@@ -84,7 +84,7 @@ rule photostyle_synthesise:
     benchmark:
         f"{BUILD}/photostyle/{{case}}/synthesise.{{digest}}/benchmark.txt"
     priority: 20
-    threads: 2
+    threads: 1 if RUN == "smoke" else 2
     resources:
         mem_mb=1500,
         runtime=300 if RUN == "full" else 10,
@@ -108,7 +108,7 @@ rule photostyle_stylise:
     benchmark:
         f"{BUILD}/photostyle/{{case}}/stylise.{{digest}}/benchmark.txt"
     priority: 20
-    threads: 2
+    threads: 1 if RUN == "smoke" else 2
     resources:
         mem_mb=1500,
         runtime=300 if RUN == "full" else 10,
@@ -131,7 +131,7 @@ rule photostyle_photo:
     benchmark:
         f"{BUILD}/photostyle/{{case}}/photo.{{digest}}/benchmark.txt"
     priority: 50
-    threads: 2
+    threads: 1 if RUN == "smoke" else 2
     resources:
         mem_mb=4000,
         runtime=300 if RUN == "full" else 10,

@@ -7,7 +7,13 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from pr12.photostyle import figures, figures_of_curves, figures_of_photographs, slider_page
+from pr12.photostyle import (
+    figures,
+    figures_of_measures,
+    figures_of_photographs,
+    sheets,
+    slider_page,
+)
 from pr12.shared import index, plots
 from pr12.shared.errors import UserError
 
@@ -84,7 +90,7 @@ def all_metrics():
         },
         "cross_term": {
             f"{key}_depth{d}": seeds(-d / 9)
-            for keys in figures_of_curves.PARTS.values()
+            for keys in figures_of_measures.PARTS.values()
             for key in keys
             for d in depths
         },
@@ -103,7 +109,9 @@ def all_metrics():
         ends = ("content_distance", "style_distance")
         found[case] = {f"{n}/{end}": seeds(i + 1) for i, n in enumerate(labels) for end in ends}
     for case in ("china_rocket", "pair3", "vgg19_pair3"):
-        found[case] = {f"{m}/{k}": seeds(0.2) for m in METHODS for k in figures_of_curves.MEASURES}
+        found[case] = {
+            f"{m}/{k}": seeds(0.2) for m in METHODS for k in figures_of_measures.MEASURES
+        }
         found[case]["content/matting_energy"] = [0.0] * 3
     return found
 
@@ -183,7 +191,7 @@ def test_the_content_has_no_bar_of_matting_energy():
 def test_a_vanishing_cross_term_is_drawn_at_the_smallest_number():
     (plot,) = drawn({"cross_term": all_metrics()["cross_term"]}, {})
     heights = [line.get_ydata() for line in plot.figure.axes[1].lines]
-    assert any(np.all(own == figures_of_curves.SMALLEST) for own in heights if len(own) == 5)
+    assert any(np.all(own == figures_of_measures.SMALLEST) for own in heights if len(own) == 5)
 
 
 def test_masks_stand_in_the_corners_of_content_and_style():
@@ -201,7 +209,7 @@ def test_embedded_photographs_are_small(tmp_path):
     # Noise is the worst that a PNG can get
     assert (tmp_path / "lambda_strip.svg").stat().st_size < 2_000_000
     sides = [max(shown.get_array().shape) for shown in plot.figure.axes[0].images]
-    assert max(sides) <= figures_of_photographs.LONGEST
+    assert max(sides) <= sheets.LONGEST
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from pymatting import cf_laplacian
 from skimage import color, data, filters, transform
 
-from pr12.photostyle import measures
+from pr12.photostyle import matting, measures
 from pr12.shared.errors import UserError
 
 
@@ -60,6 +60,12 @@ def test_matting_energy_is_zero_where_the_function_differs_from_region_to_region
     # A window across a region's border sees the flat colour, which both functions keep
     laplacian = cf_laplacian(content, epsilon=1e-12, radius=1)
     assert abs(measures.matting_energy(result, laplacian)) < 1e-9
+
+
+def test_our_laplacian_is_pymattings():
+    content = photograph()  # of colours: on grey ones pymatting's inverse is not exact
+    other = cf_laplacian(content.astype(np.float64), epsilon=matting.EPSILON, radius=1)
+    assert abs(matting.laplacian(content) - other).max() < 1e-5
 
 
 def test_matting_energy_grows_with_the_square_of_what_is_added():

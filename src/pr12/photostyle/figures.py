@@ -14,9 +14,16 @@ import numpy as np
 import safetensors
 from safetensors.numpy import load_file
 
-from pr12.photostyle import figures_of_curves, figures_of_photographs, slider_page
+from pr12.photostyle import (
+    figures_of_curves,
+    figures_of_measures,
+    figures_of_photographs,
+    sheets,
+    slider_page,
+)
 from pr12.photostyle.figures_of_curves import Metrics
-from pr12.photostyle.figures_of_photographs import NETS, PAIRS, Pictures
+from pr12.photostyle.figures_of_photographs import PAIRS
+from pr12.photostyle.sheets import NETS, Pictures
 from pr12.shared import files, plots, step
 from pr12.shared.errors import UserError
 from pr12.shared.plots import Plot
@@ -102,10 +109,10 @@ def drawn(params: Params, metrics: Metrics, pictures: Pictures) -> list[Plot]:
             *(photographs.pairs(pictures, name, net) for name in PAIRS),
         ]
         if not net:
-            found.append(curves.lambda_strip(metrics, pictures))
-        found.append(curves.measures(metrics, net))
+            found.append(figures_of_measures.lambda_strip(metrics, pictures))
+        found.append(figures_of_measures.measures(metrics, net))
         if not net:
-            found.append(curves.cross_term(metrics))
+            found.append(figures_of_measures.cross_term(metrics))
     return [plot for plot in found if plot]
 
 
@@ -114,8 +121,8 @@ def lambda_page(pictures: Pictures) -> str | None:
     cells = figures_of_photographs.lambda_cells(pictures)
     if not cells:
         return None
-    longest = 2 * figures_of_photographs.LONGEST
-    shown = [(c.title, figures_of_photographs.resized(c.pixels, longest)) for c in cells]
+    longest = 2 * sheets.LONGEST
+    shown = [(c.title, sheets.resized(c.pixels, longest)) for c in cells]
     return slider_page.page("Photo style by lambda", shown[2:], shown[:2])
 
 

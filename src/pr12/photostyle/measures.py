@@ -37,7 +37,7 @@ def matting_energy(result: np.ndarray, laplacian: scipy.sparse.sparray) -> float
     result : ndarray
         float, 0 to 1, shape (H, W, 3).
     laplacian : sparse array or matrix
-        Of the content, shape (H W, H W), pixels row by row, as `pymatting.cf_laplacian` gives it.
+        Of the content, shape (H W, H W), pixels row by row, as `matting.laplacian` gives it.
 
     Returns
     -------

@@ -41,7 +41,8 @@ def objective(features, content, grams, content_layer: str, style_layers, ratio:
 
     def loss(image: Tensor) -> dict[str, Tensor]:
         own = features(image)
-        kept = losses.content_loss(own, content, [content_layer])
+        # Divided by the number of features, so that alpha / beta means the same at every size
+        kept = losses.content_loss(own, content, [content_layer]) / own[content_layer].numel()
         style = losses.style_loss(own, grams, style_layers)
         return {"loss": ratio * kept + style, "content": kept, "style": style}
 
@@ -53,8 +54,8 @@ def label(content: int, depth: int, ratio: float, start: str) -> str:
 
     Examples
     --------
-    >>> label(1, 5, 0.001, "noise")
-    'content1_layers5_ratio0.001_noise'
+    >>> label(1, 5, 0.1, "noise")
+    'content1_layers5_ratio0.1_noise'
     """
     return f"content{content}_layers{depth}_ratio{ratio:g}_{start}"
 
