@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from matplotlib.ticker import NullFormatter
+
 from pr12.photostyle import figures_of_photographs, sheets
 from pr12.photostyle.sheets import NETS
 from pr12.shared import plots, stats
@@ -167,11 +169,14 @@ def style_distances(metrics: Metrics, net: str) -> Plot | None:
         for (said, *_), place in zip(found, zip(x, y, strict=True), strict=True):
             if index == 2 and said not in ends:  # numbers of layers lie close together
                 continue
-            away = ((6, 5), (6, -11), (-6, 8))[index]  # points of several series may meet
+            away = ((6, 5), (6, -11), (-7, -4))[index]  # points of several series may meet
             offset = {"xytext": away, "textcoords": "offset points", "fontsize": 8}
+            offset["ha"] = "right" if index == 2 else "left"
             axes.annotate(said, place, **offset, color=plots.look(index)["color"])
     if positive:
         axes.set(xscale="log", yscale="log")
+        if axes.get_xlim()[1] > 10 * axes.get_xlim()[0]:
+            axes.xaxis.set_minor_formatter(NullFormatter())  # numbers between powers would touch
     axes.margins(0.12)
     axes.set(xlabel="content distance", ylabel="style distance")
     figure.legend(loc="outside lower center", ncols=len(points))
