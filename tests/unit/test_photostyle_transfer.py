@@ -336,6 +336,12 @@ def test_the_least_size_is_enough_for_every_layer(pair):
     assert found.shape == (least, least, 3)
 
 
+def test_a_network_of_one_size_is_refused(pair, capsys):
+    layers = {"style_layers": ["encoder.layers.encoder_layer_0"], "content_layers": ["conv_proj"]}
+    told = refused(capsys, pair, architecture="vit_b_16", **layers)
+    assert "vit_b_16 takes images of one size only" in told
+
+
 def test_one_mask_without_the_other_is_refused(pair, capsys):
     del pair["style_mask"]
     assert "content_mask is given without style_mask" in refused(capsys, pair)

@@ -78,8 +78,8 @@ def inversion_errors(metrics: Metrics, net: str) -> Plot | None:
     return Plot(
         sheets.named("inversion_errors", net),
         f"Errors of inversion by layer{NETS[net]}",
-        f"Relative squared errors, of photographs and {SEEDS}; an error of 1 is that of no answer "
-        f"at all. {said}.",
+        f"Relative squared errors, means over photographs; {SEEDS}. An error of features of 1 is "
+        f"that of no answer at all. {said}.",
         f"Curves of errors by layer. {said}.",
         figure,
     )

@@ -41,7 +41,10 @@ def lambda_strip(metrics: Metrics, pictures: Pictures) -> Plot | None:
     cells = figures_of_photographs.lambda_cells(pictures)
     own = metrics.get("lambda_sweep", {})
     names = {key.partition("/")[0]: None for key in own}
-    kinds = {"matting_energy": "matting energy", "content_distance": "content distance"}
+    kinds = {
+        "matting_energy": "matting energy",
+        "content_distance": "distance to the content's pixels",
+    }
     found = {}
     for kind, label in kinds.items():
         values = {
@@ -231,7 +234,8 @@ def cross_term(metrics: Metrics) -> Plot | None:
     return Plot(
         "cross_term",
         "The cross term of sky and building",
-        "Left: norms of the parts of the content's Gram matrix, masks resized to each layer. "
+        "Left: norms of the parts of the content's Gram matrix, by the masks at each layer, which "
+        "are averaged at every convolution. "
         "Right: what sky and building change in the style loss together and not each alone, "
         f"without masks and with them (drawn at {SMALLEST:g} where it is less). "
         f"{SEEDS.capitalize()}. {said}.",

@@ -119,7 +119,7 @@ def layers(wishes: Wishes) -> tuple[Sequence[str], Sequence[str]]:
     if style is None or content is None:
         raise UserError(
             f"--params.architecture is {wishes.architecture}, whose layers have no default; give "
-            "style_layers and content_layers, too"
+            "style_layers and content_layers, too, by the names of torchvision's network"
         )
     return style, content
 
@@ -167,6 +167,11 @@ def least_side(architecture: str, layers: Sequence[str], pooling: str) -> int:
     while True:
         try:
             network(torch.zeros(1, 3, side, side, device="meta"))
+        except AssertionError:  # of a transformer, which traces to one size
+            raise UserError(
+                f"{architecture} takes images of one size only; choose a convolutional network, "
+                "such as squeezenet1_0, vgg19 or resnet18"
+            ) from None
         except RuntimeError:
             side += 1
             if side > 512:
