@@ -1,10 +1,12 @@
 import base64
 import hashlib
+import io
 import json
 import re
 
 import numpy as np
 import pytest
+from PIL import Image
 from safetensors.numpy import save_file
 
 from pr12.photostyle import (
@@ -273,8 +275,16 @@ def test_the_page_has_every_lambda_and_needs_no_network():
     assert "http://" not in page
     assert "https://" not in page
     uris = re.findall(r'src="([^"]*)"', page)
-    assert all(uri.startswith("data:image/png;base64,") for uri in uris)
+    assert all(uri.startswith("data:image/jpeg;base64,") for uri in uris)
     assert len(uris) == len(LAMBDAS) + 2
+
+
+def test_large_noise_fits_into_the_page():
+    noise = np.random.default_rng(0).integers(0, 256, (700, 900, 3), np.uint8)
+    shown = base64.b64decode(slider_page.jpeg(noise).partition(",")[2])
+    with Image.open(io.BytesIO(shown)) as found:
+        found.load()
+        assert found.size == (900, 700)
 
 
 def test_the_policy_of_the_page_allows_its_script():
