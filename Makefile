@@ -5,7 +5,11 @@ BIN = $(VENV)/bin
 # Tools called by tools (DVC calls snakemake, snakemake calls python) are those of the environment.
 export PATH := $(abspath $(BIN)):$(PATH)
 
-.PHONY: help report test lint full clean
+RUN ?= full
+NODES ?= 2
+CORES ?= 8
+
+.PHONY: help report test lint full plan measured clean
 
 help: ## say what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/'
@@ -28,6 +32,14 @@ lint: $(VENV)/ready ## formatters, linters, import contracts
 full: $(VENV)/ready ## the papers' own data and sizes: hours on a CPU
 	snakemake --cores all --keep-going --config run=full
 	snakemake --cores all --config run=full -- report
+
+plan: $(VENV)/ready ## predict how long RUN=full takes on NODES=8 of CORES=16
+	@snakemake --profile profiles/slurm --dry-run --forceall --cores $(CORES) --config run=$(RUN) | \
+	python -m pr12.cluster.plan --params '{"nodes": $(NODES), "cores": $(CORES)}' dag=/dev/stdin \
+	measured=benchmarks/measured/$(RUN).csv overheads=benchmarks/measured/slurm.json
+
+measured: $(VENV)/ready ## note what the jobs of RUN=full took here, for plan and for Slurm
+	python -m pr12.cluster.measured folder=build/$(RUN) table=benchmarks/measured/$(RUN).csv
 
 clean: ## remove all results (downloads stay)
 	rm -rf build

@@ -11,6 +11,8 @@ container: "docker://python:3.11-slim"
 
 
 include: "rules/common.smk"
+include: "rules/cluster.smk"
+include: "rules/requests.smk"
 include: "rules/data.smk"
 
 

@@ -76,3 +76,4 @@ onstart:
         )
         print(message, file=sys.stderr, flush=True)
         os._exit(2)
+    probe_nodes()

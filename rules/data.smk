@@ -18,6 +18,7 @@ rule data_fetch:
         f"{BUILD}/data/{{case}}/fetch.{{digest}}/fetch.log",
     benchmark:
         f"{BUILD}/data/{{case}}/fetch.{{digest}}/benchmark.txt"
+    localrule: True
     threads: 1
     resources:
         mem_mb=500,
@@ -41,6 +42,7 @@ rule data_arrays:
         f"{BUILD}/data/{{case}}/data.{{digest}}/data.log",
     benchmark:
         f"{BUILD}/data/{{case}}/data.{{digest}}/benchmark.txt"
+    localrule: True
     threads: 1
     resources:
         mem_mb=1500,

@@ -14,10 +14,11 @@ rule distill_train:
         f"{BUILD}/distill/{{case}}/train.{{digest}}/benchmark.txt"
     # Half of all else waits for the teachers.
     priority: lambda w: 100 if w.case == "teacher" else 0
+    group:
+        DISTILL_NETS
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=120,
+        **requests("distill_train", mem_mb=2000, runtime=120),
         gpu=GPU,
     params:
         json=lambda w: as_json(distill_params("train", w.case)),
@@ -38,10 +39,11 @@ rule distill_soft_labels:
     benchmark:
         f"{BUILD}/distill/teacher/soft_labels.{{digest}}/benchmark.txt"
     priority: 100
+    group:
+        one_job("distill_teacher")
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=10,
+        **requests("distill_soft_labels", mem_mb=2000, runtime=10),
     shell:
         "python -m pr12.distill.soft_labels model={input.model} train={input.train}"
         " soft_labels={output.soft_labels} > {log} 2>&1"
@@ -58,10 +60,11 @@ rule distill_ensemble:
         f"{BUILD}/distill/teacher/ensemble.{{digest}}/ensemble.log",
     benchmark:
         f"{BUILD}/distill/teacher/ensemble.{{digest}}/benchmark.txt"
+    group:
+        one_job("distill_teacher")
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=10,
+        **requests("distill_ensemble", mem_mb=2000, runtime=10),
     shell:
         "python -m pr12.distill.ensemble model={input.model} validation={input.validation}"
         " test={input.test} metrics={output.metrics} > {log} 2>&1"
@@ -78,10 +81,11 @@ rule distill_evaluate:
         f"{BUILD}/distill/{{case}}/evaluate.{{digest}}/evaluate.log",
     benchmark:
         f"{BUILD}/distill/{{case}}/evaluate.{{digest}}/benchmark.txt"
+    group:
+        DISTILL_NETS
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=10,
+        **requests("distill_evaluate", mem_mb=2000, runtime=10),
     params:
         json=lambda w: as_json(distill_params("evaluate", w.case)),
     shell:
@@ -99,10 +103,11 @@ rule distill_temperature:
         f"{BUILD}/distill/{{case}}/temperature.{{digest}}/temperature.log",
     benchmark:
         f"{BUILD}/distill/{{case}}/temperature.{{digest}}/benchmark.txt"
+    group:
+        DISTILL_LOOKS
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=10,
+        **requests("distill_temperature", mem_mb=2000, runtime=10),
     params:
         json=lambda w: as_json(distill_params("temperature", w.case)),
         inputs=lambda w, input: paths(input),
@@ -120,10 +125,11 @@ rule distill_gradient_limit:
         f"{BUILD}/distill/{{case}}/gradient_limit.{{digest}}/gradient_limit.log",
     benchmark:
         f"{BUILD}/distill/{{case}}/gradient_limit.{{digest}}/benchmark.txt"
+    group:
+        DISTILL_LOOKS
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=10,
+        **requests("distill_gradient_limit", mem_mb=2000, runtime=10),
     params:
         json=lambda w: as_json(distill_params("gradient_limit", w.case)),
         inputs=lambda w, input: paths(input),
@@ -141,11 +147,12 @@ rule distill_cost:
         f"{BUILD}/distill/{{case}}/cost.{{digest}}/cost.log",
     benchmark:
         f"{BUILD}/distill/{{case}}/cost.{{digest}}/benchmark.txt"
+    group:
+        one_job("distill_cost")
     # All cores: whatever else ran would be in the measured times.
     threads: workflow.cores or 1
     resources:
-        mem_mb=2000,
-        runtime=20,
+        **requests("distill_cost", mem_mb=2000, runtime=20),
     params:
         json=lambda w: as_json(distill_params("cost", w.case)),
         inputs=lambda w, input: paths(input),
@@ -166,10 +173,15 @@ rule distill_library:
     benchmark:
         f"{BUILD}/distill/library/library.{{digest}}/benchmark.txt"
     priority: 100
+    group:
+        one_job("distill_library")
     threads: 1
     resources:
-        mem_mb=8000 if RUN == "full" else 2000,
-        runtime=600 if RUN == "full" else 20,
+        **requests(
+            "distill_library",
+            mem_mb=8000 if RUN == "full" else 2000,
+            runtime=600 if RUN == "full" else 20,
+        ),
     params:
         json=as_json(distill_params("library", "library")),
         inputs=lambda w, input: paths(
@@ -192,10 +204,15 @@ rule distill_compress:
         f"{BUILD}/distill/{{case}}/compress.{{digest}}/benchmark.txt"
     # The longest chain after the teachers'.
     priority: 50
+    group:
+        DISTILL_COMPRESSION
     threads: 1
     resources:
-        mem_mb=8000 if RUN == "full" else 2000,
-        runtime=600 if RUN == "full" else 20,
+        **requests(
+            "distill_compress",
+            mem_mb=8000 if RUN == "full" else 2000,
+            runtime=600 if RUN == "full" else 20,
+        ),
         gpu=GPU,
     params:
         json=lambda w: as_json(distill_params("compress", w.case)),
@@ -214,10 +231,11 @@ rule distill_evaluate_compression:
         f"{BUILD}/distill/{{case}}/evaluate_compression.{{digest}}/evaluate_compression.log",
     benchmark:
         f"{BUILD}/distill/{{case}}/evaluate_compression.{{digest}}/benchmark.txt"
+    group:
+        DISTILL_COMPRESSION
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=10,
+        **requests("distill_evaluate_compression", mem_mb=4000, runtime=10),
     shell:
         "python -m pr12.distill.evaluate_compression model={input.model} test={input.test}"
         " metrics={output.metrics} > {log} 2>&1"

@@ -12,10 +12,10 @@ rule photostyle_photographs:
     benchmark:
         f"{BUILD}/photostyle/{{case}}/photographs.{{digest}}/benchmark.txt"
     priority: 100
+    localrule: quick("photostyle_photographs")
     threads: 1
     resources:
-        mem_mb=1500,
-        runtime=10,
+        **requests("photostyle_photographs", mem_mb=1500, runtime=10),
     params:
         json=lambda w: as_json(photostyle_params("photographs") | {"source": w.case}),
         raw=lambda w, input: (
@@ -37,10 +37,10 @@ rule photostyle_weights:
         f"{BUILD}/photostyle/{{case}}/weights.{{digest}}/weights.log",
     benchmark:
         f"{BUILD}/photostyle/{{case}}/weights.{{digest}}/benchmark.txt"
+    localrule: quick("photostyle_weights")
     threads: 1
     resources:
-        mem_mb=2500,
-        runtime=10,
+        **requests("photostyle_weights", mem_mb=2500, runtime=10),
     params:
         json=as_json(photostyle_params("weights")),
     shell:
@@ -60,10 +60,13 @@ rule photostyle_invert:
     benchmark:
         f"{BUILD}/photostyle/{{case}}/invert.{{digest}}/benchmark.txt"
     priority: 20
+    group:
+        PHOTOSTYLE_IMAGES
     threads: 1 if RUN == "smoke" else 2
     resources:
-        mem_mb=1500,
-        runtime=300 if RUN == "full" else 10,
+        **requests(
+            "photostyle_invert", mem_mb=1500, runtime=300 if RUN == "full" else 10
+        ),
         gpu=GPU,
     params:
         json=lambda w: as_json(photostyle_params("invert", w.case)),
@@ -84,10 +87,13 @@ rule photostyle_synthesise:
     benchmark:
         f"{BUILD}/photostyle/{{case}}/synthesise.{{digest}}/benchmark.txt"
     priority: 20
+    group:
+        PHOTOSTYLE_IMAGES
     threads: 1 if RUN == "smoke" else 2
     resources:
-        mem_mb=1500,
-        runtime=300 if RUN == "full" else 10,
+        **requests(
+            "photostyle_synthesise", mem_mb=1500, runtime=300 if RUN == "full" else 10
+        ),
         gpu=GPU,
     params:
         json=lambda w: as_json(photostyle_params("synthesise", w.case)),
@@ -108,10 +114,13 @@ rule photostyle_stylise:
     benchmark:
         f"{BUILD}/photostyle/{{case}}/stylise.{{digest}}/benchmark.txt"
     priority: 20
+    group:
+        PHOTOSTYLE_IMAGES
     threads: 1 if RUN == "smoke" else 2
     resources:
-        mem_mb=1500,
-        runtime=300 if RUN == "full" else 10,
+        **requests(
+            "photostyle_stylise", mem_mb=1500, runtime=300 if RUN == "full" else 10
+        ),
         gpu=GPU,
     params:
         json=lambda w: as_json(photostyle_params("stylise", w.case)),
@@ -131,10 +140,13 @@ rule photostyle_photo:
     benchmark:
         f"{BUILD}/photostyle/{{case}}/photo.{{digest}}/benchmark.txt"
     priority: 50
+    group:
+        PHOTOSTYLE_IMAGES
     threads: 1 if RUN == "smoke" else 2
     resources:
-        mem_mb=4000,
-        runtime=300 if RUN == "full" else 10,
+        **requests(
+            "photostyle_photo", mem_mb=4000, runtime=300 if RUN == "full" else 10
+        ),
         gpu=GPU,
     params:
         json=lambda w: as_json(photostyle_params("photo", w.case)),
@@ -155,10 +167,11 @@ rule photostyle_quality:
         f"{BUILD}/photostyle/{{case}}/quality.{{digest}}/quality.log",
     benchmark:
         f"{BUILD}/photostyle/{{case}}/quality.{{digest}}/benchmark.txt"
+    group:
+        PHOTOSTYLE_IMAGES
     threads: 1
     resources:
-        mem_mb=3000,
-        runtime=20,
+        **requests("photostyle_quality", mem_mb=3000, runtime=20),
     params:
         json=as_json(photostyle_params("quality")),
     shell:
@@ -175,10 +188,13 @@ rule photostyle_cross_term:
         f"{BUILD}/photostyle/{{case}}/cross_term.{{digest}}/cross_term.log",
     benchmark:
         f"{BUILD}/photostyle/{{case}}/cross_term.{{digest}}/benchmark.txt"
+    group:
+        PHOTOSTYLE_IMAGES
     threads: 1
     resources:
-        mem_mb=1500,
-        runtime=30 if RUN == "full" else 10,
+        **requests(
+            "photostyle_cross_term", mem_mb=1500, runtime=30 if RUN == "full" else 10
+        ),
         gpu=GPU,
     params:
         json=lambda w: as_json(photostyle_params("cross_term", w.case)),

@@ -10,10 +10,11 @@ rule rca_tabular:
         f"{BUILD}/rca/{{case}}/tabular.{{digest}}/tabular.log",
     benchmark:
         f"{BUILD}/rca/{{case}}/tabular.{{digest}}/benchmark.txt"
+    group:
+        RCA_TABLES
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=60 if RUN == "full" else 10,
+        **requests("rca_tabular", mem_mb=1000, runtime=60 if RUN == "full" else 10),
     params:
         json=lambda w: as_json(rca_params("tabular", w.case)),
     shell:
@@ -34,10 +35,10 @@ rule rca_scans:
     benchmark:
         f"{BUILD}/rca/scans/scans.{{digest}}/benchmark.txt"
     priority: 100
+    localrule: quick("rca_scans")
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=10,
+        **requests("rca_scans", mem_mb=2000, runtime=10),
     params:
         json=as_json(rca_params("scans")),
         raw=lambda w, input: (
@@ -61,10 +62,11 @@ rule rca_register:
     benchmark:
         f"{BUILD}/rca/{{case}}/register.{{digest}}/benchmark.txt"
     priority: 50
+    group:
+        RCA_REGISTRATIONS
     threads: 8
     resources:
-        mem_mb=4000,
-        runtime=240 if RUN == "full" else 10,
+        **requests("rca_register", mem_mb=4000, runtime=240 if RUN == "full" else 10),
     params:
         json=lambda w: as_json(rca_register_params(w.case)),
         inputs=lambda w, input: paths({Path(file).stem: file for file in input}),
@@ -84,10 +86,11 @@ rule rca_train:
     benchmark:
         f"{BUILD}/rca/unet/train.{{digest}}/benchmark.txt"
     priority: 90
+    group:
+        one_job("rca_segmenters")
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=60 if RUN == "full" else 10,
+        **requests("rca_train", mem_mb=2000, runtime=60 if RUN == "full" else 10),
         gpu=GPU,
     params:
         json=as_json(rca_params("train")),
@@ -106,10 +109,11 @@ rule rca_train_forest:
     benchmark:
         f"{BUILD}/rca/forest/train_forest.{{digest}}/benchmark.txt"
     priority: 90
+    group:
+        one_job("rca_segmenters")
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=30 if RUN == "full" else 10,
+        **requests("rca_train_forest", mem_mb=2000, runtime=30 if RUN == "full" else 10),
     params:
         json=as_json(rca_params("train_forest")),
     shell:
@@ -134,10 +138,11 @@ rule rca_segment:
     benchmark:
         f"{BUILD}/rca/segmenters/segment.{{digest}}/benchmark.txt"
     priority: 80
+    group:
+        one_job("rca_segmentations")
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=60 if RUN == "full" else 10,
+        **requests("rca_segment", mem_mb=4000, runtime=60 if RUN == "full" else 10),
         gpu=GPU,
     params:
         json=as_json(rca_params("segment")),
@@ -160,10 +165,11 @@ rule rca_quality:
         f"{BUILD}/rca/segmenters/quality.{{digest}}/quality.log",
     benchmark:
         f"{BUILD}/rca/segmenters/quality.{{digest}}/benchmark.txt"
+    group:
+        one_job("rca_segmentations")
     threads: 2
     resources:
-        mem_mb=2000,
-        runtime=20,
+        **requests("rca_quality", mem_mb=2000, runtime=20),
     params:
         inputs=lambda w, input: paths(input),
     shell:
@@ -184,10 +190,13 @@ rule rca_reverse_atlas:
         f"{BUILD}/rca/{{case}}/reverse_atlas.{{digest}}/reverse_atlas.log",
     benchmark:
         f"{BUILD}/rca/{{case}}/reverse_atlas.{{digest}}/benchmark.txt"
+    group:
+        RCA_ATLASES
     threads: 8
     resources:
-        mem_mb=4000,
-        runtime=60 if RUN == "full" else 10,
+        **requests(
+            "rca_reverse_atlas", mem_mb=4000, runtime=60 if RUN == "full" else 10
+        ),
     params:
         json=lambda w: as_json({"direction": DIRECTIONS[w.case]}),
         inputs=lambda w, input: paths(input),
@@ -207,10 +216,13 @@ rule rca_reverse_forest:
         f"{BUILD}/rca/forest/reverse_forest.{{digest}}/reverse_forest.log",
     benchmark:
         f"{BUILD}/rca/forest/reverse_forest.{{digest}}/benchmark.txt"
+    group:
+        one_job("rca_reverse_forest")
     threads: 8
     resources:
-        mem_mb=4000,
-        runtime=240 if RUN == "full" else 10,
+        **requests(
+            "rca_reverse_forest", mem_mb=4000, runtime=240 if RUN == "full" else 10
+        ),
     params:
         json=as_json(rca_params("reverse_forest")),
         inputs=lambda w, input: paths(input),
@@ -230,10 +242,11 @@ rule rca_reverse_cnn:
         f"{BUILD}/rca/cnn/reverse_cnn.{{digest}}/reverse_cnn.log",
     benchmark:
         f"{BUILD}/rca/cnn/reverse_cnn.{{digest}}/benchmark.txt"
+    group:
+        one_job("rca_reverse_cnn")
     threads: 8
     resources:
-        mem_mb=4000,
-        runtime=240 if RUN == "full" else 10,
+        **requests("rca_reverse_cnn", mem_mb=4000, runtime=240 if RUN == "full" else 10),
         gpu=GPU,
     params:
         json=as_json(rca_params("reverse_cnn")),
@@ -253,10 +266,11 @@ rule rca_evaluate:
         f"{BUILD}/rca/{{case}}/evaluate.{{digest}}/evaluate.log",
     benchmark:
         f"{BUILD}/rca/{{case}}/evaluate.{{digest}}/benchmark.txt"
+    group:
+        one_job("rca_scores")
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        **requests("rca_evaluate", mem_mb=1000, runtime=10),
     params:
         json=lambda w: as_json(rca_params("evaluate", w.case)),
     shell:
@@ -274,10 +288,11 @@ rule rca_calibrate:
         f"{BUILD}/rca/{{case}}/calibrate.{{digest}}/calibrate.log",
     benchmark:
         f"{BUILD}/rca/{{case}}/calibrate.{{digest}}/benchmark.txt"
+    group:
+        one_job("rca_scores")
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        **requests("rca_calibrate", mem_mb=1000, runtime=10),
     params:
         json=lambda w: as_json(rca_params("calibrate", w.case)),
     shell:

@@ -29,6 +29,7 @@ for paper in PAPERS:
             f"{BUILD}/{paper}/figures.{{digest}}/figures.log",
         benchmark:
             f"{BUILD}/{paper}/figures.{{digest}}/benchmark.txt"
+        localrule: True
         threads: 1
         resources:
             mem_mb=1000,
@@ -68,6 +69,7 @@ for paper in PAPERS:
             f"{BUILD}/{paper}/report.{{digest}}/report.log",
         benchmark:
             f"{BUILD}/{paper}/report.{{digest}}/benchmark.txt"
+        localrule: True
         threads: 1
         resources:
             mem_mb=1000,
@@ -94,6 +96,7 @@ for paper in PAPERS:
             touch(f"{BUILD}/{paper}/publish.{{digest}}/done"),
         log:
             f"{BUILD}/{paper}/publish.{{digest}}/publish.log",
+        localrule: True
         params:
             made=lambda w, input: Path(input[0]).parent,
             public=f"reports/{RUN}/{paper}",
@@ -113,6 +116,7 @@ rule index:
         f"{BUILD}/index/page.{{digest}}/index.html",
     log:
         f"{BUILD}/index/page.{{digest}}/index.log",
+    localrule: True
     params:
         json=as_json({"run": RUN, "papers": PAPERS}),
         inputs=lambda w, input: paths(
@@ -130,6 +134,7 @@ rule index_publish:
         touch(f"{BUILD}/index/page.{{digest}}/done"),
     log:
         f"{BUILD}/index/page.{{digest}}/publish.log",
+    localrule: True
     params:
         public=f"reports/{RUN}/index.html",
     shell:
@@ -146,6 +151,7 @@ rule report:
 rule prune:
     log:
         f"{BUILD}/prune.log",
+    localrule: True
     params:
         json=as_json({"keep": sorted(CURRENT)}),
         folder=BUILD,

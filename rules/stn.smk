@@ -14,10 +14,11 @@ rule stn_train:
         f"{BUILD}/stn/{{case}}/train.{{digest}}/benchmark.txt"
     # The plain nets convolve the largest images: they take longest and start first.
     priority: lambda w: 100 if w.case in ("cnn", "deformable") else 0
+    group:
+        STN_NETS
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=600 if RUN == "full" else 20,
+        **requests("stn_train", mem_mb=2000, runtime=600 if RUN == "full" else 20),
         gpu=GPU,
     params:
         json=lambda w: as_json(stn_params("train", w.case)),
@@ -38,10 +39,11 @@ rule stn_evaluate:
         f"{BUILD}/stn/{{case}}/evaluate.{{digest}}/evaluate.log",
     benchmark:
         f"{BUILD}/stn/{{case}}/evaluate.{{digest}}/benchmark.txt"
+    group:
+        STN_NETS
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=60 if RUN == "full" else 10,
+        **requests("stn_evaluate", mem_mb=2000, runtime=60 if RUN == "full" else 10),
         gpu=GPU,
     params:
         json=lambda w: as_json(stn_params("evaluate", w.case)),
@@ -57,10 +59,11 @@ rule stn_cost:
         f"{BUILD}/stn/{{case}}/cost.{{digest}}/cost.log",
     benchmark:
         f"{BUILD}/stn/{{case}}/cost.{{digest}}/benchmark.txt"
+    group:
+        one_job("stn_cost")
     threads: 1
     resources:
-        mem_mb=3000,
-        runtime=10,
+        **requests("stn_cost", mem_mb=3000, runtime=10),
     params:
         json=lambda w: as_json(stn_params("cost", w.case)),
     shell:
@@ -82,10 +85,14 @@ rule stn_sequences:
         f"{BUILD}/stn/{{case}}/sequences.{{digest}}/benchmark.txt"
     # Three trainings wait for it.
     priority: 50
+    localrule: quick("stn_sequences")
     threads: 1
     resources:
-        mem_mb=16000 if RUN == "full" else 2000,
-        runtime=60 if RUN == "full" else 10,
+        **requests(
+            "stn_sequences",
+            mem_mb=16000 if RUN == "full" else 2000,
+            runtime=60 if RUN == "full" else 10,
+        ),
     params:
         json=lambda w: as_json(
             stn_params("sequences", STN_READERS["sequences", w.digest])
@@ -111,10 +118,15 @@ rule stn_train_sequences:
         f"{BUILD}/stn/{{case}}/train_sequences.{{digest}}/train_sequences.log",
     benchmark:
         f"{BUILD}/stn/{{case}}/train_sequences.{{digest}}/benchmark.txt"
+    group:
+        STN_SEQUENCES
     threads: 1
     resources:
-        mem_mb=16000 if RUN == "full" else 2000,
-        runtime=600 if RUN == "full" else 20,
+        **requests(
+            "stn_train_sequences",
+            mem_mb=16000 if RUN == "full" else 2000,
+            runtime=600 if RUN == "full" else 20,
+        ),
         gpu=GPU,
     params:
         json=lambda w: as_json(stn_params("train_sequences", w.case)),
@@ -137,10 +149,15 @@ rule stn_evaluate_sequences:
         f"{BUILD}/stn/{{case}}/evaluate_sequences.{{digest}}/evaluate_sequences.log",
     benchmark:
         f"{BUILD}/stn/{{case}}/evaluate_sequences.{{digest}}/benchmark.txt"
+    group:
+        STN_SEQUENCES
     threads: 1
     resources:
-        mem_mb=16000 if RUN == "full" else 2000,
-        runtime=60 if RUN == "full" else 10,
+        **requests(
+            "stn_evaluate_sequences",
+            mem_mb=16000 if RUN == "full" else 2000,
+            runtime=60 if RUN == "full" else 10,
+        ),
         gpu=GPU,
     params:
         json=lambda w: as_json(stn_params("evaluate_sequences", w.case)),
@@ -163,10 +180,14 @@ rule stn_parts:
         f"{BUILD}/stn/{{case}}/parts.{{digest}}/benchmark.txt"
     # Three trainings wait for it.
     priority: 50
+    localrule: quick("stn_parts")
     threads: 1
     resources:
-        mem_mb=16000 if RUN == "full" else 2000,
-        runtime=60 if RUN == "full" else 10,
+        **requests(
+            "stn_parts",
+            mem_mb=16000 if RUN == "full" else 2000,
+            runtime=60 if RUN == "full" else 10,
+        ),
     params:
         json=lambda w: as_json(stn_params("parts", STN_READERS["parts", w.digest])),
         inputs=lambda w, input: paths(dict(input.items())),
@@ -191,10 +212,15 @@ rule stn_train_parts:
         f"{BUILD}/stn/{{case}}/train_parts.{{digest}}/train_parts.log",
     benchmark:
         f"{BUILD}/stn/{{case}}/train_parts.{{digest}}/benchmark.txt"
+    group:
+        STN_PARTS
     threads: 1
     resources:
-        mem_mb=16000 if RUN == "full" else 2000,
-        runtime=600 if RUN == "full" else 20,
+        **requests(
+            "stn_train_parts",
+            mem_mb=16000 if RUN == "full" else 2000,
+            runtime=600 if RUN == "full" else 20,
+        ),
         gpu=GPU,
     params:
         json=lambda w: as_json(stn_params("train_parts", w.case)),
@@ -216,10 +242,15 @@ rule stn_evaluate_parts:
         f"{BUILD}/stn/{{case}}/evaluate_parts.{{digest}}/evaluate_parts.log",
     benchmark:
         f"{BUILD}/stn/{{case}}/evaluate_parts.{{digest}}/benchmark.txt"
+    group:
+        STN_PARTS
     threads: 1
     resources:
-        mem_mb=16000 if RUN == "full" else 2000,
-        runtime=60 if RUN == "full" else 10,
+        **requests(
+            "stn_evaluate_parts",
+            mem_mb=16000 if RUN == "full" else 2000,
+            runtime=60 if RUN == "full" else 10,
+        ),
         gpu=GPU,
     params:
         json=lambda w: as_json(stn_params("evaluate_parts", w.case)),
@@ -240,10 +271,11 @@ rule stn_colocalise:
         f"{BUILD}/stn/{{case}}/colocalise.{{digest}}/colocalise.log",
     benchmark:
         f"{BUILD}/stn/{{case}}/colocalise.{{digest}}/benchmark.txt"
+    group:
+        STN_WINDOWS
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=120 if RUN == "full" else 10,
+        **requests("stn_colocalise", mem_mb=2000, runtime=120 if RUN == "full" else 10),
         gpu=GPU,
     params:
         json=lambda w: as_json(stn_params("colocalise", w.case)),

@@ -13,10 +13,10 @@ rule vae_faces:
         f"{BUILD}/vae/faces/faces.{{digest}}/faces.log",
     benchmark:
         f"{BUILD}/vae/faces/faces.{{digest}}/benchmark.txt"
+    localrule: quick("vae_faces")
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        **requests("vae_faces", mem_mb=1000, runtime=10),
     params:
         json=as_json(vae_params("faces")),
         raw=lambda w, input: (
@@ -41,10 +41,11 @@ rule vae_train:
         f"{BUILD}/vae/{{case}}/train.{{digest}}/benchmark.txt"
     # Other steps wait for these; the others of their kind do not.
     priority: lambda w: 100 if w.case in VAE_AWAITED else 0
+    group:
+        VAE_NETS
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=600 if RUN == "full" else 20,
+        **requests("vae_train", mem_mb=2000, runtime=600 if RUN == "full" else 20),
         gpu=GPU,
     params:
         json=lambda w: as_json(vae_params("train", w.case)),
@@ -63,10 +64,11 @@ rule vae_mcem:
         f"{BUILD}/vae/{{case}}/mcem.{{digest}}/mcem.log",
     benchmark:
         f"{BUILD}/vae/{{case}}/mcem.{{digest}}/benchmark.txt"
+    group:
+        VAE_NETS
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=600 if RUN == "full" else 20,
+        **requests("vae_mcem", mem_mb=2000, runtime=600 if RUN == "full" else 20),
         gpu=GPU,
     params:
         json=lambda w: as_json(vae_params("mcem", w.case)),
@@ -86,10 +88,11 @@ rule vae_evaluate:
         f"{BUILD}/vae/{{case}}/evaluate.{{digest}}/evaluate.log",
     benchmark:
         f"{BUILD}/vae/{{case}}/evaluate.{{digest}}/benchmark.txt"
+    group:
+        VAE_NETS
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=20,
+        **requests("vae_evaluate", mem_mb=2000, runtime=20),
     params:
         json=lambda w: as_json(vae_params("evaluate", w.case)),
     shell:
@@ -108,10 +111,15 @@ rule vae_evaluate_likelihood:
         f"{BUILD}/vae/{{case}}/evaluate_likelihood.{{digest}}/evaluate_likelihood.log",
     benchmark:
         f"{BUILD}/vae/{{case}}/evaluate_likelihood.{{digest}}/benchmark.txt"
+    group:
+        VAE_NETS
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=120 if RUN == "full" else 20,
+        **requests(
+            "vae_evaluate_likelihood",
+            mem_mb=4000,
+            runtime=120 if RUN == "full" else 20,
+        ),
         gpu=GPU,
     params:
         json=lambda w: as_json(vae_params("evaluate_likelihood", w.case)),
@@ -131,10 +139,11 @@ rule vae_evaluate_linear:
         f"{BUILD}/vae/{{case}}/evaluate_linear.{{digest}}/evaluate_linear.log",
     benchmark:
         f"{BUILD}/vae/{{case}}/evaluate_linear.{{digest}}/benchmark.txt"
+    group:
+        VAE_NETS
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=20,
+        **requests("vae_evaluate_linear", mem_mb=4000, runtime=20),
     params:
         json=lambda w: as_json(vae_params("evaluate_linear", w.case)),
     shell:
@@ -154,10 +163,11 @@ rule vae_classifier:
     benchmark:
         f"{BUILD}/vae/classifier/classifier.{{digest}}/benchmark.txt"
     priority: 100
+    group:
+        one_job("vae_looks")
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=20,
+        **requests("vae_classifier", mem_mb=2000, runtime=20),
     params:
         json=as_json(vae_params("classifier")),
     shell:
@@ -174,10 +184,11 @@ rule vae_gradient_variance:
         f"{BUILD}/vae/{{case}}/gradient_variance.{{digest}}/gradient_variance.log",
     benchmark:
         f"{BUILD}/vae/{{case}}/gradient_variance.{{digest}}/benchmark.txt"
+    group:
+        one_job("vae_looks")
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=20,
+        **requests("vae_gradient_variance", mem_mb=2000, runtime=20),
     params:
         json=lambda w: as_json(vae_params("gradient_variance", w.case)),
         inputs=lambda w, input: paths(input),
@@ -196,10 +207,11 @@ rule vae_generation:
         f"{BUILD}/vae/{{case}}/generation.{{digest}}/generation.log",
     benchmark:
         f"{BUILD}/vae/{{case}}/generation.{{digest}}/benchmark.txt"
+    group:
+        one_job("vae_looks")
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=20,
+        **requests("vae_generation", mem_mb=2000, runtime=20),
     params:
         json=lambda w: as_json(vae_params("generation", w.case)),
         inputs=lambda w, input: paths(input),
@@ -218,10 +230,11 @@ rule vae_latent_space:
         f"{BUILD}/vae/{{case}}/latent_space.{{digest}}/latent_space.log",
     benchmark:
         f"{BUILD}/vae/{{case}}/latent_space.{{digest}}/benchmark.txt"
+    group:
+        one_job("vae_looks")
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=20,
+        **requests("vae_latent_space", mem_mb=2000, runtime=20),
     params:
         json=lambda w: as_json(vae_params("latent_space", w.case)),
         inputs=lambda w, input: paths(input),

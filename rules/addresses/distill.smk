@@ -131,6 +131,20 @@ def distill_result(case):
     return distill_look(case)
 
 
+# Jobs of a cluster: short cases share one, nets with what judges them.
+DISTILL_STUDENTS = together("distill_students", "distill_train", "distill_evaluate")
+DISTILL_COMPRESSION = together(
+    "distill_compression", "distill_compress", "distill_evaluate_compression"
+)
+DISTILL_LOOKS = together(
+    "distill_looks", "distill_temperature", "distill_gradient_limit"
+)
+
+
+def DISTILL_NETS(w):
+    return one_job("distill_teacher") if w.case == "teacher" else DISTILL_STUDENTS(w)
+
+
 RESULTS["distill"] = {case: distill_result(case) for case in D["cases"]}
 PICTURES["distill"] = {
     case: f"{RESULTS['distill'][case]}/picture.json"

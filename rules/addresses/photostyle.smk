@@ -105,6 +105,18 @@ def photostyle_result(case):
     )
 
 
+# Jobs of a cluster: short cases share one.
+PHOTOSTYLE_IMAGES = together(
+    "photostyle_images",
+    "photostyle_invert",
+    "photostyle_synthesise",
+    "photostyle_stylise",
+    "photostyle_photo",
+    "photostyle_quality",
+    "photostyle_cross_term",
+)
+
+
 RESULTS["photostyle"] = {case: photostyle_result(case) for case in PHOTOSTYLE_CASES}
 PICTURES["photostyle"] = {
     case: f"{RESULTS['photostyle'][case]}/{case}_picture.safetensors"

@@ -114,6 +114,12 @@ def rca_result(case):
     return address(f"pr12.rca.{step}", place, params, *upstream)
 
 
+# Jobs of a cluster: short cases share one.
+RCA_TABLES = together("rca_tables", "rca_tabular")
+RCA_REGISTRATIONS = together("rca_registrations", "rca_register")
+RCA_ATLASES = together("rca_atlases", "rca_reverse_atlas")
+
+
 RESULTS["rca"] = {case: rca_result(case) for case in R["cases"]}
 PICTURES["rca"] = {
     case: f"{RESULTS['rca'][case]}/{case}_picture.json" for case in R["cases"]

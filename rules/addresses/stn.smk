@@ -108,6 +108,15 @@ def stn_result(case):
     return address(f"pr12.stn.{step}", f"stn/{case}/{step}", params, *upstream)
 
 
+# Jobs of a cluster: short cases share one, nets with what judges them.
+STN_NETS = together("stn_nets", "stn_train", "stn_evaluate")
+STN_SEQUENCES = together(
+    "stn_sequences", "stn_train_sequences", "stn_evaluate_sequences"
+)
+STN_PARTS = together("stn_parts", "stn_train_parts", "stn_evaluate_parts")
+STN_WINDOWS = together("stn_windows", "stn_colocalise")
+
+
 RESULTS["stn"] = {case: stn_result(case) for case in STN_CASES}
 PICTURES["stn"] = {
     case: f"{RESULTS['stn'][case]}/{case}_picture.json"

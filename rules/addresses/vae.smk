@@ -111,6 +111,17 @@ def vae_result(case):
     return address(f"pr12.vae.{step}", f"vae/{case}/{step}", params, *upstream)
 
 
+# Jobs of a cluster: short cases share one, nets with what judges them.
+VAE_NETS = together(
+    "vae_nets",
+    "vae_train",
+    "vae_mcem",
+    "vae_evaluate",
+    "vae_evaluate_likelihood",
+    "vae_evaluate_linear",
+)
+
+
 RESULTS["vae"] = {case: vae_result(case) for case in V["cases"]}
 PICTURES["vae"] = {
     case: f"{RESULTS['vae'][case]}/{case}_picture.json"

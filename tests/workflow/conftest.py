@@ -1,8 +1,10 @@
 """Checkouts that tests start from: each is made once, also by several workers."""
 
 import fcntl
+import os
 
 import pytest
+import warm
 from checkout import Checkout, copy_repository, trimmed
 
 
@@ -47,6 +49,31 @@ def complete(tmp_path_factory, worker, bare):
         (root.with_suffix(".log")).write_text(bare.copy(root).snakemake(), encoding="utf-8")
 
     return once(tmp_path_factory, worker, "complete", make)
+
+
+@pytest.fixture(scope="session")
+def bare_smoke(tmp_path_factory, worker):
+    """Give the repository with all papers and cases at smoke scale, and no results."""
+
+    def make(root):
+        checkout = copy_repository(root)
+        checkout.write_params(checkout.params() | {"run": "smoke"})
+
+    return once(tmp_path_factory, worker, "bare_smoke", make)
+
+
+@pytest.fixture(scope="session")
+def everything(tmp_path_factory, worker, bare_smoke):
+    """Give the same with the results of one complete run."""
+
+    def make(root):
+        root.rmdir()
+        checkout = bare_smoke.copy(root)
+        with warm.python(root.with_suffix(".warm")) as folder:
+            path = f"{folder}{os.pathsep}{checkout.environment()['PATH']}"
+            root.with_suffix(".log").write_text(checkout.snakemake(PATH=path), encoding="utf-8")
+
+    return once(tmp_path_factory, worker, "everything", make)
 
 
 @pytest.fixture

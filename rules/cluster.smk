@@ -1,0 +1,73 @@
+# Where Snakemake submits to Slurm: a look at the nodes before, the causes of failures after.
+from pr12.cluster import probe, slurm
+
+
+def on_slurm():
+    """Whether this Snakemake hands its jobs to Slurm (known once it starts them)."""
+    plugin = workflow.executor_plugin
+    return workflow.is_main_process and plugin is not None and plugin.name == "slurm"
+
+
+def is_first():
+    """Whether no other Snakemake is running in this folder."""
+    try:
+        with open(".snakemake/pr12.lock", "a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return True
+    except BlockingIOError:
+        return False
+    return True
+
+
+# Jobs outlive a killed Snakemake: wait for them before looking at what is missing. (While this file
+# is read, that jobs go elsewhere shows only in there being a number of nodes.)
+REMOTE = workflow.resource_settings.nodes is not None
+DRY = workflow.output_settings.dryrun
+if (
+    workflow.is_main_process
+    and REMOTE
+    and not DRY
+    and shutil.which("squeue")
+    and is_first()
+):
+    try:
+        slurm.wait(Path.cwd())
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        os._exit(2)
+
+
+def srun_options():
+    """What all jobs are submitted with: partition and account of the profile, excluded nodes."""
+    asked = workflow.resource_settings.default_resources
+    excluded = workflow.executor_settings.exclude_failed_nodes
+    options = [f"--exclude={excluded}"] if excluded else []
+    for name in ("partition", "account"):
+        if f"slurm_{name}" in asked:
+            options.append(f"--{name}={asked[f'slurm_{name}'].raw}")
+    return options
+
+
+def probe_nodes():
+    """Refuse to start if a free node cannot do the work (PR12_PROBE=0: do not look)."""
+    if not on_slurm() or os.environ.get("PR12_PROBE") == "0":
+        return
+    try:
+        probe.check(Path.cwd(), srun_options())
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        workflow.persistence.unlock()
+        os._exit(2)
+
+
+onerror:
+    if on_slurm():
+        told = "\n".join(Path(file).read_text(encoding="utf-8") for file in log)
+        for sentence in slurm.failures(told):
+            print(f"error: {sentence}", file=sys.stderr, flush=True)
+        print(
+            "what was done is kept; the same command goes on from there",
+            file=sys.stderr,
+            flush=True,
+        )

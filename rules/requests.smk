@@ -1,0 +1,59 @@
+# What jobs ask of a cluster, and which go together; a run on one machine heeds none of it.
+from pr12.cluster import measured
+from pr12.cluster import requests as requested
+
+MEASURED = measured.read(Path(workflow.basedir, f"benchmarks/measured/{RUN}.csv"))
+# Submitting a job, starting it and noticing its end take about ten seconds: a job must be worth
+# ten times that, on each core that it may ask for.
+WORTH_A_JOB = 100.0 * (workflow.cores or 1)
+QUICK = 60.0  # seconds that may be spent on the submitting host itself
+
+
+def took(rule, case=None):
+    """What a job took when it was last measured, or None; of a rule with one job, without case."""
+    paper, _, step = rule.partition("_")
+    if case is not None:
+        return MEASURED.get(measured.Job(paper, case, step))
+    found = [job for job in MEASURED if (job.paper, job.step) == (paper, step)]
+    return max((MEASURED[job] for job in found), key=lambda m: m.seconds, default=None)
+
+
+def requests(rule, mem_mb, runtime):
+    """Memory (MiB) and time (minutes) of a rule's jobs: as measured, else as given here."""
+
+    def memory(wildcards, attempt):
+        return requested.memory_mb(took(rule, wildcards.get("case")), mem_mb, attempt)
+
+    def time(wildcards, attempt):
+        return requested.minutes(took(rule, wildcards.get("case")), runtime, attempt)
+
+    return {"mem_mb": memory, "runtime": time}
+
+
+def one_job(group):
+    """A group whose jobs share one job of the cluster, also where none waits for another."""
+    components = workflow.group_settings.group_components
+    if isinstance(components, dict):  # not in a dry run, which shows them one by one
+        components[group] = 1000
+    return group
+
+
+def together(name, *rules):
+    """Group of a case's job: rules that follow on one another, short cases several to a job."""
+    steps = [tuple(rule.split("_", 1)) for rule in rules]
+    seconds = {}
+    for job, measure in MEASURED.items():
+        if (job.paper, job.step) in steps:
+            seconds[job.case] = seconds.get(job.case, 0.0) + measure.seconds
+    dealt = requested.packed(seconds, WORTH_A_JOB)
+
+    def group(wildcards):
+        return one_job(f"{name}_{dealt.get(wildcards.case, wildcards.case)}")
+
+    return group
+
+
+def quick(rule):
+    """Whether data are prepared on the submitting host: where it was measured to be quick."""
+    measure = took(rule)
+    return measure is not None and measure.seconds < QUICK

@@ -1,0 +1,126 @@
+"""What each job of a run took, from Snakemake's benchmark files: one table a run, kept in git.
+
+``benchmarks/measured/<run>.csv`` is what rules/requests.smk asks a cluster by (memory, time, which
+short jobs go together) and what `pr12.cluster.plan` replays. It decides no result.
+"""
+
+import csv
+import sys
+from collections.abc import Mapping
+from dataclasses import astuple, dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from pr12.shared import files, step
+from pr12.shared.errors import UserError
+
+
+@dataclass(frozen=True)
+class Params:
+    """Params of the gathering: none."""
+
+
+class Job(NamedTuple):
+    """A job's place below ``build/<run>``; figures and reports have the empty case."""
+
+    paper: str
+    case: str
+    step: str
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a job took: wall seconds, processor seconds, largest resident memory in MiB."""
+
+    seconds: float
+    cpu_seconds: float
+    memory_mb: float
+
+
+HEADER = ["paper", "case", "step", "seconds", "cpu_seconds", "memory_mb"]
+
+
+def gather(folder: Path) -> dict[Job, Measured]:
+    r"""Read the benchmark files below a run's folder; of several of one job, the newest.
+
+    Parameters
+    ----------
+    folder : Path
+        A run's folder, such as ``build/embedded``.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> run = Path(tempfile.mkdtemp())
+    >>> made = run / "vae/z2/train.0123456789"
+    >>> made.mkdir(parents=True)
+    >>> header = "s\tmax_rss\tcpu_time\n"
+    >>> _ = (made / "benchmark.txt").write_text(header + "7.63\t312.51\t2.99\n")
+    >>> gather(run)[Job("vae", "z2", "train")]
+    Measured(seconds=7.6, cpu_seconds=3.0, memory_mb=313.0)
+    """
+    found = {}
+    paths = [(path.stat().st_mtime, path) for path in folder.glob("**/*.*/benchmark.txt")]
+    for _, path in sorted(paths):
+        paper, *case, name = path.parent.relative_to(folder).parts
+        with open(path, encoding="utf-8", newline="") as stream:
+            rows = list(csv.DictReader(stream, delimiter="\t"))
+        if not rows:  # the job was killed before its first look
+            continue
+        seconds, memory, cpu = (rows[-1][key] for key in ("s", "max_rss", "cpu_time"))
+        found[Job(paper, "/".join(case), name.partition(".")[0])] = Measured(
+            round(float(seconds), 1), round(number(cpu), 1), round(number(memory), 0)
+        )
+    return found
+
+
+def number(text: str) -> float:
+    """Read a figure that Snakemake writes as ``NA`` or ``-`` if the job was very short."""
+    return 0.0 if text in ("NA", "-") else float(text)
+
+
+def read(path: Path) -> dict[Job, Measured]:
+    """Read a table; one that does not exist holds nothing.
+
+    Raises
+    ------
+    UserError
+        If a line is not a job and three numbers.
+    """
+    if not path.exists():
+        return {}
+    table = {}
+    with open(path, encoding="utf-8", newline="") as stream:
+        for number_, row in enumerate(csv.DictReader(stream), start=2):
+            try:
+                figures = [float(row[key]) for key in HEADER[3:]]
+                table[Job(*(row[key] for key in HEADER[:3]))] = Measured(*figures)
+            except (KeyError, TypeError, ValueError):
+                raise UserError(
+                    f"{path}, line {number_}: not {','.join(HEADER)}; "
+                    "make measured RUN=... writes the table anew"
+                ) from None
+    return table
+
+
+def write(path: Path, table: Mapping[Job, Measured]) -> None:
+    """Write a table, its lines in the order of papers, cases and steps."""
+    with files.atomic(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as out:
+        writer = csv.writer(out, lineterminator="\n")
+        writer.writerow(HEADER)
+        writer.writerows((*job, *astuple(table[job])) for job in sorted(table))
+
+
+def main(job: step.Job) -> None:
+    """Lay what was measured here over what the table holds of jobs that did not run here."""
+    folder, table = job.paths["folder"], job.paths["table"]
+    found = gather(folder)
+    if not found:
+        raise UserError(f"no benchmark.txt below folder={folder}; run Snakemake there first")
+    write(table, read(table) | found)
+    print(f"{len(found)} jobs of {folder} in {table}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    with step.start(Params, optional=["folder"], writes=["table"]) as job:
+        main(job)

@@ -1,0 +1,187 @@
+"""Look at a cluster's free nodes before jobs are sent there.
+
+One short job with a task on each free node reports what it sees, so that a node without the shared
+folder, without the environment or with a full scratch disk is told in one sentence, before a
+hundred jobs fail there.
+"""
+
+import re
+import shlex
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from pr12.shared.errors import UserError
+
+MOST_NODES = 64
+PATIENCE = 30  # seconds that the probe waits for a free node
+SCRATCH_MB = 200  # free space below which a step may not be able to write
+SKEW = 5.0  # seconds between clocks that are worth a word
+
+SCRIPT = """
+cd {folder} 2>/dev/null && test -f {token} && sees=yes || sees=no
+test $sees = yes && echo seen > {token}.$SLURMD_NODENAME 2>/dev/null && writes=yes || writes=no
+test -x {python} && python=yes || python=no
+free() {{ df -Pm "$1" 2>/dev/null | awk 'NR == 2 {{print $4}}'; }}
+echo "probe node=$SLURMD_NODENAME clock=$(date +%s.%N) sees=$sees writes=$writes python=$python" \
+    "scratch=$(free "${{TMPDIR:-/tmp}}") build=$(free {folder})"
+"""
+
+
+class Seen(NamedTuple):
+    """What a task saw on its node; free space in MiB, its clock in seconds since 1970."""
+
+    node: str
+    clock: float
+    sees: bool
+    writes: bool
+    python: bool
+    scratch: float
+    build: float
+
+
+def parse(text: str) -> list[Seen]:
+    """Read what the tasks printed, one line each.
+
+    Examples
+    --------
+    >>> parse("probe node=n1 clock=12.5 sees=yes writes=yes python=no scratch=900 build=7000")
+    [Seen(node='n1', clock=12.5, sees=True, writes=True, python=False, scratch=900.0, build=7000.0)]
+    """
+    found = []
+    for line in text.splitlines():
+        if line.startswith("probe "):
+            said = dict(re.findall(r"(\w+)=(\S*)", line))
+            flags = [said[key] == "yes" for key in ("sees", "writes", "python")]
+            free = [float(said[key] or "nan") for key in ("scratch", "build")]
+            found.append(Seen(said["node"], float(said["clock"]), *flags, *free))
+    return found
+
+
+def complaints(seen: Sequence[Seen], folder: Path, python: str) -> list[str]:
+    """Say what is wrong with nodes, one sentence for each fault.
+
+    Examples
+    --------
+    >>> blind = Seen("n2", 12.5, False, False, True, 900.0, 7000.0)
+    >>> complaints([blind], Path("/home/me/pr12"), "python")[0].partition(":")[0]
+    'node n2 does not see /home/me/pr12'
+    """
+    faults = {
+        f"does not see {folder}: put the repository into a folder that all nodes share": [
+            s.node for s in seen if not s.sees
+        ],
+        f"cannot write to {folder}: make it writable there": [
+            s.node for s in seen if s.sees and not s.writes
+        ],
+        f"has no {python}: install the environment where all nodes see it": [
+            s.node for s in seen if s.sees and not s.python
+        ],
+        f"has less than {SCRATCH_MB} MiB free for temporary files: empty it or set TMPDIR": [
+            s.node for s in seen if s.scratch < SCRATCH_MB
+        ],
+        f"finds less than {SCRATCH_MB} MiB free in {folder}: free some": [
+            s.node for s in seen if s.sees and s.build < SCRATCH_MB
+        ],
+    }
+    return [
+        f"node {node} {fault}, or keep jobs off that node "
+        f"(slurm-exclude-failed-nodes: {node} in profiles/slurm/config.yaml)"
+        for fault, nodes in faults.items()
+        for node in nodes
+    ]
+
+
+def nodes(folder: Path, options: Sequence[str] = ()) -> list[Seen]:
+    """Run the probe on the nodes that are free now; none are if the cluster is full.
+
+    Parameters
+    ----------
+    folder : Path
+        The repository, where jobs will work.
+    options : sequence of str
+        Options of srun that all jobs have: partition, account, excluded nodes.
+
+    Raises
+    ------
+    UserError
+        If Slurm refuses the job, as for a partition that does not exist.
+    """
+    token = folder / ".snakemake" / f"probe_{uuid.uuid4().hex}"
+    token.parent.mkdir(exist_ok=True)
+    token.write_text("probe\n", encoding="utf-8")
+    script = SCRIPT.format(
+        folder=shlex.quote(str(folder)),
+        token=shlex.quote(str(token)),
+        python=shlex.quote(sys.executable),
+    )
+    command = ["srun", f"--nodes=1-{MOST_NODES}", "--ntasks-per-node=1", "--mem=50", "--time=2"]
+    command += [f"--immediate={PATIENCE}", "--chdir=/", "--job-name=pr12-probe", "--quiet"]
+    command += [*options, "sh", "-c", script]
+    try:
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            timeout=PATIENCE + 120,
+        )
+        seen = parse(done.stdout)
+    except FileNotFoundError:
+        raise UserError(
+            "srun is not to be found; use profiles/slurm on a host that submits to Slurm"
+        ) from None
+    except subprocess.TimeoutExpired:
+        return []
+    finally:
+        for path in token.parent.glob(f"{token.name}*"):
+            path.unlink(missing_ok=True)
+    refused = " ".join(done.stderr.split())
+    if not seen and done.returncode and not re.search("immediate|busy|timed out", refused, re.I):
+        raise UserError(f"Slurm refuses a job ({refused}); {advice(refused)}")
+    return seen
+
+
+def advice(refused: str) -> str:
+    """Say what to do about a refusal of Slurm.
+
+    Examples
+    --------
+    >>> advice("srun: error: invalid partition specified: nope")
+    'sinfo -s lists the partitions; set slurm_partition in profiles/slurm/config.yaml'
+    """
+    if "partition" in refused.lower():
+        return "sinfo -s lists the partitions; set slurm_partition in profiles/slurm/config.yaml"
+    if "account" in refused.lower():
+        return "set slurm_account in profiles/slurm/config.yaml to one of `sacctmgr show assoc`"
+    return "docs/cluster.md says what a site must set"
+
+
+def check(folder: Path, options: Sequence[str] = ()) -> None:
+    """Probe the free nodes, warn of clocks that differ, and refuse to go on with an ill node.
+
+    Raises
+    ------
+    UserError
+        If a node does not see the folder or the environment, cannot write, or has no space left.
+    """
+    before = time.time()
+    seen = nodes(folder, options)
+    after = time.time()
+    if not seen:
+        print("no node was free for a probe; going on without", file=sys.stderr, flush=True)
+    for node in seen:
+        skew = node.clock - min(max(node.clock, before), after)
+        if abs(skew) > SKEW:
+            print(
+                f"warning: the clock of node {node.node} is {skew:+.0f} s from this host's; "
+                "results do not depend on it, dates in logs do",
+                file=sys.stderr,
+                flush=True,
+            )
+    if wrong := complaints(seen, folder, sys.executable):
+        raise UserError("; ".join(wrong))

@@ -1,0 +1,199 @@
+"""What Slurm says of this folder's jobs: which still run, and why some failed."""
+
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from pr12.shared.errors import UserError
+
+UNFINISHED = ("PENDING", "CONFIGURING", "RUNNING", "COMPLETING", "SUSPENDED", "REQUEUED")
+LOOK_EVERY = 5.0  # seconds between two looks at jobs that are waited for
+OUT_OF_MEMORY = re.compile(r"exceeded (job )?memory limit|oom[-_ ]?kill|Out Of Memory", re.I)
+SUBMITTED = re.compile(r"submitted with SLURM jobid (\d+) \(log: (.+?)\)\.")
+STEP_LOG = re.compile(r"^\s+log: (build/\S+)", re.M)
+
+
+class State(NamedTuple):
+    """How a Slurm job stands: its state, node, and the time and memory that it asked for."""
+
+    state: str
+    node: str
+    time_limit: str
+    memory: str
+
+
+class Submitted(NamedTuple):
+    """A job as Snakemake's log names it: its number, and Slurm's log of it."""
+
+    number: str
+    log: Path
+
+
+def ask(command: Sequence[str]) -> str:
+    """Run one of Slurm's commands and give what it printed.
+
+    Raises
+    ------
+    UserError
+        If the command is not there, or ends with an error.
+    """
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    except FileNotFoundError:
+        raise UserError(
+            f"{command[0]} is not to be found; use profiles/slurm on a host that submits to Slurm"
+        ) from None
+    except subprocess.TimeoutExpired:
+        raise UserError(f"{command[0]} gave no answer in two minutes; is slurmctld up?") from None
+    if done.returncode:
+        said = " ".join(done.stderr.split()) or f"exit code {done.returncode}"
+        raise UserError(f"{command[0]} failed ({said}); sinfo and squeue say how the cluster is")
+    return done.stdout
+
+
+def running(folder: Path) -> list[str]:
+    """Give the numbers of this user's Slurm jobs that were started in a folder and have not ended.
+
+    Raises
+    ------
+    UserError
+        If squeue cannot be asked.
+    """
+    lines = ask(["squeue", "--me", "--noheader", "--format=%i|%Z"]).splitlines()
+    jobs = (line.split("|", 1) for line in lines if "|" in line)
+    return [number for number, place in jobs if Path(place) == folder]
+
+
+def wait(folder: Path) -> None:
+    """Wait until jobs of an earlier, killed Snakemake have ended: what they make is not made twice.
+
+    Raises
+    ------
+    UserError
+        If squeue cannot be asked.
+    """
+    told: list[str] = []
+    while jobs := running(folder):
+        if jobs != told:
+            print(
+                f"waiting for Slurm jobs {', '.join(jobs)} that an earlier run started here; "
+                f"their results are taken over (scancel {' '.join(jobs)} ends them)",
+                file=sys.stderr,
+                flush=True,
+            )
+            told = jobs
+        time.sleep(LOOK_EVERY)
+
+
+def submitted(text: str) -> list[Submitted]:
+    """List the last submission of each job that a Snakemake log tells of.
+
+    Examples
+    --------
+    >>> submitted('''Job 5 has been submitted with SLURM jobid 7 (log: /w/rule_vae_train/a/7.log).
+    ... Job 5 has been submitted with SLURM jobid 9 (log: /w/rule_vae_train/a/9.log).''')
+    [Submitted(number='9', log=PosixPath('/w/rule_vae_train/a/9.log'))]
+    """
+    last = {}
+    for number, log in SUBMITTED.findall(text):
+        last[Path(log).parent] = Submitted(number, Path(log))
+    return list(last.values())
+
+
+def states(numbers: Sequence[str]) -> dict[str, State]:
+    """Ask how jobs stand, also those that ended a few minutes ago.
+
+    Raises
+    ------
+    UserError
+        If squeue cannot be asked.
+    """
+    if not numbers:
+        return {}
+    form = "--format=%i|%T|%N|%l|%m"
+    text = ask(["squeue", f"--jobs={','.join(numbers)}", "--states=all", "--noheader", form])
+    rows = (line.split("|") for line in text.splitlines())
+    return {row[0]: State(*row[1:5]) for row in rows if len(row) == 5}
+
+
+def explain(job: Submitted, state: State, log: str, own_logs: Mapping[str, str]) -> str:
+    """Say in one sentence which job failed, why, and where to read on.
+
+    Parameters
+    ----------
+    job : Submitted
+        The job.
+    state : State
+        How Slurm says it ended.
+    log : str
+        What Slurm's log of it holds.
+    own_logs : mapping of str to str
+        Path -> text of the logs of the steps in it.
+
+    Examples
+    --------
+    >>> job = Submitted("7", Path("slurm_logs/group_vae_nets_0_vae_train/7.log"))
+    >>> explain(job, State("TIMEOUT", "n1", "5:00", "2000M"), "", {}).partition(";")[0]
+    'Slurm job 7 (vae_nets_0_vae_train) on n1 ran past its time limit of 5:00'
+    """
+    causes = {
+        "CANCELLED": "was cancelled",
+        "TIMEOUT": f"ran past its time limit of {state.time_limit}",
+        "OUT_OF_MEMORY": f"needed more than its {state.memory} of memory",
+        "NODE_FAIL": "lost its node",
+        "BOOT_FAIL": "lost its node",
+        "PREEMPTED": "was preempted by other jobs",
+    }
+    cause = causes.get(state.state, f"ended as {state.state}")
+    if OUT_OF_MEMORY.search(log):
+        cause = causes["OUT_OF_MEMORY"]
+    name = re.sub(r"^(group|rule)_", "", job.log.parent.name)
+    if re.fullmatch(r"[0-9a-f]{8,}|unique", name):  # a rule's job: the folder above has its name
+        name = re.sub(r"^(group|rule)_", "", job.log.parent.parent.name)
+    where = f" on {state.node}" if state.node else ""
+    sentence = f"Slurm job {job.number} ({name}){where} {cause}"
+    errors = [
+        line
+        for text in own_logs.values()
+        for line in text.splitlines()
+        if line.startswith("error: ")
+    ]
+    if errors:
+        sentence += f", {errors[-1].removeprefix('error: ')}"
+    logs = [*own_logs, str(job.log)]
+    return f"{sentence}; log: {', '.join(logs)}"
+
+
+def failures(text: str) -> list[str]:
+    """Say of each job in a Snakemake log that failed for good why it did.
+
+    Parameters
+    ----------
+    text : str
+        What Snakemake wrote to its own log.
+
+    Raises
+    ------
+    UserError
+        If squeue cannot be asked.
+    """
+    jobs = submitted(text)
+    found = states([job.number for job in jobs])
+    sentences = []
+    for job in jobs:
+        state = found.get(job.number)
+        if state is None or state.state in (*UNFINISHED, "COMPLETED"):
+            continue
+        log = job.log.read_text(encoding="utf-8", errors="replace") if job.log.exists() else ""
+        paths = dict.fromkeys(STEP_LOG.findall(log.rpartition("Error in rule")[2] or log))
+        own = {
+            path: Path(path).read_text(encoding="utf-8", errors="replace")
+            for path in list(paths)[-1:]
+            if Path(path).exists()
+        }
+        sentences.append(explain(job, state, log, own))
+    return sentences

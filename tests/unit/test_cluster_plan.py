@@ -1,0 +1,135 @@
+import dataclasses
+
+import pytest
+
+from pr12.cluster import dag, plan
+from pr12.cluster.measured import Job, Measured
+from pr12.shared.errors import UserError
+
+NO_OVERHEADS = plan.Overheads(0.0, 0.0, 1e-9, 0.0, 1e-9)
+
+
+def step(name, reads=(), group=None, threads=1, rule="p_train"):
+    return dag.Step(
+        rule,
+        group,
+        tuple(f"build/r/p/{each}/train.1/m" for each in reads),
+        (f"build/r/p/{name}/train.1/m",),
+        threads,
+        100,
+        30,
+        0,
+        0,
+    )
+
+
+def replayed(steps, seconds, nodes, cores=1, overheads=NO_OVERHEADS):
+    table = {Job("p", name, "train"): Measured(s, s, 1.0) for name, s in seconds.items()}
+    known, unknown = plan.seconds_of(steps, table)
+    assert not unknown
+    return plan.replay(plan.works(steps), known, plan.Params(nodes, cores), overheads)
+
+
+def alone(name, *reads, threads=1):
+    return step(name, reads, group=name, threads=threads)
+
+
+def test_independent_jobs_share_the_nodes():
+    steps = [alone(name) for name in "abcd"]
+    seconds = dict.fromkeys("abcd", 10.0)
+    makespans = [replayed(steps, seconds, nodes).makespan for nodes in (1, 2, 4, 8)]
+    assert makespans == pytest.approx([40, 20, 10, 10], abs=1e-3)
+
+
+def test_a_chain_takes_its_critical_path_however_many_nodes_there_are():
+    steps = [alone("a"), alone("b", "a"), alone("c", "b"), alone("d")]
+    found = replayed(steps, {"a": 1.0, "b": 2.0, "c": 3.0, "d": 0.5}, nodes=8)
+    assert found.critical_path == 6.0
+    assert found.makespan == pytest.approx(6.0, abs=1e-3)
+
+
+def test_a_group_is_one_job_and_waits_inside_it():
+    steps = [step("a", group="g"), step("b", "a", group="g"), step("c", group="g")]
+    assert len(plan.works(steps)) == 1
+    seconds = {"a": 4.0, "b": 5.0, "c": 6.0}
+    assert replayed(steps, seconds, 1, cores=1).makespan == pytest.approx(15.0, abs=1e-3)
+    assert replayed(steps, seconds, 1, cores=2).makespan == pytest.approx(9.0, abs=1e-3)
+
+
+@pytest.mark.parametrize(("most", "expected"), [(8, 5), (4, 4), (1, 1)])
+def test_a_job_asks_for_its_widest_level(most, expected):
+    steps = [step("a", group="g", threads=2), step("b", group="g", threads=3), step("c", "ab", "g")]
+    (work,) = plan.works(steps)
+    assert plan.width(work, most) == expected
+
+
+def test_steps_without_group_run_on_the_submitting_host():
+    found = replayed([step("a"), alone("b", "a")], {"a": 3.0, "b": 4.0}, nodes=1)
+    assert (found.jobs, found.local_steps) == (1, 1)
+    assert found.work == 4.0
+
+
+def test_ends_are_noticed_at_the_next_look_whose_distance_grows():
+    # Looks at 5, 5 + 15 and 20 + 25 seconds
+    overheads = plan.Overheads(0.0, 0.0, 5.0, 10.0, 180.0)
+    for seconds, noticed in ((4.0, 5.0), (5.5, 20.0), (30.0, 45.0)):
+        assert replayed([alone("a")], {"a": seconds}, 1, overheads=overheads).makespan == noticed
+
+
+def test_overheads_are_added_to_each_job_and_each_step():
+    overheads = dataclasses.replace(NO_OVERHEADS, start=7.0, per_step=0.5)
+    steps = [step("a", group="g"), step("b", group="g"), step("c")]
+    found = replayed(steps, {"a": 1.0, "b": 1.0, "c": 1.0}, 1, overheads=overheads)
+    assert found.makespan == pytest.approx(7.0 + 2 * 1.5, abs=1e-3)
+
+
+def test_what_was_never_measured_counts_as_its_rules_median_or_a_third_of_what_it_asks_for():
+    steps = [step("a"), step("b"), step("c"), step("d"), step("e", rule="p_other")]
+    table = {Job("p", n, "train"): Measured(s, s, 1.0) for n, s in zip("abc", (1.0, 9.0, 2.0))}
+    seconds, unknown = plan.seconds_of(steps, table)
+    assert [s.outputs[0] for s in unknown] == [steps[3].outputs[0], steps[4].outputs[0]]
+    assert [seconds[s] for s in steps] == [1.0, 9.0, 2.0, 2.0, 600.0]
+
+
+def test_jobs_that_wait_for_one_another_are_told():
+    with pytest.raises(UserError, match="wait for one another"):
+        replayed([step("a", "b", "g"), step("b", "a", "h")], {"a": 1.0, "b": 1.0}, 1)
+
+
+def test_a_dry_run_is_read_with_its_groups():
+    text = """
+[Thu] Group job vae_nets_0 (jobs in lexicogr. order):
+
+    [Thu]
+    rule vae_evaluate:
+        input: build/full/vae/z2/train.ab/m.safetensors
+        output: build/full/vae/z2/evaluate.cd/metrics.json
+        resources: tmpdir=<TBD>, mem_mb=900, mem=900 MB, runtime=12
+
+    [Thu]
+    rule vae_train:
+        input: build/full/data/mnist/data.01/a, build/full/data/mnist/data.01/b
+        output: build/full/vae/z2/train.ab/m.safetensors, build/full/vae/z2/train.ab/h.json
+        priority: 5
+        threads: 2
+        resources: tmpdir=/tmp, mem_mb=800, gpu=1, runtime=6
+
+[Thu]
+localrule vae_figures:
+    input: build/full/vae/z2/evaluate.cd/metrics.json
+    output: build/full/vae/figures.ef/figures.json
+    resources: tmpdir=/tmp
+
+[Thu]
+rule all:
+    input: build/full/vae/figures.ef/figures.json
+    jobid: 0
+"""
+    evaluate, train, figures = dag.parse(text)
+    assert [each.group for each in (evaluate, train, figures)] == ["vae_nets_0", "vae_nets_0", None]
+    assert (train.threads, train.memory_mb, train.gpus, train.minutes) == (2, 800, 1, 6)
+    assert train.job == Job("vae", "z2", "train")
+    assert figures.job == Job("vae", "", "figures")
+    assert len(train.inputs) == len(train.outputs) == 2
+    with pytest.raises(UserError, match="the dry run has no job"):
+        dag.parse("Nothing to be done")

@@ -1,0 +1,307 @@
+"""The workflow on a real Slurm of two nodes: the same bytes as here, whatever happens meanwhile."""
+
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+import mini_slurm
+import pytest
+import warm
+from checkout import job_table, wait_for
+
+from conftest import once
+
+MISSING = mini_slurm.missing()
+QUICK = ("--slurm-init-seconds-before-status-checks", "1", "--seconds-between-status-checks", "1")
+EPOCHS = 600  # some seconds of training
+AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="mounting a folder over another needs root")
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    if MISSING and os.environ.get("PR12_SERVERS") != "required":
+        pytest.skip(f"{MISSING[0]} is not installed: apt-get install slurm-wlm munge")
+    assert not MISSING, f"apt-get install slurm-wlm munge: {MISSING} are missing"
+    cluster = mini_slurm.Cluster(nodes=2, cpus=2, gpus=1)
+    yield cluster
+    assert cluster.down() == {}
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory, worker, bare):
+    """Give a checkout in which a longer training has run, on this machine."""
+
+    def make(root):
+        root.rmdir()
+        checkout = bare.copy(root)
+        checkout.set("distill.cases.hard_800.epochs", EPOCHS)
+        checkout.snakemake(*targets(checkout))
+        checkout.snakemake("prune")
+
+    return once(tmp_path_factory, worker, "trained", make)
+
+
+@pytest.fixture
+def untrained(trained, tmp_path):
+    """Give a copy of it in which all is to be done but the data."""
+    checkout = trained.copy(tmp_path / "repository")
+    shutil.rmtree(checkout / "build/smoke/distill")
+    yield checkout
+    for pid in checkout.processes():  # of a test that failed
+        os.kill(pid, signal.SIGKILL)
+
+
+def targets(checkout):
+    """Give the result of the longer training, and its nets."""
+    text = checkout.snakemake("--dry-run", "distill")
+    wanted = r"^ +output: (build/smoke/distill/hard_800/(?:evaluate|train)\S+?)(?:,|$)"
+    return re.findall(wanted, text, re.M)
+
+
+def nets(checkout):
+    found = checkout.bytes("build/smoke/distill/hard_800/**/*.safetensors")
+    assert found
+    return found
+
+
+def submit(checkout, cluster, *arguments, **more):
+    """Start Snakemake with the profile of the cluster."""
+    path = f"{cluster.bin}{os.pathsep}{checkout.environment()['PATH']}"
+    command = ("snakemake", "--profile", "profiles/slurm", "--cores", "2", *QUICK, *arguments)
+    return checkout.start(*command, PATH=path, **more)
+
+
+def run(checkout, cluster, *arguments, code=0, **more):
+    return checkout.finish(submit(checkout, cluster, *arguments, **more), code)
+
+
+def saved(checkout):
+    """Give the checkpoints of the longer training."""
+    return checkout.bytes("build/smoke/distill/hard_800/train.*/resume_*")
+
+
+def start_training(checkout, cluster, *arguments, **more):
+    """Start the longer training on the cluster; give Snakemake's process and Slurm's number."""
+    running = submit(checkout, cluster, *arguments, **more)
+    wait_for(lambda: saved(checkout), running)
+    return running, cluster.number_of_job()
+
+
+def errors(text):
+    return [line for line in text.splitlines() if line.startswith("error: ")]
+
+
+def told(number, cause):
+    """Give the pattern of a sentence on a failed job of the longer training."""
+    name = r"distill_students_\w+"
+    logs = rf"build/smoke/distill/hard_800/train\.\w+/train\.log, \S+/{number}\.log"
+    return rf"error: Slurm job {number} \({name}\) on n[12] {cause}; log: {logs}"
+
+
+def test_a_cancelled_job_is_named_and_goes_on_where_it_was(untrained, trained, cluster):
+    goal = targets(untrained)
+    running, number = start_training(untrained, cluster, "--retries", "0", *goal, PR12_GPU="1")
+    assert "TresPerJob=gres:gpu:1" in cluster.call("scontrol", "show", "job", number)
+    cluster.call("scancel", number)
+    text = untrained.finish(running, code=1)
+    (sentence,) = errors(text)
+    assert re.fullmatch(told(number, "was cancelled"), sentence)
+    assert text.index("the same command goes on from there") > text.index(sentence)
+    assert saved(untrained)
+    untrained.snakemake(*goal)  # here or there: what was reached is gone on from
+    assert first_epoch(untrained) > 1
+    assert nets(untrained) == nets(trained)
+
+
+def first_epoch(checkout):
+    """Give the first epoch that the log of the longer training tells of."""
+    (log,) = checkout.bytes("build/smoke/distill/hard_800/train.*/train.log").values()
+    return int(re.search(rf"(\d+)/{EPOCHS} ", log.decode())[1])
+
+
+def test_a_job_out_of_time_is_named_with_its_limit(untrained, cluster):
+    _, net = targets(untrained)[:2]
+    limited = ("--retries", "0", "--set-resources", "distill_train:runtime=1", "--", net)
+    running, number = start_training(untrained, cluster, *limited)
+    for pid in training_processes(untrained):  # it would end in time
+        os.kill(pid, signal.SIGSTOP)
+    (sentence,) = errors(untrained.finish(running, code=1))
+    assert re.fullmatch(told(number, "ran past its time limit of 1:00"), sentence)
+    assert saved(untrained)
+
+
+def training_processes(checkout):
+    found = []
+    for pid in checkout.processes():
+        arguments = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        if b"pr12.distill.train" in arguments and b"-m" in arguments:
+            found.append(pid)
+    assert found
+    return found
+
+
+def test_a_job_out_of_memory_is_named_with_what_it_asked_for(untrained, cluster):
+    net = targets(untrained)[1]
+    little = ("--retries", "0", "--set-resources", "distill_train:mem_mb=90", "--", net)
+    (sentence,) = errors(run(untrained, cluster, *little, code=1))
+    assert re.search(r"on n[12] needed more than its 90M of memory; log: ", sentence)
+    assert not untrained.bytes("build/smoke/distill/hard_800/**/*.safetensors")
+
+
+def test_a_node_that_loses_power_costs_no_result(untrained, trained, cluster):
+    goal = targets(untrained)
+    running, number = start_training(untrained, cluster, *goal)
+    node = cluster.call("squeue", "-h", "-j", number, "-o", "%N").strip()
+    cluster.cut_power(node)
+    try:
+        text = untrained.finish(running)
+    finally:
+        cluster.start_node(node)
+        cluster.wait_for_nodes([node])
+    assert nets(untrained) == nets(trained)
+    assert not errors(text)
+
+
+def test_a_controller_that_restarts_costs_no_result(untrained, trained, cluster):
+    goal = targets(untrained)
+    running, _ = start_training(untrained, cluster, *goal)
+    cluster.kill_controller()
+    time.sleep(4)
+    cluster.start_controller()
+    if running.wait(300):  # it gave up: jobs went on, and another start takes over what is done
+        run(untrained, cluster, *goal)
+    assert nets(untrained) == nets(trained)
+
+
+def test_a_killed_snakemake_takes_over_the_jobs_that_ran_on(untrained, trained, cluster):
+    goal = targets(untrained)
+    running, number = start_training(untrained, cluster, *goal)
+    os.killpg(running.pid, signal.SIGKILL)
+    running.wait()
+    assert cluster.number_of_job() == number
+    assert "--unlock" in run(untrained, cluster, *goal, code=1)
+    untrained.snakemake("--unlock")
+    text = run(untrained, cluster, *goal)
+    assert f"waiting for Slurm jobs {number} that an earlier run started" in text
+    assert "submitted with SLURM jobid" not in text  # its results were taken over
+    assert nets(untrained) == nets(trained)
+
+
+@AS_ROOT
+def test_a_full_disk_is_told_and_leaves_no_partial_result(untrained, trained, cluster):
+    place = untrained / "build/smoke/distill/hard_800"
+    place.mkdir(parents=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "none", place], check=True)
+    try:
+        text = run(untrained, cluster, "--retries", "0", *targets(untrained), code=1)
+        found = untrained.bytes("build/smoke/distill/hard_800/**/*.safetensors")
+    finally:
+        subprocess.run(["umount", place], check=True)
+    (sentence,) = errors(text)
+    assert re.search(
+        r"cannot write \S+: No space left on device; free or unlock the place", sentence
+    )
+    assert not found
+    untrained.snakemake(*targets(untrained))
+    assert nets(untrained) == nets(trained)
+
+
+def refused(checkout, cluster, *arguments, **more):
+    """Give the one sentence with which Snakemake refuses to start, having submitted nothing."""
+    text = run(checkout, cluster, *arguments, *targets(checkout), code=2, **more)
+    assert "submitted with SLURM jobid" not in text
+    assert "Traceback" not in text
+    (sentence,) = errors(text)
+    return sentence
+
+
+def test_a_partition_that_does_not_exist_is_told_before_any_job(untrained, cluster):
+    sentence = refused(untrained, cluster, "--default-resources", "slurm_partition=nope")
+    assert "invalid partition specified: nope" in sentence
+    assert sentence.endswith("set slurm_partition in profiles/slurm/config.yaml")
+    assert "cannot be locked" not in run(untrained, cluster, "--dry-run")
+
+
+@AS_ROOT
+def test_a_node_that_does_not_see_the_folder_is_told_before_any_job(untrained, cluster):
+    cluster.stop_node("n2")
+    cluster.start_node("n2", hidden=untrained.root)
+    try:
+        cluster.wait_for_nodes(["n2"])
+        sentence = refused(untrained, cluster)
+        assert sentence.startswith(f"error: node n2 does not see {untrained.root}: put the ")
+        assert "n1" not in sentence
+        # ... and the way out that the sentence names
+        run(untrained, cluster, "--slurm-exclude-failed-nodes", "n2", *targets(untrained))
+    finally:
+        cluster.stop_node("n2")
+        cluster.start_node("n2")
+        cluster.wait_for_nodes(["n2"])
+
+
+@AS_ROOT
+def test_a_node_with_a_full_scratch_disk_is_told_before_any_job(untrained, cluster, tmp_path):
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    cluster.stop_node("n1")
+    cluster.start_node("n1", hidden=scratch, size="1m")
+    try:
+        cluster.wait_for_nodes(["n1"])
+        sentence = refused(untrained, cluster, TMPDIR=str(scratch))
+    finally:
+        cluster.stop_node("n1")
+        cluster.start_node("n1")
+        cluster.wait_for_nodes(["n1"])
+    assert re.match("error: node n1 has less than 200 MiB free for temporary files", sentence)
+
+
+def test_all_papers_give_the_same_bytes_through_the_cluster(
+    everything, bare_smoke, cluster, tmp_path
+):
+    checkout = bare_smoke.copy(tmp_path / "repository")
+    ended = threading.Event()
+    skewed = threading.Thread(target=skew_clocks, args=(checkout.root / "build", ended))
+    skewed.start()
+    try:
+        with warm.python(tmp_path / "warm") as folder:
+            path = f"{folder}{os.pathsep}{cluster.bin}{os.pathsep}{checkout.environment()['PATH']}"
+            command = ("snakemake", "--profile", "profiles/slurm", "--cores", "2", *QUICK)
+            text = checkout.finish(checkout.start(*command, PATH=path), timeout=1500)
+    finally:
+        ended.set()
+        skewed.join()
+    jobs = len(re.findall("submitted with SLURM jobid", text))
+    assert 10 < jobs < sum(job_table(text).values()) / 3  # short ones went together
+    assert checkout.jobs() == {}
+    assert different(everything, checkout) == set()
+    assert not cluster.call("squeue", "-h")
+    assert cluster.jobs() == {}
+
+
+def skew_clocks(folder, ended):
+    """Date every file as nodes would whose clocks are up to an hour off."""
+    choose = random.Random(0)
+    seen = set()
+    while not ended.wait(0.2):
+        for path in folder.glob("smoke/**/*.*/*"):
+            if path not in seen and not path.name.startswith("."):
+                seen.add(path)
+                date = time.time() + choose.uniform(-3600, 3600)
+                try:
+                    os.utime(path, (date, date))
+                except FileNotFoundError:
+                    continue
+
+
+def different(one, other):
+    """List the results that two checkouts do not have in common, byte by byte."""
+    patterns = ("build/smoke/**/*.safetensors", "reports/smoke/*/**/*")
+    first, second = one.bytes(*patterns), other.bytes(*patterns)
+    assert len(first) > 300
+    return {name for name in first | second if first.get(name) != second.get(name)}
