@@ -4,14 +4,18 @@ import os
 import re
 import subprocess
 import sys
-import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
+
+from pr12.cluster import dag, measured, plan, requests
 
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
 RULES = sorted((ROOT / "rules").rglob("*.smk"))
+PAPERS = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))["papers"]
+SLURM = ("--profile", "profiles/slurm")
 TEST_ARRAYS = re.compile(r"(?:^|[/_.])test(?:[/_.]|$)")
 
 
@@ -52,8 +56,8 @@ def test_the_rules_are_found():
 
 
 @pytest.fixture(scope="module")
-def plans(tmp_path_factory):
-    """Give what Snakemake would do from nothing, by run."""
+def all_plans(tmp_path_factory):
+    """Give what Snakemake would do from nothing, by run and profile."""
     folder = tmp_path_factory.mktemp("plan")
     for name in (
         "Snakefile",
@@ -61,6 +65,7 @@ def plans(tmp_path_factory):
         "src",
         "data",
         "profiles",
+        "benchmarks",
         "params.yaml",
         "requirements.lock",
     ):
@@ -69,18 +74,54 @@ def plans(tmp_path_factory):
             name = "data/sources.csv"
         (folder / name).symlink_to(ROOT / name)
     starting = {
-        run: subprocess.Popen(
-            [BIN / "snakemake", "--dry-run", "--cores", "1", "--config", f"run={run}"],
+        (run, profile): subprocess.Popen(
+            [BIN / "snakemake", *profile, "--dry-run", "--cores", "1", "--config", f"run={run}"],
             cwd=folder,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
         )
         for run in ("embedded", "full")
+        for profile in ((), SLURM)
     }
     texts = {run: process.communicate()[0] for run, process in starting.items()}
     assert all(process.returncode == 0 for process in starting.values()), texts
     return texts
+
+
+@pytest.fixture(scope="module")
+def plans(all_plans):
+    """Give what Snakemake would do from nothing here, by run; jobs of groups without indent."""
+    return {
+        run: re.sub(r"^    (?=    |rule )", "", text, flags=re.M)
+        for (run, profile), text in all_plans.items()
+        if not profile
+    }
+
+
+@pytest.mark.parametrize("run", ["embedded", "full"])
+def test_on_a_cluster_all_but_short_steps_are_jobs_of_a_group(all_plans, run):
+    steps = dag.parse(all_plans[run, SLURM])
+    here = {each.rule for each in steps if each.group is None}
+    prepared = {"vae_faces", "rca_scans", "stn_sequences", "stn_parts"}
+    prepared |= {"photostyle_photographs", "photostyle_weights"}
+    shown = {f"{paper}_{name}" for paper in PAPERS for name in ("figures", "report", "publish")}
+    assert here <= prepared | shown | {"data_fetch", "data_arrays", "index", "index_publish"}
+    for each in steps:  # the table of seconds finds a step by where its results lie
+        own = (f"{each.job.paper}_{each.job.step}", "data_arrays", "index", "index_publish")
+        assert each.rule in own
+
+
+def test_jobs_of_the_embedded_run_ask_for_what_they_took(all_plans):
+    steps = [s for s in dag.parse(all_plans["embedded", SLURM]) if s.group]
+    table = measured.read(ROOT / "benchmarks/measured/embedded.csv")
+    known = [each for each in steps if each.job in table]
+    assert len(known) > 0.9 * len(steps)  # a new case may come before its measurement
+    for each in known:
+        assert each.memory_mb == requests.memory_mb(table[each.job], 0)
+        assert each.minutes == requests.minutes(table[each.job], 0)
+    packed = plan.works(steps)
+    assert len(packed) < len(steps) / 4
 
 
 @pytest.mark.parametrize("run", ["embedded", "full"])
@@ -111,23 +152,6 @@ def test_no_training_reads_test_data(plans, run):
     assert len(read["train"]) >= 3
     assert not [name for name in read["train"] if TEST_ARRAYS.search(name)]
     assert [name for name in read["evaluate"] if TEST_ARRAYS.search(name)]  # so it would be seen
-
-
-def test_the_lock_pins_all_that_the_project_needs():
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    lines = (ROOT / "requirements.lock").read_text(encoding="utf-8").splitlines()
-    wanted = [line for line in lines if line.strip() and not line.startswith(("#", "--"))]
-    pinned = dict(re.fullmatch(r"([\w.-]+)==(\S+)", line).groups() for line in wanted)
-    locked = {re.sub(r"[-_.]+", "-", name).lower(): version for name, version in pinned.items()}
-    assert locked["torch"].partition("+")[0] == "2.13.0"
-    assert locked["torchvision"].partition("+")[0] == "0.28.0"
-    needed = [*project["dependencies"], *project["optional-dependencies"]["dev"]]
-    needed += tomllib.loads((ROOT / "pyproject.toml").read_text())["build-system"]["requires"]
-    for requirement in needed:
-        name, version = re.fullmatch(r"([\w.-]+)(?:==(\S+)|>=\S+)?", requirement).groups()
-        name = re.sub(r"[-_.]+", "-", name).lower()
-        assert name in locked, f"{name} is not in requirements.lock"
-        assert version in (None, locked[name].partition("+")[0])
 
 
 def test_imports_keep_to_the_layers():

@@ -78,9 +78,8 @@ def test_only_jobs_that_failed_for_good_are_told(commands, tmp_path, monkeypatch
     own.write_text("error: no more\n")
     log = tmp_path / "logs/group_g/1.log"
     log.parent.mkdir(parents=True)
-    log.write_text(
-        "rule a:\n    log: build/x/other.1/o.log\nError in rule b:\n    log: build/x/train.1/train.log (check)\n"
-    )
+    other = "rule a:\n    log: build/x/other.1/o.log\n"
+    log.write_text(f"{other}Error in rule b:\n    log: build/x/train.1/train.log (check)\n")
     (said,) = slurm.failures(f"submitted with SLURM jobid 1 (log: {log}).")
     assert (
         said
@@ -91,10 +90,8 @@ def test_only_jobs_that_failed_for_good_are_told(commands, tmp_path, monkeypatch
 def test_jobs_of_this_folder_alone_are_waited_for(commands, tmp_path, monkeypatch, capsys):
     looks = tmp_path / "looks"
     looks.write_text("")
-    commands(
-        "squeue",
-        f'echo x >> {looks}; test $(wc -l < {looks}) -le 2 && echo "8|{tmp_path}"; echo "9|/elsewhere"',
-    )
+    count = f"echo x >> {looks}; test $(wc -l < {looks}) -le 2"
+    commands("squeue", f'{count} && echo "8|{tmp_path}"; echo "9|/elsewhere"')
     monkeypatch.setattr(slurm, "LOOK_EVERY", 0.0)
     slurm.wait(tmp_path)
     assert len(looks.read_text().split()) == 3
@@ -130,15 +127,27 @@ def test_each_fault_of_a_node_has_one_sentence(change, fault):
 
 
 def test_a_clock_that_differs_is_told_and_refuses_nothing(commands, tmp_path, capsys):
-    line = "probe node=n3 clock=$(($(date +%s) + 400)).5 sees=yes writes=yes python=yes scratch=9999 build=9999"
-    commands("srun", f'echo "{line}"')
+    line = "sees=yes writes=yes python=yes scratch=9999 build=9999"
+    commands("sinfo", "echo n3")
+    commands("srun", f'echo "probe node=n3 clock=$(($(date +%s) + 400)).5 {line}"')
     probe.check(tmp_path)
     (told,) = capsys.readouterr().err.splitlines()
     assert told.startswith("warning: the clock of node n3 is +4")
     assert not list(tmp_path.glob(".snakemake/probe_*"))
 
 
+def test_idle_nodes_are_asked_by_name_but_excluded_ones(commands, tmp_path):
+    commands("sinfo", f'echo "$@" > {tmp_path}/asked; printf "n1\\nn2\\nn3\\nn1\\n"')
+    options = ["--partition=long", "--exclude=n2,n9"]
+    assert probe.idle_nodes(options) == ["n1", "n3"]
+    assert "--partition=long" in (tmp_path / "asked").read_text()
+    commands("srun", f'echo "$@" > {tmp_path}/asked')
+    assert probe.nodes(tmp_path, options) == []
+    assert "--nodes=2 --ntasks-per-node=1 --nodelist=n1,n3" in (tmp_path / "asked").read_text()
+
+
 def test_a_probe_that_finds_no_free_node_goes_on(commands, tmp_path, capsys):
+    commands("sinfo", "true")
     commands(
         "srun",
         "echo 'srun: error: Unable to allocate resources: Requested nodes are busy' >&2; exit 1",
@@ -148,12 +157,14 @@ def test_a_probe_that_finds_no_free_node_goes_on(commands, tmp_path, capsys):
 
 
 def test_a_refused_probe_says_what_to_set(commands, tmp_path):
+    commands("sinfo", "true")
     commands("srun", "echo 'srun: error: Invalid account or account/partition' >&2; exit 1")
-    with pytest.raises(UserError, match="Slurm refuses a job .*set slurm_"):
+    with pytest.raises(UserError, match=r"Slurm refuses a job .*set slurm_"):
         probe.check(tmp_path, ["--account=nobody"])
 
 
 def test_the_probe_itself_sees_a_folder_and_a_missing_one(commands, tmp_path):
+    commands("sinfo", "echo here")
     commands("srun", 'for last; do :; done; SLURMD_NODENAME=here sh -c "$last"')
     (seen,) = probe.nodes(tmp_path)
     assert (seen.node, seen.sees, seen.writes, seen.python) == ("here", True, True, True)

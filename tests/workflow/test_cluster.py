@@ -14,6 +14,7 @@ import mini_slurm
 import pytest
 import warm
 from checkout import job_table, wait_for
+from test_dvc import UP_TO_DATE
 
 from conftest import once
 
@@ -154,6 +155,27 @@ def test_a_job_out_of_memory_is_named_with_what_it_asked_for(untrained, cluster)
     assert not untrained.bytes("build/smoke/distill/hard_800/**/*.safetensors")
 
 
+def test_a_steps_own_mistake_is_told_and_what_was_done_before_it_is_kept(untrained, cluster):
+    goal = targets(untrained)
+    (data,) = untrained.root.glob("build/smoke/data/few_digits/data.*/test.safetensors")
+    data.write_bytes(b"damaged")  # the training does not read it
+    text = run(untrained, cluster, "--retries", "0", *goal, code=1)
+    (sentence,) = errors(text)
+    cause = r" ended as FAILED, .*test\.safetensors.*; log: build/smoke/distill/hard_800/evaluate"
+    assert re.search(cause, sentence)
+    assert len(nets(untrained)) == 1
+    assert untrained.jobs(*goal) == {"distill_evaluate": 1}
+
+
+def test_dvc_hands_the_profile_to_its_snakemake(versioned, cluster):
+    versioned.set("distill.cases.hard_800.epochs", 3)
+    path = f"{cluster.bin}{os.pathsep}{versioned.environment()['PATH']}"
+    text = versioned.run("dvc", "repro", SNAKEMAKE_PROFILE="profiles/slurm", PATH=path)
+    assert text.count("submitted with SLURM jobid") == 1  # a training and what judges it
+    assert UP_TO_DATE in versioned.dvc("status")
+    assert versioned.jobs() == {}
+
+
 def test_a_node_that_loses_power_costs_no_result(untrained, trained, cluster):
     goal = targets(untrained)
     running, number = start_training(untrained, cluster, *goal)
@@ -185,10 +207,17 @@ def test_a_killed_snakemake_takes_over_the_jobs_that_ran_on(untrained, trained, 
     os.killpg(running.pid, signal.SIGKILL)
     running.wait()
     assert cluster.number_of_job() == number
-    assert "--unlock" in run(untrained, cluster, *goal, code=1)
+    training = training_processes(untrained)
+    for pid in training:  # it shall not end before the next start
+        os.kill(pid, signal.SIGSTOP)
+    assert "--unlock" in run(untrained, cluster, *goal, code=1)[-2000:]
     untrained.snakemake("--unlock")
-    text = run(untrained, cluster, *goal)
-    assert f"waiting for Slurm jobs {number} that an earlier run started" in text
+    again = submit(untrained, cluster, *goal)
+    waiting = f"waiting for Slurm jobs {number} that an earlier run started here; "
+    wait_for(lambda: waiting in again.log.read_text(encoding="utf-8"), again)
+    for pid in training:
+        os.kill(pid, signal.SIGCONT)
+    text = untrained.finish(again)
     assert "submitted with SLURM jobid" not in text  # its results were taken over
     assert nets(untrained) == nets(trained)
 
@@ -214,7 +243,7 @@ def test_a_full_disk_is_told_and_leaves_no_partial_result(untrained, trained, cl
 
 def refused(checkout, cluster, *arguments, **more):
     """Give the one sentence with which Snakemake refuses to start, having submitted nothing."""
-    text = run(checkout, cluster, *arguments, *targets(checkout), code=2, **more)
+    text = run(checkout, cluster, *arguments, "--", *targets(checkout), code=2, **more)
     assert "submitted with SLURM jobid" not in text
     assert "Traceback" not in text
     (sentence,) = errors(text)

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from pr12.cluster import slurm
 from pr12.shared.errors import UserError
 
 MOST_NODES = 64
@@ -96,8 +97,27 @@ def complaints(seen: Sequence[Seen], folder: Path, python: str) -> list[str]:
     ]
 
 
+def idle_nodes(options: Sequence[str]) -> list[str]:
+    """List nodes on which nothing runs, of the partition and without the excluded nodes in options.
+
+    Raises
+    ------
+    UserError
+        If sinfo cannot be asked.
+    """
+    asked = [option for option in options if option.startswith("--partition=")]
+    excluded = {
+        node
+        for option in options
+        if option.startswith("--exclude=")
+        for node in option.partition("=")[2].split(",")
+    }
+    text = slurm.ask(["sinfo", "--noheader", "--Node", "--states=idle", "--format=%N", *asked])
+    return sorted(set(text.split()) - excluded)[:MOST_NODES]
+
+
 def nodes(folder: Path, options: Sequence[str] = ()) -> list[Seen]:
-    """Run the probe on the nodes that are free now; none are if the cluster is full.
+    """Run the probe on all idle nodes, or on a part of a busy one; on none if the cluster is full.
 
     Parameters
     ----------
@@ -119,9 +139,11 @@ def nodes(folder: Path, options: Sequence[str] = ()) -> list[Seen]:
         token=shlex.quote(str(token)),
         python=shlex.quote(sys.executable),
     )
-    command = ["srun", f"--nodes=1-{MOST_NODES}", "--ntasks-per-node=1", "--mem=50", "--time=2"]
-    command += [f"--immediate={PATIENCE}", "--chdir=/", "--job-name=pr12-probe", "--quiet"]
-    command += [*options, "sh", "-c", script]
+    idle = idle_nodes(options)
+    where = [f"--nodelist={','.join(idle)}"] if idle else []
+    command = ["srun", f"--nodes={len(idle) or 1}", "--ntasks-per-node=1", *where, *options]
+    command += ["--mem=50", "--time=2", f"--immediate={PATIENCE}", "--chdir=/", "--quiet"]
+    command += ["--job-name=pr12-probe", "sh", "-c", script]
     try:
         done = subprocess.run(
             command,

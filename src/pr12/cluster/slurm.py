@@ -168,6 +168,33 @@ def explain(job: Submitted, state: State, log: str, own_logs: Mapping[str, str])
     return f"{sentence}; log: {', '.join(logs)}"
 
 
+def failed_step(log: str) -> str | None:
+    """Give the log of the step that failed in a job, or of the last one that was begun.
+
+    Parameters
+    ----------
+    log : str
+        What Slurm's log of the job holds: the output of the Snakemake in it.
+
+    Examples
+    --------
+    >>> failed_step('''
+    ... rule vae_train:
+    ...     log: build/full/vae/z2/train.ab/train.log
+    ... Error in rule vae_train:
+    ...     log: build/full/vae/z2/train.ab/train.log (check log file(s) for error details)
+    ... Error in group vae_nets_0
+    ...     log: build/full/vae/z2/evaluate.cd/evaluate.log''')
+    'build/full/vae/z2/train.ab/train.log'
+    """
+    inside = log.partition("Error in group")[0]
+    _, failed, after = inside.rpartition("Error in rule")
+    paths = STEP_LOG.findall(after if failed else inside)
+    if not paths:
+        return None
+    return paths[0] if failed else paths[-1]
+
+
 def failures(text: str) -> list[str]:
     """Say of each job in a Snakemake log that failed for good why it did.
 
@@ -189,11 +216,9 @@ def failures(text: str) -> list[str]:
         if state is None or state.state in (*UNFINISHED, "COMPLETED"):
             continue
         log = job.log.read_text(encoding="utf-8", errors="replace") if job.log.exists() else ""
-        paths = dict.fromkeys(STEP_LOG.findall(log.rpartition("Error in rule")[2] or log))
-        own = {
-            path: Path(path).read_text(encoding="utf-8", errors="replace")
-            for path in list(paths)[-1:]
-            if Path(path).exists()
-        }
+        path = failed_step(log)
+        own = {}
+        if path and Path(path).exists():
+            own[path] = Path(path).read_text(encoding="utf-8", errors="replace")
         sentences.append(explain(job, state, log, own))
     return sentences
