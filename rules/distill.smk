@@ -15,7 +15,7 @@ rule distill_train:
     # Half of all else waits for the teachers.
     priority: lambda w: 100 if w.case == "teacher" else 0
     group:
-        DISTILL_NETS
+        DISTILL_NETS("distill_train")
     threads: 1
     resources:
         **requests("distill_train", mem_mb=2000, runtime=120),
@@ -40,7 +40,7 @@ rule distill_soft_labels:
         f"{BUILD}/distill/teacher/soft_labels.{{digest}}/benchmark.txt"
     priority: 100
     group:
-        one_job("distill_teacher")
+        one_job("distill_teacher_looks")
     threads: 1
     resources:
         **requests("distill_soft_labels", mem_mb=2000, runtime=10),
@@ -61,7 +61,7 @@ rule distill_ensemble:
     benchmark:
         f"{BUILD}/distill/teacher/ensemble.{{digest}}/benchmark.txt"
     group:
-        one_job("distill_teacher")
+        one_job("distill_teacher_looks")
     threads: 1
     resources:
         **requests("distill_ensemble", mem_mb=2000, runtime=10),
@@ -82,7 +82,7 @@ rule distill_evaluate:
     benchmark:
         f"{BUILD}/distill/{{case}}/evaluate.{{digest}}/benchmark.txt"
     group:
-        DISTILL_NETS
+        DISTILL_NETS("distill_evaluate")
     threads: 1
     resources:
         **requests("distill_evaluate", mem_mb=2000, runtime=10),
@@ -104,7 +104,7 @@ rule distill_temperature:
     benchmark:
         f"{BUILD}/distill/{{case}}/temperature.{{digest}}/benchmark.txt"
     group:
-        DISTILL_LOOKS
+        DISTILL_LOOKS("distill_temperature")
     threads: 1
     resources:
         **requests("distill_temperature", mem_mb=2000, runtime=10),
@@ -126,7 +126,7 @@ rule distill_gradient_limit:
     benchmark:
         f"{BUILD}/distill/{{case}}/gradient_limit.{{digest}}/benchmark.txt"
     group:
-        DISTILL_LOOKS
+        DISTILL_LOOKS("distill_gradient_limit")
     threads: 1
     resources:
         **requests("distill_gradient_limit", mem_mb=2000, runtime=10),
@@ -205,7 +205,7 @@ rule distill_compress:
     # The longest chain after the teachers'.
     priority: 50
     group:
-        DISTILL_COMPRESSION
+        DISTILL_COMPRESSION("distill_compress")
     threads: 1
     resources:
         **requests(
@@ -232,7 +232,7 @@ rule distill_evaluate_compression:
     benchmark:
         f"{BUILD}/distill/{{case}}/evaluate_compression.{{digest}}/benchmark.txt"
     group:
-        DISTILL_COMPRESSION
+        DISTILL_COMPRESSION("distill_evaluate_compression")
     threads: 1
     resources:
         **requests("distill_evaluate_compression", mem_mb=4000, runtime=10),

@@ -61,7 +61,7 @@ rule photostyle_invert:
         f"{BUILD}/photostyle/{{case}}/invert.{{digest}}/benchmark.txt"
     priority: 20
     group:
-        PHOTOSTYLE_IMAGES
+        PHOTOSTYLE_IMAGES("photostyle_invert")
     threads: 1 if RUN == "smoke" else 2
     resources:
         **requests(
@@ -88,7 +88,7 @@ rule photostyle_synthesise:
         f"{BUILD}/photostyle/{{case}}/synthesise.{{digest}}/benchmark.txt"
     priority: 20
     group:
-        PHOTOSTYLE_IMAGES
+        PHOTOSTYLE_IMAGES("photostyle_synthesise")
     threads: 1 if RUN == "smoke" else 2
     resources:
         **requests(
@@ -115,7 +115,7 @@ rule photostyle_stylise:
         f"{BUILD}/photostyle/{{case}}/stylise.{{digest}}/benchmark.txt"
     priority: 20
     group:
-        PHOTOSTYLE_IMAGES
+        PHOTOSTYLE_IMAGES("photostyle_stylise")
     threads: 1 if RUN == "smoke" else 2
     resources:
         **requests(
@@ -141,7 +141,7 @@ rule photostyle_photo:
         f"{BUILD}/photostyle/{{case}}/photo.{{digest}}/benchmark.txt"
     priority: 50
     group:
-        PHOTOSTYLE_IMAGES
+        PHOTOSTYLE_IMAGES("photostyle_photo")
     threads: 1 if RUN == "smoke" else 2
     resources:
         **requests(
@@ -168,7 +168,7 @@ rule photostyle_quality:
     benchmark:
         f"{BUILD}/photostyle/{{case}}/quality.{{digest}}/benchmark.txt"
     group:
-        PHOTOSTYLE_IMAGES
+        PHOTOSTYLE_IMAGES("photostyle_quality")
     threads: 1
     resources:
         **requests("photostyle_quality", mem_mb=3000, runtime=20),
@@ -189,7 +189,7 @@ rule photostyle_cross_term:
     benchmark:
         f"{BUILD}/photostyle/{{case}}/cross_term.{{digest}}/benchmark.txt"
     group:
-        PHOTOSTYLE_IMAGES
+        PHOTOSTYLE_IMAGES("photostyle_cross_term")
     threads: 1
     resources:
         **requests(

@@ -11,7 +11,7 @@ rule rca_tabular:
     benchmark:
         f"{BUILD}/rca/{{case}}/tabular.{{digest}}/benchmark.txt"
     group:
-        RCA_TABLES
+        RCA_TABLES("rca_tabular")
     threads: 1
     resources:
         **requests("rca_tabular", mem_mb=1000, runtime=60 if RUN == "full" else 10),
@@ -63,7 +63,7 @@ rule rca_register:
         f"{BUILD}/rca/{{case}}/register.{{digest}}/benchmark.txt"
     priority: 50
     group:
-        RCA_REGISTRATIONS
+        RCA_REGISTRATIONS("rca_register")
     threads: 8
     resources:
         **requests("rca_register", mem_mb=4000, runtime=240 if RUN == "full" else 10),
@@ -191,7 +191,7 @@ rule rca_reverse_atlas:
     benchmark:
         f"{BUILD}/rca/{{case}}/reverse_atlas.{{digest}}/benchmark.txt"
     group:
-        RCA_ATLASES
+        RCA_ATLASES("rca_reverse_atlas")
     threads: 8
     resources:
         **requests(

@@ -39,18 +39,22 @@ def one_job(group):
 
 
 def together(name, *rules):
-    """Group of a case's job: rules that follow on one another, short cases several to a job."""
-    steps = [tuple(rule.split("_", 1)) for rule in rules]
-    seconds = {}
-    for job, measure in MEASURED.items():
-        if (job.paper, job.step) in steps:
-            seconds[job.case] = seconds.get(job.case, 0.0) + measure.seconds
-    dealt = requested.packed(seconds, WORTH_A_JOB)
+    """Groups of rules that follow on one another: rule -> group of its job, by case."""
+    steps = {rule: rule.split("_", 1) for rule in rules}
+    seconds = {
+        (job.case, job.step): measure.seconds
+        for job, measure in MEASURED.items()
+        if [job.paper, job.step] in steps.values()
+    }
+    names = requested.shared(seconds, WORTH_A_JOB)
 
-    def group(wildcards):
-        return one_job(f"{name}_{dealt.get(wildcards.case, wildcards.case)}")
+    def of_rule(rule):
+        step = steps[rule][1]
+        return lambda w: one_job(
+            f"{name}_{names.get((w.case, step), f'{w.case}_{step}')}"
+        )
 
-    return group
+    return of_rule
 
 
 def quick(rule):

@@ -42,7 +42,7 @@ rule vae_train:
     # Other steps wait for these; the others of their kind do not.
     priority: lambda w: 100 if w.case in VAE_AWAITED else 0
     group:
-        VAE_NETS
+        VAE_NETS("vae_train")
     threads: 1
     resources:
         **requests("vae_train", mem_mb=2000, runtime=600 if RUN == "full" else 20),
@@ -65,7 +65,7 @@ rule vae_mcem:
     benchmark:
         f"{BUILD}/vae/{{case}}/mcem.{{digest}}/benchmark.txt"
     group:
-        VAE_NETS
+        VAE_NETS("vae_mcem")
     threads: 1
     resources:
         **requests("vae_mcem", mem_mb=2000, runtime=600 if RUN == "full" else 20),
@@ -89,7 +89,7 @@ rule vae_evaluate:
     benchmark:
         f"{BUILD}/vae/{{case}}/evaluate.{{digest}}/benchmark.txt"
     group:
-        VAE_NETS
+        VAE_NETS("vae_evaluate")
     threads: 1
     resources:
         **requests("vae_evaluate", mem_mb=2000, runtime=20),
@@ -112,7 +112,7 @@ rule vae_evaluate_likelihood:
     benchmark:
         f"{BUILD}/vae/{{case}}/evaluate_likelihood.{{digest}}/benchmark.txt"
     group:
-        VAE_NETS
+        VAE_NETS("vae_evaluate_likelihood")
     threads: 1
     resources:
         **requests(
@@ -140,7 +140,7 @@ rule vae_evaluate_linear:
     benchmark:
         f"{BUILD}/vae/{{case}}/evaluate_linear.{{digest}}/benchmark.txt"
     group:
-        VAE_NETS
+        VAE_NETS("vae_evaluate_linear")
     threads: 1
     resources:
         **requests("vae_evaluate_linear", mem_mb=4000, runtime=20),

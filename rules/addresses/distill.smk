@@ -141,8 +141,9 @@ DISTILL_LOOKS = together(
 )
 
 
-def DISTILL_NETS(w):
-    return one_job("distill_teacher") if w.case == "teacher" else DISTILL_STUDENTS(w)
+def DISTILL_NETS(rule):
+    student = DISTILL_STUDENTS(rule)
+    return lambda w: one_job("distill_teacher") if w.case == "teacher" else student(w)
 
 
 RESULTS["distill"] = {case: distill_result(case) for case in D["cases"]}

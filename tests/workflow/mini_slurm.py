@@ -42,10 +42,11 @@ def wait_until(condition, what, seconds=30):
         time.sleep(0.05)
 
 
-def end_with_parent():
-    """Ask the kernel to end this process when the tests end, however they do."""
+def settle(cores):
+    """Keep a daemon to some cores, and let the kernel end it when the tests end, however they do."""
     set_parent_death_signal = 1
     ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
+    os.sched_setaffinity(0, cores)
 
 
 def born(pid):
@@ -68,6 +69,11 @@ class Cluster:
         self.conf = self.folder / "slurm.conf"
         self.nodes = [f"n{number + 1}" for number in range(nodes)]
         self.processes = {}
+        self.cores = {}
+        here = sorted(os.sched_getaffinity(0))
+        if nodes * cpus <= len(here):  # each node on cores of its own
+            for number, node in enumerate(self.nodes):
+                self.cores[f"slurmd.{node}"] = here[number * cpus : (number + 1) * cpus]
         for name in ("bin", "log", "run", "state", "spool"):
             (self.folder / name).mkdir()
         self.configure(cpus, memory, gpus)
@@ -154,6 +160,7 @@ class Cluster:
         return kept | {"PATH": f"{self.bin}:{kept['PATH']}"}
 
     def start(self, name, *command):
+        cores = self.cores.get(name, os.sched_getaffinity(0))
         environment = self.environment() | {"SLURM_CONF": str(self.conf), "PATH": PLACES}
         with open(self.log / f"{name}.out", "ab") as log:
             process = subprocess.Popen(
@@ -164,7 +171,7 @@ class Cluster:
                 env=environment,
                 cwd=self.folder,
                 start_new_session=True,
-                preexec_fn=end_with_parent,
+                preexec_fn=lambda: settle(cores),
             )
         self.processes[name] = process
 

@@ -84,3 +84,44 @@ def packed(seconds: Mapping[str, float], target: float) -> dict[str, int]:
         dealt[job] = place
     alone = {place for place in range(bins) if list(dealt.values()).count(place) == 1}
     return {job: place for job, place in dealt.items() if place not in alone}
+
+
+def shared(seconds: Mapping[tuple[str, str], float], target: float) -> dict[tuple[str, str], str]:
+    """Name the job of each step of a chain of steps, such as a training and what judges it.
+
+    A job that is tried again starts all of its steps again, so a long step has a job of its own.
+
+    Parameters
+    ----------
+    seconds : mapping of (case, step) to float
+        Wall seconds; a case's steps wait for one another, cases do not.
+    target : float
+        Seconds that a job must be worth to be submitted alone.
+
+    Returns
+    -------
+    dict of (case, step) to str
+        Short cases share jobs, all of their steps in one; what is short after a long step shares
+        jobs with others of that kind, since it waits longer.
+
+    Examples
+    --------
+    >>> seconds = {("z2", "train"): 40.0, ("z2", "evaluate"): 9.0, ("z3", "train"): 60.0}
+    >>> shared(seconds | {("z9", "train"): 400.0, ("z9", "evaluate"): 9.0}, 100.0)
+    ... # doctest: +NORMALIZE_WHITESPACE
+    {('z2', 'train'): '0', ('z2', 'evaluate'): '0', ('z3', 'train'): '0',
+     ('z9', 'train'): 'z9_train', ('z9', 'evaluate'): 'after_z9'}
+    """
+    long = {key for key in seconds if seconds[key] >= target}
+    late = {case for case, _ in long}
+    names = {(case, step): f"{case}_{step}" for case, step in seconds}
+    for prefix, kind in (("", False), ("after_", True)):
+        sums: dict[str, float] = {}
+        for (case, step), each in seconds.items():
+            if (case in late) == kind and (case, step) not in long:
+                sums[case] = sums.get(case, 0.0) + each
+        dealt = packed(sums, target)
+        for case, step in seconds:
+            if case in sums and (case, step) not in long:
+                names[case, step] = f"{prefix}{dealt.get(case, case)}"
+    return names
