@@ -61,13 +61,19 @@ def probe_nodes():
         os._exit(2)
 
 
+def tell_failures(logs):
+    """Name each job that failed, why, and its logs, after all else that was printed."""
+    try:
+        told = "\n".join(Path(file).read_text(encoding="utf-8") for file in logs)
+        sentences = slurm.failures(told)
+    except UserError as error:
+        sentences = [str(error)]
+    for sentence in sentences:
+        print(f"error: {sentence}", file=sys.stderr, flush=True)
+    kept = "what was done is kept; the same command goes on from there"
+    print(kept, file=sys.stderr, flush=True)
+
+
 onerror:
     if on_slurm():
-        told = "\n".join(Path(file).read_text(encoding="utf-8") for file in log)
-        for sentence in slurm.failures(told):
-            print(f"error: {sentence}", file=sys.stderr, flush=True)
-        print(
-            "what was done is kept; the same command goes on from there",
-            file=sys.stderr,
-            flush=True,
-        )
+        tell_failures(log)

@@ -91,7 +91,8 @@ def test_jobs_of_this_folder_alone_are_waited_for(commands, tmp_path, monkeypatc
     looks = tmp_path / "looks"
     looks.write_text("")
     count = f"echo x >> {looks}; test $(wc -l < {looks}) -le 2"
-    commands("squeue", f'{count} && echo "8|{tmp_path}"; echo "9|/elsewhere"')
+    others = f'echo "7|(null)|{tmp_path}"; echo "9|rule_vae_train|/elsewhere"'
+    commands("squeue", f'{count} && echo "8|rule_vae_train|{tmp_path}"; {others}')
     monkeypatch.setattr(slurm, "LOOK_EVERY", 0.0)
     slurm.wait(tmp_path)
     assert len(looks.read_text().split()) == 3

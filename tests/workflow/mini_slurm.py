@@ -43,7 +43,7 @@ def wait_until(condition, what, seconds=30):
 
 
 def settle(cores):
-    """Keep a daemon to some cores, and let the kernel end it when the tests end, however they do."""
+    """Keep a daemon to some cores, and let the kernel end it when the tests end in any way."""
     set_parent_death_signal = 1
     ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
     os.sched_setaffinity(0, cores)

@@ -56,16 +56,23 @@ def ask(command: Sequence[str]) -> str:
 
 
 def running(folder: Path) -> list[str]:
-    """Give the numbers of this user's Slurm jobs that were started in a folder and have not ended.
+    """Give the numbers of the jobs that Snakemake has started in a folder and that have not ended.
+
+    Other jobs of the user may work there too: Snakemake itself may run in one. Those that it
+    submits have a comment that says of which rule they are.
 
     Raises
     ------
     UserError
         If squeue cannot be asked.
     """
-    lines = ask(["squeue", "--me", "--noheader", "--format=%i|%Z"]).splitlines()
-    jobs = (line.split("|", 1) for line in lines if "|" in line)
-    return [number for number, place in jobs if Path(place) == folder]
+    lines = ask(["squeue", "--me", "--noheader", "--format=%i|%k|%Z"]).splitlines()
+    jobs = (line.split("|", 2) for line in lines if line.count("|") > 1)
+    return [
+        number
+        for number, comment, place in jobs
+        if comment.startswith("rule_") and Path(place) == folder
+    ]
 
 
 def wait(folder: Path) -> None:
