@@ -11,12 +11,14 @@ import datetime
 import json
 import os
 import re
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
 
 from embedded import ROOT, tracked_copy
 
@@ -31,8 +33,16 @@ PROFILE = ["snakemake", "--profile", "profiles/slurm", "--cores", "1"]
 FIRST_LOOK, LOOK_STEP, LAST_LOOK = 5.0, 10.0, 180.0  # profiles/slurm, and the plugin's own steps
 
 
+class Ended(NamedTuple):
+    """A job of the cluster that has ended."""
+
+    comment: str
+    start: float
+    end: float
+
+
 def jobs_of(cluster):
-    """Give submission, start, end (seconds) and cores of each job that ended, but for the probe."""
+    """Give comment, start and end (seconds) of each job that ended, but for the probe."""
 
     def moment(text):
         return datetime.datetime.fromisoformat(text).timestamp()
@@ -41,8 +51,8 @@ def jobs_of(cluster):
     for line in cluster.call("scontrol", "show", "job", "-o").splitlines():
         said = dict(re.findall(r"(\w+)=(\S+)", line))
         if said.get("JobState") == "COMPLETED" and said["JobName"] != "pr12-probe":
-            times = (moment(said[name]) for name in ("SubmitTime", "StartTime", "EndTime"))
-            found.append((*times, int(said["NumCPUs"])))
+            times = (moment(said[name]) for name in ("StartTime", "EndTime"))
+            found.append(Ended(said["Comment"], *times))
     return found
 
 
@@ -82,60 +92,75 @@ def planned(folder, paper, nodes, overheads, table):
     return plan.replay(plan.works(steps), seconds, plan.Params(nodes, 1), overheads)
 
 
-def overheads_of(folder, paper, jobs):
-    """Give what was added to each job: before its first step, and to each step."""
+def table_of(folder, paper, jobs):
+    """Give each job's seconds on the cluster, seconds of its steps, and number of steps."""
     text = subprocess.run(
         [*PROFILE, "--dry-run", "--forceall", paper], cwd=folder, capture_output=True, text=True
     )
-    table = measured.gather(folder / "build/embedded")
-    works = [
-        work
-        for work in plan.works(dag.parse(text.stdout + text.stderr))
-        if not work.local and work.steps[0].job.paper != "data"
-    ]
-    assert len(works) == len(jobs), (len(works), len(jobs))
-    # On one core a job's steps follow on one another: elapsed = start + steps * per_step + work
-    spent = sum(end - begin for _, begin, end, _ in jobs)
-    work = sum(table[step.job].seconds for each in works for step in each.steps)
-    steps = sum(len(each.steps) for each in works)
-    return spent, work, len(works), steps
+    took = measured.gather(folder / "build/embedded")
+    rows = []
+    for work in plan.works(dag.parse(text.stdout + text.stderr)):
+        if work.local or work.steps[0].job.paper == "data":
+            continue
+        (job,) = (job for job in jobs if job.comment.startswith(f"rule_{work.name}_"))
+        own = sum(took[step.job].seconds for step in work.steps)
+        rows.append((job.end - job.start, own, len(work.steps)))
+    assert len(rows) == len(jobs), (rows, jobs)
+    return np.array(rows, dtype=float)
+
+
+def fitted(rows):
+    """Give what starting a job and each of its steps add, by least squares over the jobs.
+
+    On one core a job's steps follow on one another: elapsed = start + steps * per_step + work.
+    """
+    design = np.stack([np.ones(len(rows)), rows[:, 2]], axis=1)
+    (start, per_step), *_ = np.linalg.lstsq(design, rows[:, 0] - rows[:, 1], rcond=None)
+    values = [round(float(start), 1), round(max(0.0, float(per_step)), 2)]
+    names = ("start", "per_step", "first_look", "look_step", "last_look")
+    return dict(zip(names, [*values, FIRST_LOOK, LOOK_STEP, LAST_LOOK], strict=True))
 
 
 def main():
-    """Run on 1 and 2 nodes, print the figures, and write the overheads if asked."""
+    """Run on 1 and 2 nodes and print the figures; what was measured is written at the end."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("paper", nargs="?", default="stn")
     parser.add_argument("--write", action="store_true", help=f"write {OVERHEADS.name}")
     options = parser.parse_args()
     committed = measured.read(ROOT / "benchmarks/measured/embedded.csv")
-    walls = {}
+    overheads = plan.Overheads(**json.loads(OVERHEADS.read_text(encoding="utf-8")))
+    walls, tables = {}, []
     for nodes in (1, 2):
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             tracked_copy(folder)
             wall, jobs = run(folder, options.paper, nodes)
+            rows = table_of(folder, options.paper, jobs)
             walls[nodes] = wall
-            spent, work, count, steps = overheads_of(folder, options.paper, jobs)
-            waits = [begin - submitted for submitted, begin, _, _ in jobs]
-            added = spent - work
-            print(f"{options.paper}, {nodes} node(s): {wall:.0f} s, {count} jobs, {steps} steps")
+            tables.append(rows)
+            spent, work, steps = rows.sum(axis=0)
+            added, shares = spent - work, rows[:, 0] / rows[:, 1] - 1
+            print(
+                f"{options.paper}, {nodes} node(s): {wall:.0f} s, {len(rows)} jobs, {steps:.0f} steps"
+            )
             print(f"  cores busy: {100 * spent / (nodes * wall):.0f} %")
-            print(f"  added to the steps: {100 * added / work:.1f} % ({added / count:.1f} s a job)")
-            print(f"  queued: median {statistics.median(waits):.0f} s")
-            if options.write and nodes == 1:
-                per_step = 0.3
-                start = max(0.0, (added - per_step * steps) / count)
-                values = [round(start, 1), per_step, FIRST_LOOK, LOOK_STEP, LAST_LOOK]
-                names = ("start", "per_step", "first_look", "look_step", "last_look")
-                text = json.dumps(dict(zip(names, values, strict=True)), indent=1) + "\n"
-                OVERHEADS.write_text(text, encoding="utf-8")
-            overheads = plan.Overheads(**json.loads(OVERHEADS.read_text(encoding="utf-8")))
+            print(
+                f"  added to the steps: {100 * added / work:.1f} %, by job "
+                f"{100 * shares.min():.0f} to {100 * shares.max():.0f} %"
+            )
             guess = planned(folder, options.paper, nodes, overheads, committed)
-            print(f"  critical path: {guess.critical_path:.0f} s")
             floor = max(guess.critical_path, guess.work / nodes)
+            print(f"  critical path: {guess.critical_path:.0f} s")
             print(f"  efficiency: {100 * floor / wall:.0f} % of the least possible {floor:.0f} s")
-            print(f"  planned: {guess.makespan:.0f} s, {100 * (guess.makespan / wall - 1):+.0f} %")
+            print(
+                f"  planned: {guess.makespan:.0f} s, {100 * (guess.makespan / wall - 1):+.0f} %",
+                flush=True,
+            )
     print(f"speed-up of 2 nodes: {walls[1] / walls[2]:.2f}")
+    found = fitted(np.concatenate(tables))
+    print(f"added: {found['start']} s to a job, {found['per_step']} s to a step")
+    if options.write:
+        OVERHEADS.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -63,7 +63,7 @@ rule rca_register:
         f"{BUILD}/rca/{{case}}/register.{{digest}}/benchmark.txt"
     priority: 50
     group:
-        RCA_REGISTRATIONS("rca_register")
+        RCA_CHAIN("rca_register")
     threads: 8
     resources:
         **requests("rca_register", mem_mb=4000, runtime=240 if RUN == "full" else 10),
@@ -87,7 +87,7 @@ rule rca_train:
         f"{BUILD}/rca/unet/train.{{digest}}/benchmark.txt"
     priority: 90
     group:
-        one_job("rca_segmenters")
+        RCA_CHAIN("rca_train")
     threads: 1
     resources:
         **requests("rca_train", mem_mb=2000, runtime=60 if RUN == "full" else 10),
@@ -110,7 +110,7 @@ rule rca_train_forest:
         f"{BUILD}/rca/forest/train_forest.{{digest}}/benchmark.txt"
     priority: 90
     group:
-        one_job("rca_segmenters")
+        RCA_CHAIN("rca_train_forest")
     threads: 1
     resources:
         **requests("rca_train_forest", mem_mb=2000, runtime=30 if RUN == "full" else 10),
@@ -139,7 +139,7 @@ rule rca_segment:
         f"{BUILD}/rca/segmenters/segment.{{digest}}/benchmark.txt"
     priority: 80
     group:
-        one_job("rca_segmentations")
+        RCA_CHAIN("rca_segment")
     threads: 1
     resources:
         **requests("rca_segment", mem_mb=4000, runtime=60 if RUN == "full" else 10),
@@ -166,7 +166,7 @@ rule rca_quality:
     benchmark:
         f"{BUILD}/rca/segmenters/quality.{{digest}}/benchmark.txt"
     group:
-        one_job("rca_segmentations")
+        RCA_CHAIN("rca_quality")
     threads: 2
     resources:
         **requests("rca_quality", mem_mb=2000, runtime=20),
@@ -191,7 +191,7 @@ rule rca_reverse_atlas:
     benchmark:
         f"{BUILD}/rca/{{case}}/reverse_atlas.{{digest}}/benchmark.txt"
     group:
-        RCA_ATLASES("rca_reverse_atlas")
+        RCA_CHAIN("rca_reverse_atlas")
     threads: 8
     resources:
         **requests(
@@ -217,7 +217,7 @@ rule rca_reverse_forest:
     benchmark:
         f"{BUILD}/rca/forest/reverse_forest.{{digest}}/benchmark.txt"
     group:
-        one_job("rca_reverse_forest")
+        RCA_CHAIN("rca_reverse_forest")
     threads: 8
     resources:
         **requests(
@@ -243,7 +243,7 @@ rule rca_reverse_cnn:
     benchmark:
         f"{BUILD}/rca/cnn/reverse_cnn.{{digest}}/benchmark.txt"
     group:
-        one_job("rca_reverse_cnn")
+        RCA_CHAIN("rca_reverse_cnn")
     threads: 8
     resources:
         **requests("rca_reverse_cnn", mem_mb=4000, runtime=240 if RUN == "full" else 10),
@@ -267,7 +267,7 @@ rule rca_evaluate:
     benchmark:
         f"{BUILD}/rca/{{case}}/evaluate.{{digest}}/benchmark.txt"
     group:
-        one_job("rca_scores")
+        RCA_CHAIN("rca_evaluate")
     threads: 1
     resources:
         **requests("rca_evaluate", mem_mb=1000, runtime=10),
@@ -289,7 +289,7 @@ rule rca_calibrate:
     benchmark:
         f"{BUILD}/rca/{{case}}/calibrate.{{digest}}/benchmark.txt"
     group:
-        one_job("rca_scores")
+        RCA_CHAIN("rca_calibrate")
     threads: 1
     resources:
         **requests("rca_calibrate", mem_mb=1000, runtime=10),

@@ -3,9 +3,9 @@ from pr12.cluster import measured
 from pr12.cluster import requests as requested
 
 MEASURED = measured.read(Path(workflow.basedir, f"benchmarks/measured/{RUN}.csv"))
-# Submitting a job, starting it and noticing its end take about ten seconds: a job must be worth
-# ten times that, on each core that it may ask for.
-WORTH_A_JOB = 100.0 * (workflow.cores or 1)
+# Starting a job takes about ten seconds (benchmarks/slurm_scaling.py): one must be worth twenty times
+# that, on each core that it may ask for.
+WORTH_A_JOB = 200.0 * (workflow.cores or 1)
 QUICK = 60.0  # seconds that may be spent on the submitting host itself
 
 
@@ -53,6 +53,26 @@ def together(name, *rules):
         return lambda w: one_job(
             f"{name}_{names.get((w.case, step), f'{w.case}_{step}')}"
         )
+
+    return of_rule
+
+
+def chained(name, *rules):
+    """The same for rules whose cases wait for one another: one job for all that is short."""
+    steps = {rule: rule.split("_", 1) for rule in rules}
+    found = {rule: 0.0 for rule in rules}
+    for job, measure in MEASURED.items():
+        for rule in rules:
+            if [job.paper, job.step] == steps[rule]:
+                found[rule] += measure.seconds
+    measured_all = all(found.values())
+    short = measured_all and sum(found.values()) < 2 * WORTH_A_JOB
+
+    def of_rule(rule):
+        if short:
+            return one_job(name)
+        few = 0 < found[rule] < WORTH_A_JOB
+        return lambda w: one_job(rule if few else f"{rule}_{w.get('case', '')}")
 
     return of_rule
 

@@ -119,7 +119,7 @@ rule stn_train_sequences:
     benchmark:
         f"{BUILD}/stn/{{case}}/train_sequences.{{digest}}/benchmark.txt"
     group:
-        STN_SEQUENCES("stn_train_sequences")
+        STN_NETS("stn_train_sequences")
     threads: 1
     resources:
         **requests(
@@ -150,7 +150,7 @@ rule stn_evaluate_sequences:
     benchmark:
         f"{BUILD}/stn/{{case}}/evaluate_sequences.{{digest}}/benchmark.txt"
     group:
-        STN_SEQUENCES("stn_evaluate_sequences")
+        STN_NETS("stn_evaluate_sequences")
     threads: 1
     resources:
         **requests(
@@ -213,7 +213,7 @@ rule stn_train_parts:
     benchmark:
         f"{BUILD}/stn/{{case}}/train_parts.{{digest}}/benchmark.txt"
     group:
-        STN_PARTS("stn_train_parts")
+        STN_NETS("stn_train_parts")
     threads: 1
     resources:
         **requests(
@@ -243,7 +243,7 @@ rule stn_evaluate_parts:
     benchmark:
         f"{BUILD}/stn/{{case}}/evaluate_parts.{{digest}}/benchmark.txt"
     group:
-        STN_PARTS("stn_evaluate_parts")
+        STN_NETS("stn_evaluate_parts")
     threads: 1
     resources:
         **requests(
@@ -272,7 +272,7 @@ rule stn_colocalise:
     benchmark:
         f"{BUILD}/stn/{{case}}/colocalise.{{digest}}/benchmark.txt"
     group:
-        STN_WINDOWS("stn_colocalise")
+        STN_NETS("stn_colocalise")
     threads: 1
     resources:
         **requests("stn_colocalise", mem_mb=2000, runtime=120 if RUN == "full" else 10),

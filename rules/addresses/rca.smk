@@ -116,8 +116,19 @@ def rca_result(case):
 
 # Jobs of a cluster: short cases share one.
 RCA_TABLES = together("rca_tables", "rca_tabular")
-RCA_REGISTRATIONS = together("rca_registrations", "rca_register")
-RCA_ATLASES = together("rca_atlases", "rca_reverse_atlas")
+RCA_CHAIN = chained(
+    "rca_segmentation",
+    "rca_register",
+    "rca_train",
+    "rca_train_forest",
+    "rca_segment",
+    "rca_quality",
+    "rca_reverse_atlas",
+    "rca_reverse_forest",
+    "rca_reverse_cnn",
+    "rca_evaluate",
+    "rca_calibrate",
+)
 
 
 RESULTS["rca"] = {case: rca_result(case) for case in R["cases"]}

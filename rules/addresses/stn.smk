@@ -109,12 +109,16 @@ def stn_result(case):
 
 
 # Jobs of a cluster: short cases share one, nets with what judges them.
-STN_NETS = together("stn_nets", "stn_train", "stn_evaluate")
-STN_SEQUENCES = together(
-    "stn_sequences", "stn_train_sequences", "stn_evaluate_sequences"
+STN_NETS = together(
+    "stn_nets",
+    "stn_train",
+    "stn_evaluate",
+    "stn_train_sequences",
+    "stn_evaluate_sequences",
+    "stn_train_parts",
+    "stn_evaluate_parts",
+    "stn_colocalise",
 )
-STN_PARTS = together("stn_parts", "stn_train_parts", "stn_evaluate_parts")
-STN_WINDOWS = together("stn_windows", "stn_colocalise")
 
 
 RESULTS["stn"] = {case: stn_result(case) for case in STN_CASES}

@@ -81,6 +81,7 @@ def test_overheads_are_added_to_each_job_and_each_step():
     steps = [step("a", group="g"), step("b", group="g"), step("c")]
     found = replayed(steps, {"a": 1.0, "b": 1.0, "c": 1.0}, 1, overheads=overheads)
     assert found.makespan == pytest.approx(7.0 + 2 * 1.5, abs=0.02)
+    assert found.added == pytest.approx((7.0 + 2 * 0.5) / 2.0)
 
 
 def test_what_was_never_measured_counts_as_its_rules_median_or_a_third_of_what_it_asks_for():

@@ -62,13 +62,17 @@ class Work:
 
 @dataclass(frozen=True)
 class Plan:
-    """A replayed run: seconds until its end, its critical path, core-seconds of work, its jobs."""
+    """A replayed run: seconds until its end and of its critical path, core-seconds of work, jobs.
+
+    `added` is the share of all jobs' time that is not their steps'.
+    """
 
     makespan: float
     critical_path: float
     work: float
     jobs: int
     local_steps: int
+    added: float
 
 
 def seconds_of(
@@ -239,7 +243,23 @@ def replay(
         work,
         sum(not w.local for w in works),
         sum(w.local for w in works),
+        overheads_share(works, lasts, seconds, cores),
     )
+
+
+def overheads_share(
+    works: Sequence[Work],
+    lasts: Mapping[int, float],
+    seconds: Mapping[Step, float],
+    cores: Mapping[int, int],
+) -> float:
+    """Share of the time of all jobs, on a cluster with no waiting, that is not their steps'."""
+    elapsed = work = 0.0
+    for number, each in enumerate(works):
+        if not each.local:
+            elapsed += lasts[number]
+            work += inside(each, cores[number], seconds, 0.0)
+    return elapsed / work - 1 if work else 0.0
 
 
 def critical_path(works: Iterable[Work], seconds: Mapping[Step, float]) -> float:
@@ -279,6 +299,7 @@ def main(job: step.Job) -> None:
     print(f"makespan: {clock(plan.makespan)} ({plan.makespan:.0f} s)")
     print(f"critical path: {clock(plan.critical_path)} ({plan.critical_path:.0f} s)")
     print(f"cores busy: {100 * plan.work / available:.0f} %")
+    print(f"added to the work of jobs by Slurm and Snakemake: {100 * plan.added:.0f} %")
     if unknown:
         rules = sorted({each.rule for each in unknown})
         print(
