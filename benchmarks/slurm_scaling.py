@@ -141,7 +141,7 @@ def main():
             spent, work, steps = rows.sum(axis=0)
             added, shares = spent - work, rows[:, 0] / rows[:, 1] - 1
             print(
-                f"{options.paper}, {nodes} node(s): {wall:.0f} s, {len(rows)} jobs, {steps:.0f} steps"
+                f"{options.paper}, {nodes} nodes: {wall:.0f} s, {len(rows)} jobs, {steps:.0f} steps"
             )
             print(f"  cores busy: {100 * spent / (nodes * wall):.0f} %")
             print(
