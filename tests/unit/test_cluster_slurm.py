@@ -42,6 +42,8 @@ def commands(tmp_path, monkeypatch):
             "Detected 1 oom_kill event in StepId=1.0",
             "needed more than its 900M of memory",
         ),
+        ("FAILED", "OSError: No space left on device", "found no space left on a disk"),
+        ("FAILED", "[enforce fail at inline_container.cc:672]", "found no space left on a disk"),
         ("NODE_FAIL", "", "lost its node"),
         ("FAILED", "", "ended as FAILED"),
     ],
@@ -50,7 +52,8 @@ def test_each_way_to_fail_has_its_words(state, log, cause):
     job = slurm.Submitted("7", Path("logs/rule_vae_train/z2_0123456789/7.log"))
     said = slurm.explain(job, slurm.State(state, "n1", "5:00", "900M"), log, {})
     assert said.startswith("Slurm job 7 (")
-    assert f") on n1 {cause}; log: logs/" in said
+    assert f") on n1 {cause}" in said
+    assert "; log: logs/" in said
 
 
 def test_a_steps_own_sentence_and_log_are_told():

@@ -6,6 +6,7 @@ environment and streams to a server, which forks. Tests that kill steps use plai
 """
 
 import array
+import atexit
 import contextlib
 import json
 import os
@@ -103,6 +104,7 @@ def answer(client):
     except BaseException:
         traceback.print_exc()
         code = 1
+    atexit._run_exitfuncs()  # workers that the step has started end with it
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)

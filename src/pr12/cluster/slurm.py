@@ -13,6 +13,8 @@ from pr12.shared.errors import UserError
 UNFINISHED = ("PENDING", "CONFIGURING", "RUNNING", "COMPLETING", "SUSPENDED", "REQUEUED")
 LOOK_EVERY = 5.0  # seconds between two looks at jobs that are waited for
 OUT_OF_MEMORY = re.compile(r"exceeded (job )?memory limit|oom[-_ ]?kill|Out Of Memory", re.I)
+# The last two are what torch says when it cannot write the whole of a file
+FULL_DISK = re.compile(r"No space left on device|inline_container\.cc|PytorchStreamWriter")
 SUBMITTED = re.compile(r"submitted with SLURM jobid (\d+) \(log: (.+?)\)\.")
 STEP_LOG = re.compile(r"^\s+log: (build/\S+)", re.M)
 
@@ -158,6 +160,8 @@ def explain(job: Submitted, state: State, log: str, own_logs: Mapping[str, str])
     cause = causes.get(state.state, f"ended as {state.state}")
     if OUT_OF_MEMORY.search(log):
         cause = causes["OUT_OF_MEMORY"]
+    elif any(FULL_DISK.search(text) for text in (log, *own_logs.values())):
+        cause = "found no space left on a disk (df -h build $TMPDIR)"
     name = re.sub(r"^(group|rule)_", "", job.log.parent.name)
     if re.fullmatch(r"[0-9a-f]{8,}|unique", name):  # a rule's job: the folder above has its name
         name = re.sub(r"^(group|rule)_", "", job.log.parent.parent.name)
