@@ -20,7 +20,7 @@ report: $(VENV)/ready ## regenerate every number of the embedded run, and its re
 	@echo "The report: reports/embedded/index.html (and reports/embedded/*/README.md)"
 
 test: $(VENV)/ready ## run the whole test suite
-	pytest --numprocesses 2
+	pytest --numprocesses 3
 
 lint: $(VENV)/ready ## formatters, linters, import contracts
 	ruff check .
@@ -33,9 +33,10 @@ full: $(VENV)/ready ## the papers' own data and sizes: hours on a CPU
 	snakemake --cores all --keep-going --config run=full
 	snakemake --cores all --config run=full -- report
 
-plan: $(VENV)/ready ## predict how long RUN=full takes on NODES=8 of CORES=16
-	@snakemake --profile profiles/slurm --dry-run --forceall --cores $(CORES) --config run=$(RUN) | \
-	python -m pr12.cluster.plan --params '{"nodes": $(NODES), "cores": $(CORES)}' dag=/dev/stdin \
+plan: $(VENV)/ready ## predict how long RUN=full takes, from nothing, on NODES=8 of CORES=16
+	@mkdir -p tmp
+	@snakemake --profile profiles/slurm --dry-run --forceall --cores $(CORES) --config run=$(RUN) > tmp/plan.txt
+	@python -m pr12.cluster.plan --params '{"nodes": $(NODES), "cores": $(CORES)}' dag=tmp/plan.txt \
 	measured=benchmarks/measured/$(RUN).csv overheads=benchmarks/measured/slurm.json
 
 measured: $(VENV)/ready ## note what the jobs of RUN=full took here, for plan and for Slurm

@@ -1,7 +1,8 @@
 # Where Snakemake submits to Slurm: a look at the nodes before, the causes of failures after.
 from snakemake.dag import DAG
+from snakemake.jobs import GroupJob
 
-from pr12.cluster import probe, slurm
+from pr12.cluster import mended, probe, slurm
 
 
 def on_slurm():
@@ -19,7 +20,7 @@ def is_first():
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except FileNotFoundError:
         return True
-    except BlockingIOError:
+    except OSError:  # held, or a file system without such locks
         return False
     return True
 
@@ -41,15 +42,8 @@ if (
         print(f"error: {error}", file=sys.stderr, flush=True)
         os._exit(2)
 
-# Snakemake refuses a result that is dated before what it was made from ("a clock skew problem"). Nodes'
-# clocks may differ: here a result is right if it lies at its address, whatever its date.
-
-
-async def no_look_at_dates(self, job, outputs):
-    """Stand in for Snakemake's comparison of dates."""
-
-
-DAG.check_output_mtime = no_look_at_dates
+mended.ignore_dates(DAG)
+REFUSED = mended.hear_refusals(GroupJob)  # group -> why it could not be submitted
 
 
 def srun_options():
@@ -65,10 +59,12 @@ def srun_options():
 
 def probe_nodes():
     """Refuse to start if a free node cannot do the work (PR12_PROBE=0: do not look)."""
-    if not on_slurm() or os.environ.get("PR12_PROBE") == "0":
+    if not on_slurm():
         return
     try:
-        probe.check(Path.cwd(), srun_options())
+        slurm.ask(["sbatch", "--version"])
+        if os.environ.get("PR12_PROBE") != "0":
+            probe.check(Path.cwd(), srun_options())
     except UserError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
         workflow.persistence.unlock()
@@ -82,6 +78,9 @@ def tell_failures(logs):
         sentences = slurm.failures(told)
     except UserError as error:
         sentences = [str(error)]
+    sentences += [
+        f"job {group} could not be submitted: {why}" for group, why in REFUSED.items()
+    ]
     for sentence in sentences:
         print(f"error: {sentence}", file=sys.stderr, flush=True)
     kept = "what was done is kept; the same command goes on from there"

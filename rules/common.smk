@@ -76,4 +76,6 @@ onstart:
         )
         print(message, file=sys.stderr, flush=True)
         os._exit(2)
+    except OSError:  # a file system without such locks: Snakemake's own is left
+        pass
     probe_nodes()

@@ -2,10 +2,14 @@
 from pr12.cluster import measured
 from pr12.cluster import requests as requested
 
-MEASURED = measured.read(Path(workflow.basedir, f"benchmarks/measured/{RUN}.csv"))
+try:
+    MEASURED = measured.read(Path(workflow.basedir, f"benchmarks/measured/{RUN}.csv"))
+except UserError as error:
+    print(f"error: {error}", file=sys.stderr, flush=True)
+    os._exit(2)
 # Starting a job takes about ten seconds (benchmarks/slurm_scaling.py): one must be worth twenty times
-# that, on each core that it may ask for.
-WORTH_A_JOB = 200.0 * (workflow.cores or 1)
+# that, on each core that it may ask for. Of trainings on a GPU a job runs one at a time.
+WORTH_A_JOB = 200.0 * (1 if GPU else workflow.cores or 1)
 QUICK = 60.0  # seconds that may be spent on the submitting host itself
 
 

@@ -9,6 +9,7 @@ from pr12.cluster import measured, probe, requests, slurm
 from pr12.cluster.measured import Job, Measured
 from pr12.shared.errors import UserError
 
+HEADER = "paper,case,step,seconds,cpu_seconds,memory_mb"
 WELL = probe.Seen("n1", 100.0, True, True, True, 5000.0, 5000.0)
 
 
@@ -75,6 +76,7 @@ def test_only_jobs_that_failed_for_good_are_told(commands, tmp_path, monkeypatch
         f"Job 5 has been submitted with SLURM jobid {n} (log: {tmp_path}/logs/group_{g}/{n}.log).\n"
         for n, g in ((1, "tried_twice"), (2, "tried_twice"), (3, "running"), (4, "forgotten"))
     )
+    commands("sacct", "exit 1")
     assert slurm.failures(text) == []
     own = tmp_path / "build/x/train.1/train.log"
     own.parent.mkdir(parents=True)
@@ -83,6 +85,11 @@ def test_only_jobs_that_failed_for_good_are_told(commands, tmp_path, monkeypatch
     log.parent.mkdir(parents=True)
     other = "rule a:\n    log: build/x/other.1/o.log\n"
     log.write_text(f"{other}Error in rule b:\n    log: build/x/train.1/train.log (check)\n")
+    (forgotten,) = slurm.failures(f"submitted with SLURM jobid 77 (log: {log}).")
+    assert "Slurm job 77 (g) ended as an unknown state, forgotten by Slurm, no more" in forgotten
+    commands("sacct", "echo '77|CANCELLED by 1000|n4|5:00|1G'")
+    (remembered,) = slurm.failures(f"submitted with SLURM jobid 77 (log: {log}).")
+    assert "Slurm job 77 (g) on n4 was cancelled, no more; log: " in remembered
     (said,) = slurm.failures(f"submitted with SLURM jobid 1 (log: {log}).")
     assert (
         said
@@ -132,7 +139,7 @@ def test_each_fault_of_a_node_has_one_sentence(change, fault):
 
 def test_a_clock_that_differs_is_told_and_refuses_nothing(commands, tmp_path, capsys):
     line = "sees=yes writes=yes python=yes scratch=9999 build=9999"
-    commands("sinfo", "echo n3")
+    commands("sinfo", "echo 'n3|idle|up|main*'")
     commands("srun", f'echo "probe node=n3 clock=$(($(date +%s) + 400)).5 {line}"')
     probe.check(tmp_path)
     (told,) = capsys.readouterr().err.splitlines()
@@ -140,14 +147,34 @@ def test_a_clock_that_differs_is_told_and_refuses_nothing(commands, tmp_path, ca
     assert not list(tmp_path.glob(".snakemake/probe_*"))
 
 
-def test_idle_nodes_are_asked_by_name_but_excluded_ones(commands, tmp_path):
-    commands("sinfo", f'echo "$@" > {tmp_path}/asked; printf "n1\\nn2\\nn3\\nn1\\n"')
-    options = ["--partition=long", "--exclude=n2,n9"]
-    assert probe.idle_nodes(options) == ["n1", "n3"]
-    assert "--partition=long" in (tmp_path / "asked").read_text()
-    commands("srun", f'echo "$@" > {tmp_path}/asked')
-    assert probe.nodes(tmp_path, options) == []
-    assert "--nodes=2 --ntasks-per-node=1 --nodelist=n1,n3" in (tmp_path / "asked").read_text()
+NODES = """
+n1|idle|up|main*
+n2|idle|up|main*
+n3|idle~|up|main*
+n4|drain|up|main*
+n5|alloc|up|main*
+n6|idle|up|long
+n2|idle|up|long
+n7|idle|down|dead"""
+
+
+def test_nodes_that_are_idle_now_in_the_partition_are_asked(commands):
+    commands("sinfo", f"cat <<'E'{NODES}\nE")
+    commands("scontrol", 'test "$*" = "show hostnames n[1-2],n9" && printf "n1\\nn2\\nn9\\n"')
+    assert probe.idle_nodes([]) == ["n1", "n2"]
+    assert probe.idle_nodes(["--partition=long"]) == ["n2", "n6"]
+    assert probe.idle_nodes(["--partition=long", "--exclude=n[1-2],n9"]) == ["n6"]
+    assert probe.idle_nodes(["--partition=nope"]) == []
+    with pytest.raises(UserError, match="the partition is not up and takes no jobs"):
+        probe.idle_nodes(["--partition=dead"])
+
+
+def test_an_idle_node_that_does_not_answer_is_told(commands, tmp_path, monkeypatch):
+    commands("sinfo", "echo 'n1|idle|up|main*'")
+    monkeypatch.setattr(probe, "PATIENCE", -59.5)
+    commands("srun", "exec sleep 60")
+    with pytest.raises(UserError, match=r"node n1 gave no answer to a probe"):
+        probe.nodes(tmp_path)
 
 
 def test_a_probe_that_finds_no_free_node_goes_on(commands, tmp_path, capsys):
@@ -168,7 +195,7 @@ def test_a_refused_probe_says_what_to_set(commands, tmp_path):
 
 
 def test_the_probe_itself_sees_a_folder_and_a_missing_one(commands, tmp_path):
-    commands("sinfo", "echo here")
+    commands("sinfo", "echo 'here|idle|up|main*'")
     commands("srun", 'for last; do :; done; SLURMD_NODENAME=here sh -c "$last"')
     (seen,) = probe.nodes(tmp_path)
     assert (seen.node, seen.sees, seen.writes, seen.python) == ("here", True, True, True)
@@ -216,7 +243,7 @@ def test_a_table_keeps_what_did_not_run_here(tmp_path):
     measured.write(path, old)
     assert measured.read(path) == old
     assert measured.read(tmp_path / "none.csv") == {}
-    for text in ("paper,case,step,seconds,cpu_seconds,memory_mb\na,b,c,1,2,x\n", "a,b\n1,2\n"):
+    for text in (*(f"{HEADER}\na,b,c,1,2,{wrong}\n" for wrong in ("x", "nan", "-1")), "a,b\n1,2\n"):
         path.write_text(text)
         with pytest.raises(UserError, match="line 2: not paper,case,step,"):
             measured.read(path)

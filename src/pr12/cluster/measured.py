@@ -5,6 +5,7 @@ short jobs go together) and what `pr12.cluster.plan` replays. It decides no resu
 """
 
 import csv
+import math
 import sys
 from collections.abc import Mapping
 from dataclasses import astuple, dataclass
@@ -90,10 +91,12 @@ def read(path: Path) -> dict[Job, Measured]:
     if not path.exists():
         return {}
     table = {}
-    with open(path, encoding="utf-8", newline="") as stream:
+    with open(path, encoding="utf-8", errors="replace", newline="") as stream:
         for number_, row in enumerate(csv.DictReader(stream), start=2):
             try:
                 figures = [float(row[key]) for key in HEADER[3:]]
+                if not all(math.isfinite(figure) and figure >= 0 for figure in figures):
+                    raise ValueError
                 table[Job(*(row[key] for key in HEADER[:3]))] = Measured(*figures)
             except (KeyError, TypeError, ValueError):
                 raise UserError(

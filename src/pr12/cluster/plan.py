@@ -184,7 +184,7 @@ def replay(
     Raises
     ------
     UserError
-        If a job asks for more cores than a node has.
+        If jobs wait for one another.
     """
     cores = {number: width(work, params.cores) for number, work in enumerate(works)}
     lasts = {
@@ -304,7 +304,7 @@ def main(job: step.Job) -> None:
         rules = sorted({each.rule for each in unknown})
         print(
             f"{len(unknown)} of {len(steps)} steps were never measured and count as the median of "
-            f"their rule or as all the time that they ask for: {', '.join(rules)}",
+            f"their rule or as a third of what they ask for: {', '.join(rules)}",
             file=sys.stderr,
         )
 

@@ -18,7 +18,7 @@ from typing import NamedTuple
 from pr12.cluster import slurm
 from pr12.shared.errors import UserError
 
-MOST_NODES = 64
+MOST_NODES = 32
 PATIENCE = 30  # seconds that the probe waits for a free node
 SCRATCH_MB = 200  # free space below which a step may not be able to write
 SKEW = 5.0  # seconds between clocks that are worth a word
@@ -103,21 +103,31 @@ def idle_nodes(options: Sequence[str]) -> list[str]:
     Raises
     ------
     UserError
-        If sinfo cannot be asked.
+        If sinfo cannot be asked, or the partition takes no jobs.
     """
-    asked = [option for option in options if option.startswith("--partition=")]
-    excluded = {
-        node
-        for option in options
-        if option.startswith("--exclude=")
-        for node in option.partition("=")[2].split(",")
-    }
-    text = slurm.ask(["sinfo", "--noheader", "--Node", "--states=idle", "--format=%N", *asked])
-    return sorted(set(text.split()) - excluded)[:MOST_NODES]
+    chosen = [option.partition("=")[2] for option in options if option.startswith("--partition=")]
+    excluded = [option.partition("=")[2] for option in options if option.startswith("--exclude=")]
+    without: set[str] = set()
+    if excluded:
+        without = set(slurm.ask(["scontrol", "show", "hostnames", excluded[0]]).split())
+    rows = [
+        line.split("|")
+        for line in slurm.ask(
+            ["sinfo", "--noheader", "--Node", "--format=%N|%t|%a|%P"]
+        ).splitlines()
+    ]
+    here = [
+        (node, state, up)
+        for node, state, up, partition in rows
+        if (partition.rstrip("*") in chosen if chosen else partition.endswith("*"))
+    ]
+    if here and all(up != "up" for *_, up in here):
+        raise UserError("the partition is not up and takes no jobs; sinfo -s lists the partitions")
+    return sorted({n for n, state, _ in here if state == "idle"} - without)[:MOST_NODES]
 
 
 def nodes(folder: Path, options: Sequence[str] = ()) -> list[Seen]:
-    """Run the probe on all idle nodes, or on a part of a busy one; on none if the cluster is full.
+    """Run the probe on each idle node, or on some node if none is; on none if the cluster is full.
 
     Parameters
     ----------
@@ -129,43 +139,63 @@ def nodes(folder: Path, options: Sequence[str] = ()) -> list[Seen]:
     Raises
     ------
     UserError
-        If Slurm refuses the job, as for a partition that does not exist.
+        If Slurm refuses the job, as for a partition that does not exist, or a node that is idle
+        gives no answer.
     """
+    idle = idle_nodes(options)
     token = folder / ".snakemake" / f"probe_{uuid.uuid4().hex}"
-    token.parent.mkdir(exist_ok=True)
-    token.write_text("probe\n", encoding="utf-8")
     script = SCRIPT.format(
         folder=shlex.quote(str(folder)),
         token=shlex.quote(str(token)),
         python=shlex.quote(sys.executable),
     )
-    idle = idle_nodes(options)
-    where = [f"--nodelist={','.join(idle)}"] if idle else []
-    command = ["srun", f"--nodes={len(idle) or 1}", "--ntasks-per-node=1", *where, *options]
-    command += ["--mem=50", "--time=2", f"--immediate={PATIENCE}", "--chdir=/", "--quiet"]
-    command += ["--job-name=pr12-probe", "sh", "-c", script]
+    command = ["srun", "--nodes=1", "--ntasks=1", *options, "--mem=50", "--time=2", "--quiet"]
+    command += [f"--immediate={PATIENCE}", "--chdir=/", "--job-name=pr12-probe"]
     try:
-        done = subprocess.run(
-            command,
-            capture_output=True,
-            text=True,
-            stdin=subprocess.DEVNULL,
-            timeout=PATIENCE + 120,
-        )
-        seen = parse(done.stdout)
+        token.parent.mkdir(exist_ok=True)
+        token.write_text("probe\n", encoding="utf-8")
+        probes = {
+            node: subprocess.Popen(
+                [*command, *([f"--nodelist={node}"] if node else []), "sh", "-c", script],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            for node in (idle or [""])
+        }
+        return [seen for node, each in probes.items() for seen in answer(node, each)]
     except FileNotFoundError:
         raise UserError(
             "srun is not to be found; use profiles/slurm on a host that submits to Slurm"
         ) from None
-    except subprocess.TimeoutExpired:
-        return []
     finally:
         for path in token.parent.glob(f"{token.name}*"):
             path.unlink(missing_ok=True)
-    refused = " ".join(done.stderr.split())
-    if not seen and done.returncode and not re.search("immediate|busy|timed out", refused, re.I):
-        raise UserError(f"Slurm refuses a job ({refused}); {advice(refused)}")
-    return seen
+
+
+def answer(node: str, probe: subprocess.Popen[str]) -> list[Seen]:
+    """Wait for one node's answer; none if the node was taken by other jobs meanwhile.
+
+    Raises
+    ------
+    UserError
+        If Slurm refuses the job, or the node does not answer.
+    """
+    try:
+        said, refused = probe.communicate(timeout=PATIENCE + 60)
+    except subprocess.TimeoutExpired:
+        probe.terminate()  # srun cancels its job
+        probe.communicate()
+        raise UserError(
+            f"node {node or '(any)'} gave no answer to a probe in {PATIENCE + 60} s; "
+            "scontrol show node says how it is, PR12_PROBE=0 goes on without"
+        ) from None
+    refused = " ".join(refused.split())
+    seen = parse(said)
+    if seen or re.search("immediate|busy|timed out", refused, re.I):
+        return seen
+    raise UserError(f"Slurm refuses a job ({refused or 'without a word'}); {advice(refused)}")
 
 
 def advice(refused: str) -> str:

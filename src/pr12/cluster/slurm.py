@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -113,20 +114,25 @@ def submitted(text: str) -> list[Submitted]:
     return list(last.values())
 
 
-def states(numbers: Sequence[str]) -> dict[str, State]:
-    """Ask how jobs stand, also those that ended a few minutes ago.
+def states() -> dict[str, State]:
+    """Ask how this user's jobs stand, also those that ended a few minutes ago, or as accounts say.
+
+    Slurm forgets ended jobs after `MinJobAge`; where accounting works, sacct remembers them.
 
     Raises
     ------
     UserError
         If squeue cannot be asked.
     """
-    if not numbers:
-        return {}
     form = "--format=%i|%T|%N|%l|%m"
-    text = ask(["squeue", f"--jobs={','.join(numbers)}", "--states=all", "--noheader", form])
+    text = ask(["squeue", "--me", "--states=all", "--noheader", form])
+    form = "--format=JobID,State,NodeList,Timelimit,ReqMem"
+    with suppress(UserError):  # no accounting
+        since = "--starttime=now-7days"
+        text = ask(["sacct", "--allocations", "--parsable2", "--noheader", since, form]) + text
     rows = (line.split("|") for line in text.splitlines())
-    return {row[0]: State(*row[1:5]) for row in rows if len(row) == 5}
+    # sacct says "CANCELLED by 1000"
+    return {row[0]: State(row[1].split(" ")[0], *row[2:5]) for row in rows if len(row) == 5}
 
 
 def explain(job: Submitted, state: State, log: str, own_logs: Mapping[str, str]) -> str:
@@ -220,11 +226,14 @@ def failures(text: str) -> list[str]:
         If squeue cannot be asked.
     """
     jobs = submitted(text)
-    found = states([job.number for job in jobs])
+    found = states()
     sentences = []
     for job in jobs:
-        state = found.get(job.number)
-        if state is None or state.state in (*UNFINISHED, "COMPLETED"):
+        # The plugin deletes the log of a job that ended well
+        if job.number not in found and not job.log.exists():
+            continue
+        state = found.get(job.number, State("an unknown state, forgotten by Slurm", "", "", ""))
+        if state.state in (*UNFINISHED, "COMPLETED"):
             continue
         log = job.log.read_text(encoding="utf-8", errors="replace") if job.log.exists() else ""
         path = failed_step(log)
