@@ -6,11 +6,11 @@ environment and streams to a server, which forks. Tests that kill steps use plai
 """
 
 import array
-import atexit
 import contextlib
 import json
 import os
 import runpy
+import signal
 import socket
 import subprocess
 import sys
@@ -85,9 +85,12 @@ def answer(client):
     child = os.fork()
     if child:
         code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        with contextlib.suppress(ProcessLookupError):  # pools that it has left
+            os.killpg(child, signal.SIGKILL)
         with contextlib.suppress(OSError):
             client.sendall(f"{code if code >= 0 else 128 - code}\n".encode())
         os._exit(0)
+    os.setpgid(0, 0)
     client.close()
     for place, stream in enumerate(streams):
         os.dup2(stream, place)
@@ -104,7 +107,6 @@ def answer(client):
     except BaseException:
         traceback.print_exc()
         code = 1
-    atexit._run_exitfuncs()  # workers that the step has started end with it
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
