@@ -66,9 +66,9 @@ def chained(name, *rules):
     steps = {rule: rule.split("_", 1) for rule in rules}
     found = {rule: 0.0 for rule in rules}
     for job, measure in MEASURED.items():
-        for rule in rules:
-            if [job.paper, job.step] == steps[rule]:
-                found[rule] += measure.seconds
+        for name_of_rule, step in steps.items():
+            if [job.paper, job.step] == step:
+                found[name_of_rule] += measure.seconds
     measured_all = all(found.values())
     short = measured_all and sum(found.values()) < 2 * WORTH_A_JOB
 
