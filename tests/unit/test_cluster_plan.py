@@ -1,11 +1,16 @@
 import dataclasses
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
-from pr12.cluster import dag, plan
+from pr12.cluster import dag, measured, plan
 from pr12.cluster.measured import Job, Measured
 from pr12.shared.errors import UserError
 
+ROOT = Path(__file__).resolve().parents[2]
 NO_OVERHEADS = plan.Overheads(0.0, 0.0, 0.001, 0.0, 0.001)
 
 
@@ -100,8 +105,7 @@ def test_jobs_that_wait_for_one_another_are_told():
         replayed([step("a", "b", "g"), step("b", "a", "h")], {"a": 1.0, "b": 1.0}, 1)
 
 
-def test_a_dry_run_is_read_with_its_groups():
-    text = """
+DRY_RUN = """
 [Thu] Group job vae_nets_0 (jobs in lexicogr. order):
 
     [Thu]
@@ -129,7 +133,10 @@ rule all:
     input: build/full/vae/figures.ef/figures.json
     jobid: 0
 """
-    evaluate, train, figures = dag.parse(text)
+
+
+def test_a_dry_run_is_read_with_its_groups():
+    evaluate, train, figures = dag.parse(DRY_RUN)
     assert [each.group for each in (evaluate, train, figures)] == ["vae_nets_0", "vae_nets_0", None]
     assert (train.threads, train.memory_mb, train.gpus, train.minutes) == (2, 800, 1, 6)
     assert train.job == Job("vae", "z2", "train")
@@ -137,3 +144,60 @@ rule all:
     assert len(train.inputs) == len(train.outputs) == 2
     with pytest.raises(UserError, match="the dry run has no job"):
         dag.parse("Nothing to be done")
+
+
+def called(module, *arguments, code=0):
+    """Call a command as make does; give what it says."""
+    done = subprocess.run(
+        [sys.executable, "-m", f"pr12.cluster.{module}", *map(str, arguments)],
+        env=os.environ | {"PYTHONPATH": str(ROOT / "src")},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    return done.stdout + done.stderr
+
+
+@pytest.fixture
+def files(tmp_path):
+    (tmp_path / "dag.txt").write_text(DRY_RUN)
+    rows = ["vae,z2,train,100,90,500", "vae,,figures,5,4,90"]
+    (tmp_path / "table.csv").write_text("\n".join([",".join(measured.HEADER), *rows]) + "\n")
+    return (
+        f"dag={tmp_path / 'dag.txt'}",
+        f"measured={tmp_path / 'table.csv'}",
+        f"overheads={ROOT / 'benchmarks/measured/slurm.json'}",
+    )
+
+
+def test_the_plan_is_told_with_what_it_does_not_know(files):
+    said = called("plan", "--params", '{"nodes": 2, "cores": 4}', *files)
+    assert "jobs: 1 on the cluster, 1 steps on the submitting host" in said
+    assert "critical path: 0:05:45 (345 s)" in said  # 100 + a third of 12 minutes + 5
+    assert "1 of 3 steps were never measured" in said
+    assert "vae_evaluate" in said
+
+
+@pytest.mark.parametrize(
+    ("params", "sentence"),
+    [
+        ('{"nodes": 0, "cores": 4}', "--params.nodes is 0; it must be"),
+        ('{"nodes": 2, "cores": x}', "--params is not JSON"),
+        ('{"nodes": 2}', "--params.cores is missing"),
+    ],
+)
+def test_a_wrong_number_of_nodes_is_told_in_one_sentence(files, params, sentence):
+    assert sentence in called("plan", "--params", params, *files, code=2)
+
+
+def test_a_table_is_gathered_from_the_command_line(tmp_path):
+    folder = tmp_path / "build/vae/z2/train.0123456789"
+    folder.mkdir(parents=True)
+    table = tmp_path / "measured/full.csv"
+    said = called("measured", f"folder={tmp_path / 'build'}", f"table={table}", code=2)
+    assert "no benchmark.txt below folder=" in said
+    assert not table.exists()
+    (folder / "benchmark.txt").write_text("s\tmax_rss\tcpu_time\n9.0\t100.0\t8.0\n")
+    called("measured", f"folder={tmp_path / 'build'}", f"table={table}")
+    assert measured.read(table) == {Job("vae", "z2", "train"): Measured(9.0, 8.0, 100.0)}

@@ -259,6 +259,26 @@ def test_a_partition_that_does_not_exist_is_told_before_any_job(untrained, clust
     assert "cannot be locked" not in run(untrained, cluster, "--dry-run")
 
 
+def test_a_job_that_no_node_can_hold_is_named_with_sbatchs_words(untrained, cluster):
+    much = ("--retries", "0", "--set-resources", "distill_train:mem_mb=90000", "--")
+    text = run(untrained, cluster, *much, *targets(untrained), code=1)
+    (sentence,) = errors(text, "error: job ")
+    start = "error: job distill_students_0 could not be submitted: "
+    assert sentence.startswith(start)
+    assert "emory" in sentence.removeprefix(start)
+
+
+def test_a_host_without_slurm_is_told_also_without_a_probe(untrained):
+    tools = untrained.root.parent / "tools"
+    tools.mkdir()
+    for name in ("snakemake", "python", "bash", "sh", "which"):
+        (tools / name).symlink_to(shutil.which(name, path=untrained.environment()["PATH"]))
+    command = ("snakemake", "--profile", "profiles/slurm", *targets(untrained))
+    text = untrained.run(*command, code=2, PATH=str(tools), PR12_PROBE="0")
+    (sentence,) = errors(text, "error: ")
+    assert sentence.startswith("error: sbatch is not to be found; use profiles/slurm on a host")
+
+
 @AS_ROOT
 def test_a_node_that_does_not_see_the_folder_is_told_before_any_job(untrained, cluster):
     cluster.stop_node("n2")
