@@ -11,6 +11,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -59,6 +60,39 @@ def born(pid):
     return None if fields[0] in "ZX" else fields[19]
 
 
+def running_in(folder):
+    """Give process number -> node of all daemons and jobs of the cluster in a folder."""
+    found = {}
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            environment = (entry / "environ").read_bytes().split(b"\0")
+            program = Path(os.readlink(entry / "exe")).name
+            if program.startswith("slurmstepd"):  # it overwrites its environment
+                files = " ".join(os.readlink(path) for path in (entry / "fd").iterdir())
+                if f"{folder}/" in files:
+                    at = files.find("slurmd.")
+                    found[int(entry.name)] = files[at + 7 :].partition(".log")[0]
+            elif f"SLURM_CONF={folder}/slurm.conf".encode() in environment and born(entry.name):
+                node = [e[16:] for e in environment if e.startswith(b"SLURMD_NODENAME=")]
+                found[int(entry.name)] = node[0].decode() if node else None
+        except OSError:  # it ended meanwhile, or is not ours
+            continue
+    return found
+
+
+def watch(folder):
+    """Wait until the tests have ended, however they did, and end what they left."""
+    sys.stdin.read()
+    for _ in range(50):
+        left = running_in(folder)
+        for pid in left:
+            with_pid(os.kill, pid, signal.SIGKILL)
+        if not left:
+            break
+        time.sleep(0.1)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
 class Cluster:
     """Nodes n1, n2, ... of `cpus` processors and `memory` MiB, with one partition, main."""
 
@@ -77,6 +111,9 @@ class Cluster:
         for name in ("bin", "log", "run", "state", "spool"):
             (self.folder / name).mkdir()
         self.configure(cpus, memory, gpus)
+        self.watchdog = subprocess.Popen(
+            [sys.executable, __file__, self.folder], stdin=subprocess.PIPE, start_new_session=True
+        )
         try:
             self.start_munged()
             self.start_controller()
@@ -236,23 +273,8 @@ class Cluster:
 
     def jobs(self):
         """Give process number -> node of all that runs in this cluster's jobs."""
-        found = {}
-        for entry in Path("/proc").glob("[0-9]*"):
-            try:
-                environment = (entry / "environ").read_bytes().split(b"\0")
-                program = Path(os.readlink(entry / "exe")).name
-                if program.startswith("slurmstepd"):  # it overwrites its environment
-                    files = " ".join(os.readlink(path) for path in (entry / "fd").iterdir())
-                    if f"{self.folder}/" in files:
-                        at = files.find("slurmd.")
-                        found[int(entry.name)] = files[at + 7 :].partition(".log")[0]
-                elif f"SLURM_CONF={self.conf}".encode() in environment and born(entry.name):
-                    node = [e[16:] for e in environment if e.startswith(b"SLURMD_NODENAME=")]
-                    found[int(entry.name)] = node[0].decode() if node else None
-            except OSError:  # it ended meanwhile, or is not ours
-                continue
         daemons = {process.pid for process in self.processes.values()}
-        return {pid: node for pid, node in found.items() if pid not in daemons}
+        return {pid: node for pid, node in running_in(self.folder).items() if pid not in daemons}
 
     def number_of_job(self):
         """Give the number of the one job that runs now, None if there is none."""
@@ -272,7 +294,7 @@ class Cluster:
         left = self.jobs()
         for pid in left:
             with_pid(os.kill, pid, signal.SIGKILL)
-        shutil.rmtree(self.folder, ignore_errors=True)
+        self.watchdog.communicate()
         return left
 
 
@@ -282,3 +304,7 @@ def with_pid(function, *arguments):
         function(*arguments)
     except ProcessLookupError:
         return
+
+
+if __name__ == "__main__":
+    watch(sys.argv[1])

@@ -6,6 +6,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -250,6 +251,24 @@ def refused(checkout, cluster, *arguments, **more):
     assert "Traceback" not in text
     (sentence,) = errors(text, "error: ")
     return sentence
+
+
+def test_a_cluster_ends_with_its_owner_also_one_that_was_killed(cluster):
+    script = (
+        "import mini_slurm, time; c = mini_slurm.Cluster(nodes=1); print(c.folder, flush=True); "
+    )
+    script += "c.call('sbatch', '--wrap', 'sleep 600'); time.sleep(600)"
+    with subprocess.Popen(
+        [sys.executable, "-c", script],
+        cwd=Path(mini_slurm.__file__).parent,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as owner:
+        folder = Path(owner.stdout.readline().strip())
+        own = mini_slurm.running_in
+        mini_slurm.wait_until(lambda: len(own(folder)) > 4, "daemons and a job")
+        owner.kill()
+    mini_slurm.wait_until(lambda: not own(folder) and not folder.exists(), "their end")
 
 
 def test_a_partition_that_does_not_exist_is_told_before_any_job(untrained, cluster):
