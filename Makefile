@@ -20,7 +20,7 @@ report: $(VENV)/ready ## regenerate every number of the embedded run, and its re
 	@echo "The report: reports/embedded/index.html (and reports/embedded/*/README.md)"
 
 test: $(VENV)/ready ## run the whole test suite
-	pytest --numprocesses 3
+	pytest --numprocesses 3 --dist worksteal
 
 lint: $(VENV)/ready ## formatters, linters, import contracts
 	ruff check .
