@@ -34,12 +34,17 @@ def requests(rule, mem_mb, runtime):
     return {"mem_mb": memory, "runtime": time}
 
 
-def one_job(group):
+def shared(group):
     """A group whose jobs share one job of the cluster, also where none waits for another."""
     components = workflow.group_settings.group_components
     if isinstance(components, dict):  # not in a dry run, which shows them one by one
         components[group] = 1000
     return group
+
+
+def one_job(group):
+    """The same, said when jobs are counted: before, Snakemake does not keep it."""
+    return lambda w: shared(group)
 
 
 def together(name, *rules):
@@ -54,7 +59,7 @@ def together(name, *rules):
 
     def of_rule(rule):
         step = steps[rule][1]
-        return lambda w: one_job(
+        return lambda w: shared(
             f"{name}_{names.get((w.case, step), f'{w.case}_{step}')}"
         )
 
@@ -76,7 +81,7 @@ def chained(name, *rules):
         if short:
             return one_job(name)
         few = 0 < found[rule] < WORTH_A_JOB
-        return lambda w: one_job(rule if few else f"{rule}_{w.get('case', '')}")
+        return lambda w: shared(rule if few else f"{rule}_{w.get('case', '')}")
 
     return of_rule
 

@@ -143,7 +143,7 @@ DISTILL_LOOKS = together(
 
 def DISTILL_NETS(rule):
     student = DISTILL_STUDENTS(rule)
-    return lambda w: one_job("distill_teacher") if w.case == "teacher" else student(w)
+    return lambda w: shared("distill_teacher") if w.case == "teacher" else student(w)
 
 
 RESULTS["distill"] = {case: distill_result(case) for case in D["cases"]}
