@@ -269,6 +269,7 @@ def test_a_cluster_ends_with_its_owner_also_one_that_was_killed(cluster):
         mini_slurm.wait_until(lambda: len(own(folder)) > 4, "daemons and a job")
         owner.kill()
     mini_slurm.wait_until(lambda: not own(folder) and not folder.exists(), "their end")
+    assert not own(folder)
 
 
 def test_a_partition_that_does_not_exist_is_told_before_any_job(untrained, cluster):

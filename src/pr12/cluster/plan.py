@@ -192,6 +192,33 @@ def replay(
         + (0.0 if work.local else overheads.start)
         for number, work in enumerate(works)
     }
+    work = sum(
+        seconds[s] * min(s.threads, params.cores) for w in works if not w.local for s in w.steps
+    )
+    return Plan(
+        makespan(works, cores, lasts, params, overheads),
+        critical_path(works, seconds),
+        work,
+        sum(not w.local for w in works),
+        sum(w.local for w in works),
+        overheads_share(works, lasts, seconds, cores),
+    )
+
+
+def makespan(
+    works: Sequence[Work],
+    cores: Mapping[int, int],
+    lasts: Mapping[int, float],
+    params: Params,
+    overheads: Overheads,
+) -> float:
+    """Seconds until all jobs have ended and Snakemake has noticed it.
+
+    Raises
+    ------
+    UserError
+        If jobs wait for one another.
+    """
     free = [params.cores] * params.nodes
     noticed: set[int] = set()
     started: set[int] = set()
@@ -234,17 +261,7 @@ def replay(
             looking = any(n >= 0 for _, n, _ in events)
             if looking:
                 heapq.heappush(events, (now + interval, -2, -1))
-    work = sum(
-        seconds[s] * min(s.threads, params.cores) for w in works if not w.local for s in w.steps
-    )
-    return Plan(
-        now,
-        critical_path(works, seconds),
-        work,
-        sum(not w.local for w in works),
-        sum(w.local for w in works),
-        overheads_share(works, lasts, seconds, cores),
-    )
+    return now
 
 
 def overheads_share(
