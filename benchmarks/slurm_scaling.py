@@ -1,12 +1,14 @@
 """Run one paper's embedded cases on a real Slurm of 1 and of 2 nodes, and check the planner.
 
 Prints wall time, how busy the nodes' cores were, efficiency against the critical path, what Slurm
-and Snakemake added to each job, and how far `pr12.cluster.plan` is from the measured time. With
-``--write`` the measured overheads become benchmarks/measured/slurm.json, which the planner reads.
-Needs Debian's packages slurm-wlm and munge, and one core for each node.
+and Snakemake added to each job, and how far `pr12.cluster.replay` is from the measured time; ends
+with exit code 1 if that is more than 20 %. With ``--write`` the measured overheads become
+benchmarks/measured/slurm.json, which the planner reads, and the figures slurm_scaling.csv beside
+it. Needs Debian's packages slurm-wlm and munge, and one core for each node.
 """
 
 import argparse
+import csv
 import datetime
 import json
 import os
@@ -26,10 +28,12 @@ sys.path[:0] = [str(ROOT / "tests/workflow"), str(ROOT / "src")]
 
 import mini_slurm  # noqa: E402
 
-from pr12.cluster import dag, measured, plan  # noqa: E402
+from pr12.cluster import dag, measured, plan, replay  # noqa: E402
 
 OVERHEADS = ROOT / "benchmarks/measured/slurm.json"
+TABLE = ROOT / "benchmarks/measured/slurm_scaling.csv"
 PROFILE = ["snakemake", "--profile", "profiles/slurm", "--cores", "1"]
+ALLOWED = 0.2  # of the measured time, that the planner may be off
 FIRST_LOOK, LOOK_STEP, LAST_LOOK = 5.0, 10.0, 180.0  # profiles/slurm, and the plugin's own steps
 
 
@@ -39,6 +43,30 @@ class Ended(NamedTuple):
     comment: str
     start: float
     end: float
+
+
+class Scaled(NamedTuple):
+    """What a run on some nodes took, in seconds.
+
+    `elapsed` is the sum over its jobs, `work` the sum over their steps; no cluster of so many nodes
+    needs less than `least`; the planner had said `planned`.
+    """
+
+    paper: str
+    nodes: int
+    jobs: int
+    steps: int
+    wall: float
+    elapsed: float
+    work: float
+    critical_path: float
+    least: float
+    planned: float
+
+    @property
+    def wrong(self):
+        """How far the planner was off, as a share of what was measured."""
+        return self.planned / self.wall - 1
 
 
 def jobs_of(cluster):
@@ -89,7 +117,7 @@ def planned(folder, paper, nodes, overheads, table):
     steps = [s for s in dag.parse(text.stdout + text.stderr) if s.job.paper != "data"]
     seconds, unknown = plan.seconds_of(steps, table)
     assert not unknown, unknown
-    return plan.replay(plan.works(steps), seconds, plan.Params(nodes, 1), overheads)
+    return replay.replay(replay.works(steps), seconds, nodes, 1, overheads)
 
 
 def table_of(folder, paper, jobs):
@@ -99,7 +127,7 @@ def table_of(folder, paper, jobs):
     )
     took = measured.gather(folder / "build/embedded")
     rows = []
-    for work in plan.works(dag.parse(text.stdout + text.stderr)):
+    for work in replay.works(dag.parse(text.stdout + text.stderr)):
         if work.local or work.steps[0].job.paper == "data":
             continue
         (job,) = (job for job in jobs if job.comment.startswith(f"rule_{work.name}_"))
@@ -121,48 +149,66 @@ def fitted(rows):
     return dict(zip(names, [*values, FIRST_LOOK, LOOK_STEP, LAST_LOOK], strict=True))
 
 
+def scaled(folder, paper, nodes, overheads, committed):
+    """Run on some nodes; give a line of the table of what was measured, and the jobs' times."""
+    wall, jobs = run(folder, paper, nodes)
+    rows = table_of(folder, paper, jobs)
+    elapsed, work, steps = rows.sum(axis=0)
+    guess = planned(folder, paper, nodes, overheads, committed)
+    least = max(guess.critical_path, guess.work / nodes)
+    line = Scaled(
+        paper,
+        nodes,
+        len(rows),
+        int(steps),
+        *(round(float(t), 1) for t in (wall, elapsed, work, guess.critical_path, least)),
+        planned=round(guess.makespan, 1),
+    )
+    return line, rows
+
+
+def tell(line):
+    """Print the figures of a run."""
+    print(f"{line.paper}, {line.nodes} nodes: {line.wall:.0f} s, {line.jobs} jobs of {line.steps}")
+    print(f"  cores busy: {100 * line.elapsed / (line.nodes * line.wall):.0f} %")
+    print(f"  added to the steps: {100 * (line.elapsed / line.work - 1):.1f} %")
+    print(f"  critical path: {line.critical_path:.0f} s")
+    print(f"  efficiency: {100 * line.least / line.wall:.0f} % of the least, {line.least:.0f} s")
+    print(f"  planned: {line.planned:.0f} s, {100 * line.wrong:+.0f} %", flush=True)
+
+
 def main():
     """Run on 1 and 2 nodes and print the figures; what was measured is written at the end."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("paper", nargs="?", default="stn")
-    parser.add_argument("--write", action="store_true", help=f"write {OVERHEADS.name}")
+    parser.add_argument(
+        "--write", action="store_true", help=f"write {OVERHEADS.name} and {TABLE.name}"
+    )
     parser.add_argument("--nodes", nargs="+", type=int, default=[1, 2])
     options = parser.parse_args()
     committed = measured.read(ROOT / "benchmarks/measured/embedded.csv")
-    overheads = plan.Overheads(**json.loads(OVERHEADS.read_text(encoding="utf-8")))
-    walls, tables = {}, []
+    overheads = replay.Overheads(**json.loads(OVERHEADS.read_text(encoding="utf-8")))
+    lines, tables = [], []
     for nodes in options.nodes:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             tracked_copy(folder)
-            wall, jobs = run(folder, options.paper, nodes)
-            rows = table_of(folder, options.paper, jobs)
-            walls[nodes] = wall
+            line, rows = scaled(folder, options.paper, nodes, overheads, committed)
+            tell(line)
+            lines.append(line)
             tables.append(rows)
-            spent, work, steps = rows.sum(axis=0)
-            added, shares = spent - work, rows[:, 0] / rows[:, 1] - 1
-            print(
-                f"{options.paper}, {nodes} nodes: {wall:.0f} s, {len(rows)} jobs, {steps:.0f} steps"
-            )
-            print(f"  cores busy: {100 * spent / (nodes * wall):.0f} %")
-            print(
-                f"  added to the steps: {100 * added / work:.1f} %, by job "
-                f"{100 * shares.min():.0f} to {100 * shares.max():.0f} %"
-            )
-            guess = planned(folder, options.paper, nodes, overheads, committed)
-            floor = max(guess.critical_path, guess.work / nodes)
-            print(f"  critical path: {guess.critical_path:.0f} s")
-            print(f"  efficiency: {100 * floor / wall:.0f} % of the least possible {floor:.0f} s")
-            print(
-                f"  planned: {guess.makespan:.0f} s, {100 * (guess.makespan / wall - 1):+.0f} %",
-                flush=True,
-            )
+    walls = {line.nodes: line.wall for line in lines}
     if {1, 2} <= walls.keys():
         print(f"speed-up of 2 nodes: {walls[1] / walls[2]:.2f}")
     found = fitted(np.concatenate(tables))
     print(f"added: {found['start']} s to a job, {found['per_step']} s to a step")
     if options.write:
         OVERHEADS.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        with open(TABLE, "w", encoding="utf-8", newline="") as out:
+            writer = csv.writer(out, lineterminator="\n")
+            writer.writerows([Scaled._fields, *lines])
+    if max(abs(line.wrong) for line in lines) > ALLOWED:
+        sys.exit(f"error: the planner is off by more than {100 * ALLOWED:.0f} %")
 
 
 if __name__ == "__main__":

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from pr12.cluster import dag, measured, plan
+from pr12.cluster import dag, measured, plan, replay
 from pr12.cluster.measured import Job, Measured
 from pr12.shared.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
-NO_OVERHEADS = plan.Overheads(0.0, 0.0, 0.001, 0.0, 0.001)
+NO_OVERHEADS = replay.Overheads(0.0, 0.0, 0.001, 0.0, 0.001)
 
 
 def step(name, reads=(), group=None, threads=1, rule="p_train"):
@@ -32,7 +32,7 @@ def replayed(steps, seconds, nodes, cores=1, overheads=NO_OVERHEADS):
     table = {Job("p", name, "train"): Measured(s, s, 1.0) for name, s in seconds.items()}
     known, unknown = plan.seconds_of(steps, table)
     assert not unknown
-    return plan.replay(plan.works(steps), known, plan.Params(nodes, cores), overheads)
+    return replay.replay(replay.works(steps), known, nodes, cores, overheads)
 
 
 def alone(name, *reads, threads=1):
@@ -55,7 +55,7 @@ def test_a_chain_takes_its_critical_path_however_many_nodes_there_are():
 
 def test_a_group_is_one_job_and_waits_inside_it():
     steps = [step("a", group="g"), step("b", "a", group="g"), step("c", group="g")]
-    assert len(plan.works(steps)) == 1
+    assert len(replay.works(steps)) == 1
     seconds = {"a": 4.0, "b": 5.0, "c": 6.0}
     assert replayed(steps, seconds, 1, cores=1).makespan == pytest.approx(15.0, abs=0.02)
     assert replayed(steps, seconds, 1, cores=2).makespan == pytest.approx(9.0, abs=0.02)
@@ -64,8 +64,8 @@ def test_a_group_is_one_job_and_waits_inside_it():
 @pytest.mark.parametrize(("most", "expected"), [(8, 5), (4, 4), (1, 1)])
 def test_a_job_asks_for_its_widest_level(most, expected):
     steps = [step("a", group="g", threads=2), step("b", group="g", threads=3), step("c", "ab", "g")]
-    (work,) = plan.works(steps)
-    assert plan.width(work, most) == expected
+    (work,) = replay.works(steps)
+    assert replay.width(work, most) == expected
 
 
 def test_steps_without_group_run_on_the_submitting_host():
@@ -76,7 +76,7 @@ def test_steps_without_group_run_on_the_submitting_host():
 
 def test_ends_are_noticed_at_the_next_look_whose_distance_grows():
     # Looks at 5, 5 + 15 and 20 + 25 seconds
-    overheads = plan.Overheads(0.0, 0.0, 5.0, 10.0, 180.0)
+    overheads = replay.Overheads(0.0, 0.0, 5.0, 10.0, 180.0)
     for seconds, noticed in ((4.0, 5.0), (5.5, 20.0), (30.0, 45.0)):
         assert replayed([alone("a")], {"a": seconds}, 1, overheads=overheads).makespan == noticed
 

@@ -276,6 +276,10 @@ class Cluster:
         daemons = {process.pid for process in self.processes.values()}
         return {pid: node for pid, node in running_in(self.folder).items() if pid not in daemons}
 
+    def wait_for_silence(self):
+        """Wait for what outlives a job by a moment: srun leaves a child that sees it end."""
+        wait_until(lambda: not self.jobs(), "all processes of jobs to end", seconds=10)
+
     def number_of_job(self):
         """Give the number of the one job that runs now, None if there is none."""
         running = self.call("squeue", "-h", "-t", "RUNNING", "-o", "%i").split()
@@ -291,7 +295,9 @@ class Cluster:
                 time.sleep(0.1)
         for name in sorted(self.processes, key=lambda name: -DAEMONS.index(name.split(".")[0])):
             self.kill(name)
-        left = self.jobs()
+        end = time.monotonic() + 2  # what was told to end is given time for it
+        while (left := self.jobs()) and time.monotonic() < end:
+            time.sleep(0.1)
         for pid in left:
             with_pid(os.kill, pid, signal.SIGKILL)
         self.watchdog.communicate()
