@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pr12.cluster import dag, measured, plan, requests
+from pr12.cluster import dag, measured, replay, requests
 
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
@@ -120,7 +120,7 @@ def test_jobs_of_the_embedded_run_ask_for_what_they_took(all_plans):
     for each in known:
         assert each.memory_mb == requests.memory_mb(table[each.job], 0)
         assert each.minutes == requests.minutes(table[each.job], 0)
-    packed = plan.works(steps)
+    packed = replay.works(steps)
     assert len(packed) < len(steps) / 4
 
 
@@ -152,6 +152,15 @@ def test_no_training_reads_test_data(plans, run):
     assert len(read["train"]) >= 3
     assert not [name for name in read["train"] if TEST_ARRAYS.search(name)]
     assert [name for name in read["evaluate"] if TEST_ARRAYS.search(name)]  # so it would be seen
+
+
+def test_reports_of_two_runs_are_kept_in_git():
+    """A smoke run made by hand is not: nobody could tell with which code."""
+    listed = subprocess.run(
+        ["git", "ls-files", "reports"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    runs = {Path(name).parts[1] for name in listed}
+    assert runs == {"embedded", "full"}
 
 
 def test_imports_keep_to_the_layers():
