@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pr12.cluster.dag import Step
 from pr12.shared.errors import UserError
 
+HOST, LOOK = -1, -2  # in place of a node: the submitting host, Snakemake's look at the queue
+
 
 @dataclass(frozen=True)
 class Overheads:
@@ -178,7 +180,7 @@ def makespan(
     noticed: set[int] = set()
     started: set[int] = set()
     ended: list[int] = []  # on the cluster, not yet noticed
-    events: list[tuple[float, int, int]] = []  # time, node (-1: submitting host, -2: look), job
+    events: list[tuple[float, int, int]] = []  # time, node or HOST or LOOK, job
     now, interval, looking = 0.0, overheads.first_look, False
     local_free = free[0]
     while len(noticed) < len(works):
@@ -189,7 +191,7 @@ def makespan(
                 if local_free:
                     local_free -= 1
                     started.add(number)
-                    heapq.heappush(events, (now + lasts[number], -1, number))
+                    heapq.heappush(events, (now + lasts[number], HOST, number))
                 continue
             node = max(range(len(free)), key=free.__getitem__)
             if free[node] >= widths[number]:
@@ -197,12 +199,12 @@ def makespan(
                 started.add(number)
                 heapq.heappush(events, (now + lasts[number], node, number))
             if not looking:
-                heapq.heappush(events, (now + interval, -2, -1))
+                heapq.heappush(events, (now + interval, LOOK, -1))
                 looking = True
         if not events:
             raise UserError("these jobs wait for one another; snakemake --dry-run says which")
         now, node, number = heapq.heappop(events)
-        if node == -1:
+        if node == HOST:
             local_free += 1
             noticed.add(number)
         elif node >= 0:
@@ -215,7 +217,7 @@ def makespan(
             ended.clear()
             looking = any(n >= 0 for _, n, _ in events)
             if looking:
-                heapq.heappush(events, (now + interval, -2, -1))
+                heapq.heappush(events, (now + interval, LOOK, -1))
     return now
 
 
