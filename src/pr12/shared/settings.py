@@ -85,9 +85,7 @@ def _data(section: Mapping[str, Any]) -> dict[str, Any]:
     """Check the params of every data set."""
     kind = params_class("pr12.shared.data")
     return {
-        name: dataclasses.asdict(
-            step.make(kind, _mapping(values, f"data.{name}"), f"data.{name}")
-        )
+        name: dataclasses.asdict(step.make(kind, _mapping(values, f"data.{name}"), f"data.{name}"))
         for name, values in section.items()
     }
 
