@@ -61,7 +61,10 @@ def born(pid):
 
 
 def running_in(folder):
-    """Give process number -> node of all daemons and jobs of the cluster in a folder."""
+    """Give process number -> node of all daemons and jobs of the cluster in a folder.
+
+    The controller's own helper, slurmscriptd, is on node None.
+    """
     found = {}
     for entry in Path("/proc").glob("[0-9]*"):
         try:
@@ -272,12 +275,13 @@ class Cluster:
                 with_pid(os.kill, pid, number)
 
     def jobs(self):
-        """Give process number -> node of all that runs in this cluster's jobs."""
+        """Give process number -> node of all that runs on this cluster's nodes, in jobs."""
         daemons = {process.pid for process in self.processes.values()}
-        return {pid: node for pid, node in running_in(self.folder).items() if pid not in daemons}
+        found = running_in(self.folder).items()
+        return {pid: node for pid, node in found if node and pid not in daemons}
 
     def wait_for_silence(self):
-        """Wait for what outlives a job by a moment: srun leaves a child that sees it end."""
+        """Wait for what outlives a job by a moment."""
         wait_until(lambda: not self.jobs(), "all processes of jobs to end", seconds=10)
 
     def number_of_job(self):
@@ -296,7 +300,7 @@ class Cluster:
         for name in sorted(self.processes, key=lambda name: -DAEMONS.index(name.split(".")[0])):
             self.kill(name)
         end = time.monotonic() + 2  # what was told to end is given time for it
-        while (left := self.jobs()) and time.monotonic() < end:
+        while (left := running_in(self.folder)) and time.monotonic() < end:
             time.sleep(0.1)
         for pid in left:
             with_pid(os.kill, pid, signal.SIGKILL)

@@ -109,6 +109,57 @@ def told(number, cause):
     return rf"error: Slurm job {number} \({name}\) on n[12] {cause}; log: {logs}"
 
 
+def test_all_papers_give_the_same_bytes_through_the_cluster(
+    everything, bare_smoke, cluster, tmp_path
+):
+    checkout = bare_smoke.copy(tmp_path / "repository")
+    ended = threading.Event()
+    skewed = threading.Thread(target=skew_clocks, args=(checkout.root / "build", ended))
+    skewed.start()
+    try:
+        with warm.python(tmp_path / "warm") as folder:
+            path = f"{folder}{os.pathsep}{cluster.bin}{os.pathsep}{checkout.environment()['PATH']}"
+            command = ("snakemake", "--profile", "profiles/slurm", "--cores", "2", *QUICK)
+            text = checkout.finish(checkout.start(*command, PATH=path), timeout=1500)
+    finally:
+        ended.set()
+        skewed.join()
+    jobs = len(re.findall("submitted with SLURM jobid", text))
+    assert 5 < jobs < sum(job_table(text).values()) / 3  # short ones went together
+    assert checkout.jobs() == {}
+    assert different(everything, checkout) == set()
+    assert not cluster.call("squeue", "-h")
+    cluster.wait_for_silence()
+
+
+def skew_clocks(folder, ended):
+    """Date every file as nodes would whose clocks are up to an hour off."""
+    choose = random.Random(0)
+    seen = set()
+    while not ended.wait(0.2):
+        for path in folder.glob("smoke/**/*.*/*"):
+            if path not in seen and not path.name.startswith("."):
+                seen.add(path)
+                date = time.time() + choose.uniform(-3600, 3600)
+                try:
+                    os.utime(path, (date, date))
+                except FileNotFoundError:
+                    continue
+
+
+def different(one, other):
+    """List the results that two checkouts do not have in common, byte by byte.
+
+    Verdicts on times, and sums over histories that hold seconds, are left out: README, claims and
+    provenance differ from run to run on one machine too.
+    """
+    patterns = ("build/smoke/**/*.safetensors", "reports/smoke/*/metrics.json")
+    patterns += ("reports/smoke/*/figures/*",)
+    first, second = one.bytes(*patterns), other.bytes(*patterns)
+    assert len(first) > 250
+    return {name for name in first | second if first.get(name) != second.get(name)}
+
+
 def test_a_cancelled_job_is_named_and_goes_on_where_it_was(untrained, trained, cluster):
     goal = targets(untrained)
     running, number = start_training(untrained, cluster, "--retries", "0", *goal, PR12_GPU="1")
@@ -330,54 +381,3 @@ def test_a_node_with_a_full_scratch_disk_is_told_before_any_job(untrained, clust
         cluster.start_node("n1")
         cluster.wait_for_nodes(["n1"])
     assert re.match("error: node n1 has less than 200 MiB free for temporary files", sentence)
-
-
-def test_all_papers_give_the_same_bytes_through_the_cluster(
-    everything, bare_smoke, cluster, tmp_path
-):
-    checkout = bare_smoke.copy(tmp_path / "repository")
-    ended = threading.Event()
-    skewed = threading.Thread(target=skew_clocks, args=(checkout.root / "build", ended))
-    skewed.start()
-    try:
-        with warm.python(tmp_path / "warm") as folder:
-            path = f"{folder}{os.pathsep}{cluster.bin}{os.pathsep}{checkout.environment()['PATH']}"
-            command = ("snakemake", "--profile", "profiles/slurm", "--cores", "2", *QUICK)
-            text = checkout.finish(checkout.start(*command, PATH=path), timeout=1500)
-    finally:
-        ended.set()
-        skewed.join()
-    jobs = len(re.findall("submitted with SLURM jobid", text))
-    assert 5 < jobs < sum(job_table(text).values()) / 3  # short ones went together
-    assert checkout.jobs() == {}
-    assert different(everything, checkout) == set()
-    assert not cluster.call("squeue", "-h")
-    cluster.wait_for_silence()
-
-
-def skew_clocks(folder, ended):
-    """Date every file as nodes would whose clocks are up to an hour off."""
-    choose = random.Random(0)
-    seen = set()
-    while not ended.wait(0.2):
-        for path in folder.glob("smoke/**/*.*/*"):
-            if path not in seen and not path.name.startswith("."):
-                seen.add(path)
-                date = time.time() + choose.uniform(-3600, 3600)
-                try:
-                    os.utime(path, (date, date))
-                except FileNotFoundError:
-                    continue
-
-
-def different(one, other):
-    """List the results that two checkouts do not have in common, byte by byte.
-
-    Verdicts on times, and sums over histories that hold seconds, are left out: README, claims and
-    provenance differ from run to run on one machine too.
-    """
-    patterns = ("build/smoke/**/*.safetensors", "reports/smoke/*/metrics.json")
-    patterns += ("reports/smoke/*/figures/*",)
-    first, second = one.bytes(*patterns), other.bytes(*patterns)
-    assert len(first) > 250
-    return {name for name in first | second if first.get(name) != second.get(name)}
