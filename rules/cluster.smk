@@ -1,6 +1,8 @@
-# Where Snakemake submits to Slurm: a look at the nodes before, the causes of failures after.
+# Where Snakemake submits to Slurm: a look at the nodes before, the causes of failures after. And what
+# Snakemake gets wrong, there and here.
 from snakemake.dag import DAG
 from snakemake.jobs import GroupJob
+from snakemake.scheduling.job_scheduler import JobScheduler
 
 from pr12.cluster import mended, probe, slurm
 
@@ -42,6 +44,7 @@ if (
         print(f"error: {error}", file=sys.stderr, flush=True)
         os._exit(2)
 
+mended.wake_once(JobScheduler)
 mended.ignore_dates(DAG)
 REFUSED = mended.hear_refusals(GroupJob)  # group -> why it could not be submitted
 

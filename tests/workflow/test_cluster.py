@@ -308,7 +308,7 @@ def test_a_cluster_ends_with_its_owner_also_one_that_was_killed(cluster):
     script = (
         "import mini_slurm, time; c = mini_slurm.Cluster(nodes=1); print(c.folder, flush=True); "
     )
-    script += "c.call('sbatch', '--wrap', 'sleep 600'); time.sleep(600)"
+    script += "c.call('sbatch', '--output=/dev/null', '--wrap', 'sleep 600'); time.sleep(600)"
     with subprocess.Popen(
         [sys.executable, "-c", script],
         cwd=Path(mini_slurm.__file__).parent,

@@ -1,5 +1,9 @@
-"""What Snakemake 9.27 gets wrong on a cluster, put right at run time (docs/decisions.md)."""
+"""What Snakemake 9.27 gets wrong, most of it on a cluster, put right at run time.
 
+Each fault stands in docs/decisions.md.
+"""
+
+import threading
 from collections.abc import Iterable
 from typing import Any
 
@@ -19,6 +23,45 @@ def ignore_dates(dag: type) -> None:
         """Stand in for the comparison."""
 
     dag.check_output_mtime = no_look_at_dates
+
+
+def wake_once(scheduler: type) -> None:
+    """Let the scheduler have one alarm at a time.
+
+    It sets one whenever it has looked for jobs to start, for the sake of a limit of jobs per
+    second, and each makes it look again: every job that ends adds one more look a second.
+
+    Parameters
+    ----------
+    scheduler : type
+        ``snakemake.scheduling.job_scheduler.JobScheduler``.
+
+    Examples
+    --------
+    >>> class Scheduler:
+    ...     _open_jobs = threading.Semaphore(0)
+    >>> wake_once(Scheduler)
+    >>> looks = Scheduler()
+    >>> for _ in range(9):
+    ...     looks._schedule_reevalutation(0.001)
+    >>> looks._open_jobs.acquire(timeout=60), looks._open_jobs.acquire(timeout=0.1)
+    (True, False)
+    >>> looks._schedule_reevalutation(0.001)  # the next one
+    >>> looks._open_jobs.acquire(timeout=60)
+    True
+    """
+
+    def set_alarm(self: Any, delay: float) -> None:
+        def wake() -> None:
+            self.alarm = None  # before the look, which sets the next
+            self._open_jobs.release()
+
+        if getattr(self, "alarm", None) is None:
+            self.alarm = threading.Timer(delay, wake)
+            self.alarm.daemon = True  # nobody waits for it at the end
+            self.alarm.start()
+
+    scheduler._schedule_reevalutation = set_alarm
 
 
 def hear_refusals(group_job: type) -> dict[str, str]:
