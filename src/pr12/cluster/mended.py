@@ -42,13 +42,15 @@ def wake_once(scheduler: type) -> None:
     ...     _open_jobs = threading.Semaphore(0)
     >>> wake_once(Scheduler)
     >>> looks = Scheduler()
-    >>> for _ in range(9):
-    ...     looks._schedule_reevalutation(0.001)
-    >>> looks._open_jobs.acquire(timeout=60), looks._open_jobs.acquire(timeout=0.1)
-    (True, False)
-    >>> looks._schedule_reevalutation(0.001)  # the next one
-    >>> looks._open_jobs.acquire(timeout=60)
+    >>> looks._schedule_reevalutation(3600)
+    >>> first = looks.alarm
+    >>> looks._schedule_reevalutation(3600)
+    >>> looks.alarm is first
     True
+    >>> first.cancel(), first.function()  # as when the time has come
+    (None, None)
+    >>> looks._open_jobs.acquire(blocking=False), looks.alarm
+    (True, None)
     """
 
     def set_alarm(self: Any, delay: float) -> None:
