@@ -1,10 +1,10 @@
 """Run one paper's embedded cases on a real Slurm of 1 and of 2 nodes, and check the planner.
 
 Prints wall time, how busy the nodes' cores were, efficiency against the critical path, what Slurm
-and Snakemake added to each job, and how far `pr12.cluster.replay` is from the measured time; ends
-with exit code 1 if that is more than 20 %. With ``--write`` the measured overheads become
-benchmarks/measured/slurm.json, which the planner reads, and the figures slurm_scaling.csv beside
-it. Needs Debian's packages slurm-wlm and munge, and one core for each node.
+and Snakemake added to each job, and how far `pr12.cluster.replay` is from the measured time, with
+the seconds of steps and the overheads of the run on 1 node; ends with exit code 1 if that is more
+than 20 %. With ``--write`` these figures, overheads and seconds are laid into benchmarks/measured,
+where the planner reads them. Needs Debian's packages slurm-wlm and munge, one core for each node.
 """
 
 import argparse
@@ -31,9 +31,11 @@ import mini_slurm  # noqa: E402
 from pr12.cluster import dag, measured, plan, replay  # noqa: E402
 
 OVERHEADS = ROOT / "benchmarks/measured/slurm.json"
+SECONDS = ROOT / "benchmarks/measured/embedded.csv"
 TABLE = ROOT / "benchmarks/measured/slurm_scaling.csv"
 PROFILE = ["snakemake", "--profile", "profiles/slurm", "--cores", "1"]
 ALLOWED = 0.2  # of the measured time, that the planner may be off
+NOTHING = replay.Overheads(0.0, 0.0, 0.001, 0.0, 0.001)
 FIRST_LOOK, LOOK_STEP, LAST_LOOK = 5.0, 10.0, 180.0  # profiles/slurm, and the plugin's own steps
 
 
@@ -45,11 +47,21 @@ class Ended(NamedTuple):
     end: float
 
 
+class Ran(NamedTuple):
+    """A run: wall seconds, its steps, what each took, and a line for each of its jobs."""
+
+    nodes: int
+    wall: float
+    steps: list
+    took: dict
+    rows: np.ndarray
+
+
 class Scaled(NamedTuple):
     """What a run on some nodes took, in seconds.
 
-    `elapsed` is the sum over its jobs, `work` the sum over their steps; no cluster of so many nodes
-    needs less than `least`; the planner had said `planned`.
+    `elapsed` is the sum over its jobs, `work` the sum over their steps; with these steps, so many
+    nodes need at least `least`; the planner says `planned`.
     """
 
     paper: str
@@ -109,30 +121,22 @@ def run(folder, paper, nodes):
         assert cluster.down() == {}
 
 
-def planned(folder, paper, nodes, overheads, table):
-    """Give what the planner predicts for the same jobs."""
+def steps_of(folder, paper):
+    """Give the steps of a paper's run, but for its data."""
     text = subprocess.run(
         [*PROFILE, "--dry-run", "--forceall", paper], cwd=folder, capture_output=True, text=True
     )
-    steps = [s for s in dag.parse(text.stdout + text.stderr) if s.job.paper != "data"]
-    seconds, unknown = plan.seconds_of(steps, table)
-    assert not unknown, unknown
-    return replay.replay(replay.works(steps), seconds, nodes, 1, overheads)
+    return [each for each in dag.parse(text.stdout + text.stderr) if each.job.paper != "data"]
 
 
-def table_of(folder, paper, jobs):
+def table_of(steps, took, jobs):
     """Give each job's seconds on the cluster, seconds of its steps, and number of steps."""
-    text = subprocess.run(
-        [*PROFILE, "--dry-run", "--forceall", paper], cwd=folder, capture_output=True, text=True
-    )
-    took = measured.gather(folder / "build/embedded")
     rows = []
-    for work in replay.works(dag.parse(text.stdout + text.stderr)):
-        if work.local or work.steps[0].job.paper == "data":
-            continue
-        (job,) = (job for job in jobs if job.comment.startswith(f"rule_{work.name}_"))
-        own = sum(took[step.job].seconds for step in work.steps)
-        rows.append((job.end - job.start, own, len(work.steps)))
+    for work in replay.works(steps):
+        if not work.local:
+            (job,) = (job for job in jobs if job.comment.startswith(f"rule_{work.name}_"))
+            own = sum(took[step.job].seconds for step in work.steps)
+            rows.append((job.end - job.start, own, len(work.steps)))
     assert len(rows) == len(jobs), (rows, jobs)
     return np.array(rows, dtype=float)
 
@@ -149,22 +153,32 @@ def fitted(rows):
     return dict(zip(names, [*values, FIRST_LOOK, LOOK_STEP, LAST_LOOK], strict=True))
 
 
-def scaled(folder, paper, nodes, overheads, committed):
-    """Run on some nodes; give a line of the table of what was measured, and the jobs' times."""
-    wall, jobs = run(folder, paper, nodes)
-    rows = table_of(folder, paper, jobs)
-    elapsed, work, steps = rows.sum(axis=0)
-    guess = planned(folder, paper, nodes, overheads, committed)
-    least = max(guess.critical_path, guess.work / nodes)
-    line = Scaled(
-        paper,
-        nodes,
-        len(rows),
-        int(steps),
-        *(round(float(t), 1) for t in (wall, elapsed, work, guess.critical_path, least)),
-        planned=round(guess.makespan, 1),
-    )
-    return line, rows
+def ran(paper, nodes):
+    """Run on some nodes, in a copy of the repository."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        tracked_copy(folder)
+        wall, jobs = run(folder, paper, nodes)
+        took = measured.gather(folder / "build/embedded")
+        steps = steps_of(folder, paper)
+        return Ran(nodes, wall, steps, took, table_of(steps, took, jobs))
+
+
+def scaled(paper, one, first):
+    """Compare a run with what the steps and overheads of the first one let expect."""
+
+    def replayed(took, overheads):
+        seconds, unknown = plan.seconds_of(one.steps, took)
+        assert not unknown, unknown
+        return replay.replay(replay.works(one.steps), seconds, one.nodes, 1, overheads)
+
+    own = replayed(one.took, NOTHING)
+    guess = replayed(first.took, replay.Overheads(**fitted(first.rows)))
+    elapsed, work, steps = one.rows.sum(axis=0)
+    least = max(own.critical_path, own.work / one.nodes)
+    seconds = (one.wall, elapsed, work, own.critical_path, least, guess.makespan)
+    rounded = (round(float(each), 1) for each in seconds)
+    return Scaled(paper, one.nodes, len(one.rows), int(steps), *rounded)
 
 
 def tell(line):
@@ -177,38 +191,35 @@ def tell(line):
     print(f"  planned: {line.planned:.0f} s, {100 * line.wrong:+.0f} %", flush=True)
 
 
+def write(paper, lines, first):
+    """Write the figures, and what the planner reads: overheads and the steps' seconds."""
+    OVERHEADS.write_text(json.dumps(fitted(first.rows), indent=1) + "\n", encoding="utf-8")
+    own = {job: each for job, each in first.took.items() if job.paper == paper}
+    measured.write(SECONDS, measured.read(SECONDS) | own)
+    with open(TABLE, "w", encoding="utf-8", newline="") as out:
+        csv.writer(out, lineterminator="\n").writerows([Scaled._fields, *lines])
+
+
 def main():
     """Run on 1 and 2 nodes and print the figures; what was measured is written at the end."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("paper", nargs="?", default="stn")
-    parser.add_argument(
-        "--write", action="store_true", help=f"write {OVERHEADS.name} and {TABLE.name}"
-    )
-    parser.add_argument("--nodes", nargs="+", type=int, default=[1, 2])
+    names = ", ".join(path.name for path in (TABLE, OVERHEADS, SECONDS))
+    parser.add_argument("--write", action="store_true", help=f"write {names}")
     options = parser.parse_args()
-    committed = measured.read(ROOT / "benchmarks/measured/embedded.csv")
-    overheads = replay.Overheads(**json.loads(OVERHEADS.read_text(encoding="utf-8")))
-    lines, tables = [], []
-    for nodes in options.nodes:
-        with tempfile.TemporaryDirectory() as name:
-            folder = Path(name)
-            tracked_copy(folder)
-            line, rows = scaled(folder, options.paper, nodes, overheads, committed)
-            tell(line)
-            lines.append(line)
-            tables.append(rows)
-    walls = {line.nodes: line.wall for line in lines}
-    if {1, 2} <= walls.keys():
-        print(f"speed-up of 2 nodes: {walls[1] / walls[2]:.2f}")
-    found = fitted(np.concatenate(tables))
+    lines, first = [], None
+    for nodes in (1, 2):
+        one = ran(options.paper, nodes)
+        first = first or one
+        lines.append(scaled(options.paper, one, first))
+        tell(lines[-1])
+    print(f"speed-up of 2 nodes: {lines[0].wall / lines[1].wall:.2f}")
+    found = fitted(first.rows)
     print(f"added: {found['start']} s to a job, {found['per_step']} s to a step")
-    if options.write:
-        OVERHEADS.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-        with open(TABLE, "w", encoding="utf-8", newline="") as out:
-            writer = csv.writer(out, lineterminator="\n")
-            writer.writerows([Scaled._fields, *lines])
     if max(abs(line.wrong) for line in lines) > ALLOWED:
         sys.exit(f"error: the planner is off by more than {100 * ALLOWED:.0f} %")
+    if options.write:
+        write(options.paper, lines, first)
 
 
 if __name__ == "__main__":

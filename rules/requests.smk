@@ -7,8 +7,8 @@ try:
 except UserError as error:
     print(f"error: {error}", file=sys.stderr, flush=True)
     os._exit(2)
-# Starting a job takes up to ten seconds (benchmarks/measured/slurm.json): one must be worth twenty
-# times that, on each core that it may ask for. Of trainings on a GPU a job runs one at a time.
+# Starting a job takes some seconds (benchmarks/measured/slurm.json): one must be worth many times that,
+# on each core that it may ask for. Of trainings on a GPU a job runs one at a time.
 WORTH_A_JOB = 200.0 * (1 if GPU else workflow.cores or 1)
 QUICK = 60.0  # seconds that may be spent on the submitting host itself
 

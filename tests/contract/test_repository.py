@@ -7,7 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import snakemake.api  # noqa: F401  first, for the others import one another
 import yaml
+from snakemake.dag import DAG
+from snakemake.jobs import GroupJob
+from snakemake.scheduling.job_scheduler import JobScheduler
 
 from pr12.cluster import dag, measured, replay, requests
 
@@ -152,6 +156,19 @@ def test_no_training_reads_test_data(plans, run):
     assert len(read["train"]) >= 3
     assert not [name for name in read["train"] if TEST_ARRAYS.search(name)]
     assert [name for name in read["evaluate"] if TEST_ARRAYS.search(name)]  # so it would be seen
+
+
+def test_snakemake_has_what_is_mended_in_it():
+    """A new version may name it otherwise: then the mend does nothing, and is to be looked at."""
+    for kind, name in ((JobScheduler, "_schedule_reevalutation"), (DAG, "check_output_mtime")):
+        assert callable(getattr(kind, name))
+    assert "log_error" in vars(GroupJob)
+    mends = [line for line in code(ROOT / "rules/cluster.smk") if "mended." in line]
+    assert [re.search(r"mended\.(\w+)\((\w+)\)", line).groups() for line in mends] == [
+        ("wake_once", "JobScheduler"),
+        ("ignore_dates", "DAG"),
+        ("hear_refusals", "GroupJob"),
+    ]
 
 
 def test_reports_of_two_runs_are_kept_in_git():

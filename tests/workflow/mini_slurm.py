@@ -299,9 +299,11 @@ class Cluster:
                 time.sleep(0.1)
         for name in sorted(self.processes, key=lambda name: -DAEMONS.index(name.split(".")[0])):
             self.kill(name)
-        end = time.monotonic() + 2  # what was told to end is given time for it
-        while (left := running_in(self.folder)) and time.monotonic() < end:
+        left = self.jobs()
+        end = time.monotonic() + 2  # the controller's helper ends a moment after it
+        while running_in(self.folder).keys() - left.keys() and time.monotonic() < end:
             time.sleep(0.1)
+        left |= running_in(self.folder)
         for pid in left:
             with_pid(os.kill, pid, signal.SIGKILL)
         self.watchdog.communicate()

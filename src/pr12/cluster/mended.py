@@ -3,7 +3,9 @@
 Each fault stands in docs/decisions.md.
 """
 
+import math
 import threading
+import time
 from collections.abc import Iterable
 from typing import Any
 
@@ -26,10 +28,11 @@ def ignore_dates(dag: type) -> None:
 
 
 def wake_once(scheduler: type) -> None:
-    """Let the scheduler have one alarm at a time.
+    """Let the scheduler have one alarm for each second.
 
     It sets one whenever it has looked for jobs to start, for the sake of a limit of jobs per
-    second, and each makes it look again: every job that ends adds one more look a second.
+    second, and each makes it look again: while jobs wait to be started, every job that ends adds
+    one more look a second.
 
     Parameters
     ----------
@@ -42,26 +45,26 @@ def wake_once(scheduler: type) -> None:
     ...     _open_jobs = threading.Semaphore(0)
     >>> wake_once(Scheduler)
     >>> looks = Scheduler()
-    >>> looks._schedule_reevalutation(3600)
-    >>> first = looks.alarm
-    >>> looks._schedule_reevalutation(3600)
-    >>> looks.alarm is first
+    >>> for _ in range(9):
+    ...     looks._schedule_reevalutation(3600)
+    >>> len(looks.alarms) < 9
     True
-    >>> first.cancel(), first.function()  # as when the time has come
-    (None, None)
-    >>> looks._open_jobs.acquire(blocking=False), looks.alarm
-    (True, None)
     """
 
     def set_alarm(self: Any, delay: float) -> None:
+        due = math.ceil(time.monotonic() + delay)
+        self.alarms = getattr(self, "alarms", set())
+        if due in self.alarms:
+            return
+
         def wake() -> None:
-            self.alarm = None  # before the look, which sets the next
+            self.alarms.discard(due)  # before the look, which sets the next
             self._open_jobs.release()
 
-        if getattr(self, "alarm", None) is None:
-            self.alarm = threading.Timer(delay, wake)
-            self.alarm.daemon = True  # nobody waits for it at the end
-            self.alarm.start()
+        self.alarms.add(due)
+        alarm = threading.Timer(due - time.monotonic(), wake)
+        alarm.daemon = True  # nobody waits for it at the end
+        alarm.start()
 
     scheduler._schedule_reevalutation = set_alarm
 

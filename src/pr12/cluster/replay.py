@@ -18,7 +18,7 @@ class Overheads:
     Attributes
     ----------
     start : float
-        From a job's submission on a free node to its first step.
+        What a job takes on its node besides its steps.
     per_step : float
         To each step, for starting it and looking for its files.
     first_look, look_step, last_look : float
@@ -167,16 +167,17 @@ def makespan(
     works: Sequence[Work],
     widths: Mapping[int, int],
     lasts: Mapping[int, float],
-    free: list[int],
+    cores: Sequence[int],
     overheads: Overheads,
 ) -> float:
-    """Seconds until all jobs have ended and Snakemake has noticed it; `free` are cores by node.
+    """Seconds until all jobs have ended and Snakemake has noticed it; `cores` are by node.
 
     Raises
     ------
     UserError
         If jobs wait for one another.
     """
+    free = list(cores)
     noticed: set[int] = set()
     started: set[int] = set()
     ended: list[int] = []  # on the cluster, not yet noticed
