@@ -134,7 +134,9 @@ def table_of(steps, took, jobs):
     rows = []
     for work in replay.works(steps):
         if not work.local:
-            (job,) = (job for job in jobs if job.comment.startswith(f"rule_{work.name}_"))
+            rules = "_".join(sorted({step.rule for step in work.steps}))
+            start = f"rule_{work.name}_{rules}"
+            (job,) = (job for job in jobs if job.comment.startswith(start))
             own = sum(took[step.job].seconds for step in work.steps)
             rows.append((job.end - job.start, own, len(work.steps)))
     assert len(rows) == len(jobs), (rows, jobs)
