@@ -135,26 +135,26 @@ def test_this_repository_holds_no_credentials():
     assert subprocess.run(ignored, cwd=REPOSITORY).returncode == 0
 
 
-def refused(checkout, *arguments, says, **environment):
-    """Check that a command fails in a few words, and that nothing local is lost by it."""
+def refused(checkout, *arguments, **environment):
+    """Give the few words with which a command fails, having lost nothing local."""
     before = checkout.bytes(".dvc/cache/**/*", "build/smoke/**/*", "dvc.lock")
     text = dvc(checkout, *arguments, code=255, **environment)
-    assert says in text
     assert "Traceback" not in text
     assert len(text.splitlines()) < 12
     assert checkout.bytes(".dvc/cache/**/*", "build/smoke/**/*", "dvc.lock") == before
+    return text
 
 
 def test_a_push_that_s3_refuses_says_why_and_loses_nothing(versioned, tmp_path):
     with remotes.s3_server(tmp_path) as server:
         keys = {"AWS_ACCESS_KEY_ID": server.key, "AWS_SECRET_ACCESS_KEY": server.secret}
         write_remote(versioned, url=f"s3://{server.bucket}/pr12", endpointurl=server.address)
-        refused(versioned, "push", says="Unable to locate credentials")
+        assert "Unable to locate credentials" in refused(versioned, "push")
         wrong = keys | {"AWS_SECRET_ACCESS_KEY": "wrong"}
-        refused(versioned, "push", says="Forbidden", **wrong)
+        assert "Forbidden" in refused(versioned, "push", **wrong)
         write_remote(versioned, url="s3://no-such-bucket/pr12", endpointurl=server.address)
-        refused(versioned, "push", says="bucket does not exist", **keys)
-    refused(versioned, "push", says="Could not connect", **keys)
+        assert "bucket does not exist" in refused(versioned, "push", **keys)
+    assert "Could not connect" in refused(versioned, "push", **keys)
 
 
 def test_a_push_that_ssh_refuses_says_why_and_loses_nothing(versioned, tmp_path):
@@ -162,17 +162,17 @@ def test_a_push_that_ssh_refuses_says_why_and_loses_nothing(versioned, tmp_path)
         url = f"ssh://127.0.0.1:{server.port}{server.folder}/storage"
         whose = {"url": url, "user": server.user}
         write_remote(versioned, **whose, keyfile=tmp_path / "nowhere")
-        refused(versioned, "push", says="nowhere")
+        assert "nowhere" in refused(versioned, "push")
         remotes.make_key(tmp_path / "stranger")
         write_remote(versioned, **whose, keyfile=tmp_path / "stranger")
-        refused(versioned, "push", says="Permission denied")
-    refused(versioned, "push", says="Connect call failed")
+        assert "Permission denied" in refused(versioned, "push")
+    assert "Connect call failed" in refused(versioned, "push")
 
 
 def test_a_folder_that_cannot_be_written_is_refused(versioned, tmp_path):
     (tmp_path / "file").write_text("in the way", encoding="utf-8")
     write_remote(versioned, url=str(tmp_path / "file/storage"))
-    refused(versioned, "push", says="Not a directory")
+    assert "Not a directory" in refused(versioned, "push")
 
 
 FIND_DAMAGE = (  # as docs/sharing.md says it
