@@ -18,7 +18,6 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 
 from pr12.shared import files, stats
-from pr12.shared.errors import UserError
 
 GREY = "#555555"  # 7.5 : 1 against white
 # Colours of Okabe and Ito (2008), "Color Universal Design", those below 3 : 1 on white last.
@@ -303,66 +302,21 @@ def from_zero(axes: Axes, dimension: str = "y") -> None:
         getattr(axes, f"set_{dimension}lim")(0, None)
 
 
-def read_metrics(path: Path) -> dict[str, list[float]]:
-    """Read the metrics of a case.
-
-    Parameters
-    ----------
-    path : Path
-        A metrics file: ``{"metrics": {key: [one number per seed]}, ...}``.
-
-    Returns
-    -------
-    dict of str to list of float
-        Its metrics.
-
-    Raises
-    ------
-    UserError
-        If it is not such a file.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> path = Path(tempfile.mkdtemp()) / "metrics.json"
-    >>> files.write_json(path, {"metrics": {"test/errors": [74]}})
-    >>> read_metrics(path)
-    {'test/errors': [74]}
-    """
-    result = files.read_json(path)
-    metrics = result.get("metrics") if isinstance(result, Mapping) else None
-    if not isinstance(metrics, Mapping):
-        raise UserError(f"{path} has no metrics: delete the file and run its step again")
-    for key, values in metrics.items():
-        good = isinstance(values, list) and len(values) > 0
-        if not good or not all(type(v) in (int, float) and math.isfinite(v) for v in values):
-            raise UserError(
-                f"{path}: {key} is {values!r}; it must be a list of finite numbers, one per seed: "
-                "delete the file and run its step again"
-            )
-    return dict(metrics)
-
-
-def write(folder: Path, plots: Sequence[Plot]) -> None:
-    """Write every figure as SVG and PNG, and last the list of them, figures.json.
+def save(folder: Path, plot: Plot) -> None:
+    """Write a figure as SVG and as PNG.
 
     Parameters
     ----------
     folder : Path
         Where; it is made.
-    plots : sequence of Plot
-        In the order of the report.
+    plot : Plot
+        The figure.
 
     Raises
     ------
     UserError
         If the folder cannot be written to.
     """
-    for plot in plots:
-        for suffix, metadata in METADATA.items():
-            with files.atomic(folder / (plot.file + suffix)) as temporary:
-                plot.figure.savefig(temporary, metadata=metadata)
-    said = ("file", "title", "caption", "alt")
-    files.write_json(
-        folder / "figures.json", [{key: getattr(plot, key) for key in said} for plot in plots]
-    )
+    for suffix, metadata in METADATA.items():
+        with files.atomic(folder / (plot.file + suffix)) as temporary:
+            plot.figure.savefig(temporary, metadata=metadata)

@@ -237,3 +237,14 @@ def claim_cases(claim: Mapping[str, Any]) -> Iterable[str]:
         found |= set((claim.get(form) or {}).values())
     found |= set(claim.get("ranked") or ())
     return (found | set(claim.get("best_inside") or ())) - {None}
+
+
+def withdrawn(folder: Path) -> dict[str, str]:
+    """Return case -> reason of evidence that a known fault spoilt, from withdrawn.yaml.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the paper's texts, such as ``papers/vae``.
+    """
+    return {entry["case"]: entry["reason"] for entry in paper(folder)["withdrawn"]}

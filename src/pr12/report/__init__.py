@@ -1,0 +1,1 @@
+"""Evidence of results, and what is written from it: pictures, verdicts, pages."""

@@ -1,0 +1,309 @@
+"""What a run leaves in git of a case: its metrics, where they come from, what its figures draw.
+
+``reports/<run>/<paper>/evidence/<case>/`` holds evidence.json and the files of a picture (see
+`pr12.report.stored_pictures`). Figures, claims, tables and pages read these and nothing else. Run
+as a step, this module copies one case's result there; evidence.json is written last and holds the
+digests of all the rest, so that a damaged or edited file is known.
+"""
+
+import math
+import re
+import shlex
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pr12.report import chain as chains
+from pr12.report.chain import Node
+from pr12.shared import address, files, step
+from pr12.shared.errors import UserError
+
+SCHEMA = 1
+NAME = "evidence.json"
+KEYS = ("schema", "case", "metrics", "ratios", "provenance", "chain", "files", "digest")
+# What a provenance says that is the same when the command runs again.
+LASTING = ("command", "inputs", "packages", "python", "device", "threads")
+TIMED_RUNS = ("full",)  # whose ratios of times, measured once, stand in evidence
+TIMES = ("seconds", "cpu_seconds", "peak_memory_bytes")
+
+Metrics = Mapping[str, Sequence[float]]
+
+
+@dataclass(frozen=True)
+class Params:
+    """Params of the copying."""
+
+    run: str
+    paper: str
+    case: str
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """One case's evidence, checked."""
+
+    case: str
+    folder: Path
+    metrics: dict[str, list[float]]
+    ratios: dict[str, list[float]]
+    provenance: dict[str, Any]
+    chain: list[Node]
+    files: dict[str, str]
+
+    @property
+    def pictured(self) -> bool:
+        """Whether figures can draw its picture."""
+        return bool(self.files)
+
+
+def _damaged(path: Path, what: str) -> UserError:
+    return UserError(
+        f"{path} {what}; git checkout -- {path.parent} brings back what was committed, and "
+        "snakemake makes the case again"
+    )
+
+
+def check_metrics(metrics: Any, where: str) -> None:
+    """Check that metrics are lists of finite numbers, one per seed.
+
+    Parameters
+    ----------
+    metrics : Any
+        Key -> list of numbers.
+    where : str
+        The file, for the message.
+
+    Raises
+    ------
+    UserError
+        For the first that is something else.
+
+    Examples
+    --------
+    >>> check_metrics({"test/errors": [74, 76]}, "metrics.json")
+    """
+    again = "delete the file and run its step again"
+    if not isinstance(metrics, Mapping):
+        raise UserError(f"{where} has no metrics: {again}")
+    for key, values in metrics.items():
+        good = isinstance(values, list) and len(values) > 0
+        if not good or not all(type(v) in (int, float) and math.isfinite(v) for v in values):
+            wanted = "a list of finite numbers, one per seed"
+            raise UserError(f"{where}: {key} is {values!r}; it must be {wanted}: {again}")
+
+
+def read(folder: Path) -> Evidence:
+    """Read and check one case's evidence.
+
+    Parameters
+    ----------
+    folder : Path
+        Such as ``reports/full/vae/evidence/aevb_z10``.
+
+    Raises
+    ------
+    UserError
+        If it is of another schema, or a file of it is missing, damaged or was edited.
+    """
+    path = folder / NAME
+    try:
+        found = files.read_json(path)
+    except UserError as error:
+        raise _damaged(path, f"cannot be read ({error})") from None
+    if not isinstance(found, dict) or type(found.get("schema")) is not int:
+        raise _damaged(path, "is no evidence")
+    if found["schema"] != SCHEMA:
+        raise UserError(
+            f"{path} is of schema {found['schema']}, this code reads {SCHEMA}; run: "
+            f"python -m pr12.report.migrate evidence={folder.parent}"
+        )
+    if set(found) != set(KEYS) or found["digest"] != _digest(found):
+        raise _damaged(path, "is not as it was written")
+    for name, digest in found["files"].items():
+        if not (folder / name).is_file() or files.sha256(folder / name) != digest:
+            raise _damaged(folder / name, "is missing or not as it was written")
+    return Evidence(
+        folder=folder, **{key: found[key] for key in KEYS if key not in ("schema", "digest")}
+    )
+
+
+def read_all(folder: Path) -> dict[str, Evidence]:
+    """Read a paper's evidence in a run: case -> evidence, in alphabetical order.
+
+    Parameters
+    ----------
+    folder : Path
+        Such as ``reports/full/vae/evidence``; it may be missing.
+
+    Raises
+    ------
+    UserError
+        See `read`.
+
+    Examples
+    --------
+    >>> read_all(Path("/nowhere"))
+    {}
+    """
+    cases = sorted(path for path in folder.glob("*") if path.is_dir())
+    return {path.name: read(path) for path in cases}
+
+
+def content(
+    case: str, result: Mapping[str, Any], chain: Sequence[Node], ratios: Metrics, root: Path
+) -> dict[str, Any]:
+    """Return what evidence.json holds of a result, without its files and its digest.
+
+    Parameters
+    ----------
+    case : str
+        Name.
+    result : mapping
+        The metrics file of its last step: ``metrics``, ``provenance``.
+    chain : sequence of Node
+        The steps that made it.
+    ratios : mapping
+        Of times.
+    root : Path
+        The repository: paths below it are written relative to it, of others only the name.
+    """
+    provenance = result["provenance"]
+    kept = {key: provenance[key] for key in LASTING if key in provenance}
+    words = (re.fullmatch(r"([\w.-]+=)?(.*)", w, re.S) for w in shlex.split(kept["command"]))
+    kept["command"] = shlex.join((w[1] or "") + _relative(w[2], root) for w in words)
+    kept["inputs"] = {
+        name: source | {"path": _relative(source["path"], root)}
+        for name, source in provenance.get("inputs", {}).items()
+    }
+    return {
+        "schema": SCHEMA,
+        "case": case,
+        "metrics": dict(result["metrics"]),
+        "ratios": dict(ratios),
+        "provenance": kept,
+        "chain": list(chain),
+    }
+
+
+def _relative(path: str, root: Path) -> str:
+    if not path.startswith("/"):
+        return path
+    return str(Path(path).relative_to(root)) if Path(path).is_relative_to(root) else Path(path).name
+
+
+def ratios(timings: Metrics) -> dict[str, list[float]]:
+    """Return times as numbers that are no property of one machine: milliseconds over the first.
+
+    Parameters
+    ----------
+    timings : mapping
+        Key -> values; keys with ``milliseconds`` are divided by the mean of the first of them,
+        the others are ratios already.
+
+    Examples
+    --------
+    >>> ratios({"a/milliseconds": [2.0, 2.0], "b/milliseconds": [6.0], "b/times_faster": [0.3]})
+    {'a/milliseconds': [1.0, 1.0], 'b/milliseconds': [3.0], 'b/times_faster': [0.3]}
+    """
+    absolute = sorted(key for key in timings if "milliseconds" in key)
+    first = timings[absolute[0]] if absolute else [1.0]
+    unit = sum(first) / len(first)
+    return {
+        key: [value / unit for value in timings[key]] if key in absolute else list(timings[key])
+        for key in sorted(timings)
+    }
+
+
+def _digest(found: Mapping[str, Any]) -> str:
+    return address.digest({key: value for key, value in found.items() if key != "digest"})
+
+
+def write(folder: Path, found: Mapping[str, Any], pictures: Mapping[str, bytes]) -> None:
+    """Write one case's evidence in place of what was there.
+
+    Parameters
+    ----------
+    folder : Path
+        The case's.
+    found : mapping
+        What `content` returned.
+    pictures : mapping
+        File name -> bytes.
+    """
+    for name, data in pictures.items():
+        with files.atomic(folder / name) as temporary:
+            temporary.write_bytes(data)
+    whole = {**found, "files": {name: files.sha256(folder / name) for name in sorted(pictures)}}
+    files.write_json(folder / NAME, whole | {"digest": _digest(whole)})
+    for path in folder.iterdir():  # of an earlier picture
+        if path.name not in (NAME, *pictures):
+            path.unlink()
+
+
+def published(mark: Path, folder: Path) -> bool:
+    """Tell whether a folder holds the evidence that a mark was left of, whole.
+
+    Parameters
+    ----------
+    mark : Path
+        The copy of evidence.json beside a result.
+    folder : Path
+        Of the case, in reports/.
+
+    Examples
+    --------
+    >>> published(Path("/nowhere/evidence.json"), Path("/nowhere"))
+    False
+    """
+    try:
+        if mark.read_bytes() != (folder / NAME).read_bytes():
+            return False
+        read(folder)
+    except (OSError, UserError):
+        return False
+    return True
+
+
+def main(job: step.Job) -> None:
+    """Copy one case's result into evidence, and what its machine measured beside the pages."""
+    params, result = job.params, files.read_json(job.paths["metrics"])
+    where = str(job.paths["metrics"])
+    provenance = result.get("provenance") if isinstance(result, dict) else None
+    if not isinstance(provenance, dict) or not isinstance(provenance.get("command"), str):
+        again = "delete the file and run its step again"
+        raise UserError(f"{where} has no metrics, or no provenance with a command: {again}")
+    timings = result.get("timings", {})
+    check_metrics(result.get("metrics"), where)
+    check_metrics(timings, where)
+    today = chains.read(job.paths["chains"])
+    folder = job.paths["metrics"].parent.as_posix()
+    if folder not in today["nodes"]:
+        raise UserError(f"{folder} is no result of today's graph; run snakemake again")
+    made_by = chains.collect(today["nodes"], folder)
+    if provenance.get("source") != made_by[-1]["source"]:
+        raise UserError(
+            f"{where} was made by another source ({provenance.get('source')}) than its folder "
+            f"says ({made_by[-1]['source']}); delete the folder and run snakemake again"
+        )
+    kept = ratios(timings) if params.run in TIMED_RUNS else {}
+    found = content(params.case, result, made_by, kept, Path.cwd())
+    pictures = {}
+    if "picture" in job.paths:
+        from pr12.report import stored_pictures  # half a second, which most cases need not pay
+
+        pictures = stored_pictures.packed(job.paths["picture"])
+    write(job.paths["out"], found, pictures)
+    of_step = {f"step/{key}": [provenance[key]] for key in TIMES if key in provenance}
+    files.write_json(job.paths["timings"], of_step | timings)
+    with files.atomic(job.paths["mark"]) as temporary:
+        shutil.copyfile(job.paths["out"] / NAME, temporary)
+
+
+if __name__ == "__main__":
+    outputs = ["out", "timings", "mark"]
+    with step.start(
+        Params, reads=["metrics", "chains"], optional=["picture"], writes=outputs
+    ) as job:
+        main(job)

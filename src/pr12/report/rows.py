@@ -1,0 +1,59 @@
+"""The rows of a report: a paper's evidence in a run, each with how it stands to today's code."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pr12.report import chain as chains
+from pr12.report import evidence
+from pr12.report.chain import Standing
+from pr12.report.evidence import Evidence
+
+
+class Row(NamedTuple):
+    """One case's evidence and its standing."""
+
+    evidence: Evidence
+    standing: Standing
+
+
+def read(
+    folder: Path, today: Mapping[str, Any], paper: str, withdrawn: Mapping[str, str]
+) -> dict[str, Row]:
+    """Read the rows of a paper, in the order of its cases; a case without evidence has none.
+
+    Parameters
+    ----------
+    folder : Path
+        The paper's evidence, such as ``reports/full/vae/evidence``.
+    today : mapping
+        What `pr12.report.chain.read` returned.
+    paper : str
+        Short name.
+    withdrawn : mapping
+        Case -> why its evidence counts no more.
+
+    Raises
+    ------
+    UserError
+        If a file of the evidence is damaged.
+
+    Examples
+    --------
+    >>> read(Path("/nowhere"), {"nodes": {}, "results": {"vae": {"z2": "a.1"}}}, "vae", {})
+    {}
+    """
+    there = evidence.read_all(folder)
+    before = today.get("before", {})
+    rows = {}
+    for case, result in today["results"][paper].items():
+        if case not in there:
+            continue
+        if result is None:  # a raw file that its address needs is not on this machine
+            standing = Standing("other params", "its raw files are unknown on this machine")
+        else:
+            made_now = chains.collect(today["nodes"], result)
+            reason = withdrawn.get(case)
+            standing = chains.standing(there[case].chain, made_now, before, reason)
+        rows[case] = Row(there[case], standing)
+    return rows
