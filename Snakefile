@@ -28,4 +28,4 @@ rule all:
     default_target: True
     input:
         [file for files in TARGETS.values() for file in files],
-        indexed(ALL_CASES, missing=False),
+        index("all", missing=False),

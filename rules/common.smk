@@ -12,6 +12,7 @@ sys.path.insert(0, str(SRC))
 # The code beside this Snakefile runs, whatever pr12 is installed (DVC runs copies of the tree).
 os.environ.update(PYTHONPATH=str(SRC))
 
+from pr12.report import chain
 from pr12.shared import address as addresses
 from pr12.shared import files, settings
 from pr12.shared.errors import UserError
@@ -28,6 +29,7 @@ BUILD = f"build/{RUN}"
 # A training asks for a GPU where there is one (PR12_GPU=1 says so of a cluster's nodes).
 GPU = int(os.environ.get("PR12_GPU", bool(shutil.which("nvidia-smi"))))
 CURRENT = set()  # every folder that today's params and source address
+NODES = {}  # folder -> how it is made: see pr12.report.chain
 RESULTS = {}  # paper -> case -> the folder of its metrics.json
 PICTURES = {}  # paper -> further files that its figures show
 
@@ -39,9 +41,10 @@ def source_digest(module):
 
 def address(module, place, params, *upstream):
     """Folder of a step's outputs; its name ends with the digest of all that determines them."""
-    digest = addresses.digest(source_digest(module), params, upstream)
-    folder = f"{BUILD}/{place}.{digest}"
+    source = source_digest(module)
+    folder = f"{BUILD}/{place}.{addresses.digest(source, params, upstream)}"
     CURRENT.add(folder)
+    NODES[folder] = chain.node(folder, module, source, params, upstream)
     return folder
 
 

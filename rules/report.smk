@@ -1,5 +1,39 @@
-# Every paper's figures and report, published to reports/, and the page over all papers.
+# Evidence of every case, and pages of what evidence there is: docs/architecture.md.
 include: "addresses/report.smk"
+
+
+# Who compares evidence with today's graph reads how it makes each case; nothing else is written
+# while rules are read.
+if workflow.is_main_process and not DRY:
+    try:
+        for paper in PAPERS:
+            files.write_json(*chains(paper))
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        os._exit(2)
+
+
+rule evidence:
+    input:
+        unpack(lambda w: evidence_files(f"{BUILD}/{w.place}.{w.digest}")),
+    output:
+        mark=f"{BUILD}/{{place}}.{{digest}}/evidence.json",
+    log:
+        f"{BUILD}/{{place}}.{{digest}}/evidence.log",
+    wildcard_constraints:
+        digest="[0-9a-f]{10}",
+    localrule: True
+    threads: 1
+    resources:
+        mem_mb=500,
+        runtime=5,
+    params:
+        json=lambda w: as_json(evidence_params(f"{BUILD}/{w.place}.{w.digest}")),
+        inputs=lambda w, input: paths(input),
+        others=lambda w: paths(evidence_paths(f"{BUILD}/{w.place}.{w.digest}")),
+    shell:
+        "python -m pr12.report.evidence --params {params.json:q} {params.inputs} {params.others}"
+        " mark={output.mark} > {log} 2>&1"
 
 
 for paper in PAPERS:
@@ -12,23 +46,15 @@ for paper in PAPERS:
 
     rule:
         name:
-            f"{paper}_figures"
+            f"{paper}_pages"
         input:
-            metrics=lambda w, paper=paper: [
-                ancient(f"{RESULTS[paper][case]}/metrics.json")
-                for case in of("figures", paper, w.digest)
-            ],
-            pictures=lambda w, paper=paper: [
-                ancient(file)
-                for case, file in PICTURES[paper].items()
-                if case in of("figures", paper, w.digest)
-            ],
+            lambda w, paper=paper: evidence_made(paper) if w.scope == "all" else [],
         output:
-            f"{BUILD}/{paper}/figures.{{digest}}/figures.json",
+            touch(f"{BUILD}/report/{paper}/{{scope}}.done"),
         log:
-            f"{BUILD}/{paper}/figures.{{digest}}/figures.log",
-        benchmark:
-            f"{BUILD}/{paper}/figures.{{digest}}/benchmark.txt"
+            f"{BUILD}/report/{paper}/{{scope}}.log",
+        wildcard_constraints:
+            scope="all|there",
         localrule: True
         threads: 1
         resources:
@@ -36,116 +62,48 @@ for paper in PAPERS:
             runtime=5,
         params:
             step=f"pr12.{paper}.figures",
-            json=as_json(figures_params(paper)),
-            inputs=lambda w, input, paper=paper: " ".join(
-                f"{case}={file}"
-                for case, file in zip(of("figures", paper, w.digest), input.metrics)
-            ),
-            pictures=lambda w, input: " ".join(
-                f"{Path(f).stem}={f}" for f in input.pictures
-            ),
-            out=lambda w, output: Path(output[0]).parent,
-        shell:
-            "python -m {params.step} --params {params.json:q} {params.inputs} {params.pictures}"
-            " out={params.out} > {log} 2>&1"
-
-    rule:
-        name:
-            f"{paper}_report"
-        input:
-            figures=lambda w, paper=paper: made(
-                figures(paper, of("report", paper, w.digest)), "figures.json"
-            ),
-            metrics=lambda w, paper=paper: [
-                ancient(f"{RESULTS[paper][case]}/metrics.json")
-                for case in of("report", paper, w.digest)
-            ],
-        output:
-            [
-                f"{BUILD}/{paper}/report.{{digest}}/{name}"
-                for name in (*PUBLIC, "report.json", "timings.json")
-            ],
-        log:
-            f"{BUILD}/{paper}/report.{{digest}}/report.log",
-        benchmark:
-            f"{BUILD}/{paper}/report.{{digest}}/benchmark.txt"
-        localrule: True
-        threads: 1
-        resources:
-            mem_mb=1000,
-            runtime=5,
-        params:
+            drawn=as_json(figures_params(paper)),
             json=as_json(report_params(paper)),
-            inputs=lambda w, input, paper=paper: " ".join(
-                f"{case}={file}"
-                for case, file in zip(of("report", paper, w.digest), input.metrics)
-            ),
-            figures=lambda w, input: Path(input.figures).parent,
-            out=lambda w, output: Path(output[0]).parent,
+            public=public(paper),
+            out=f"{BUILD}/report/{paper}",
+            read=f"evidence={public(paper)}/evidence chains={chains(paper)[0]} texts=papers/{paper}",
         shell:
-            "python -m pr12.shared.report --params {params.json:q} {params.inputs}"
-            " figures={params.figures} lock=requirements.lock out={params.out} > {log} 2>&1"
-
-    # A report that was made before is published again when params go back to it.
-    rule:
-        name:
-            f"{paper}_publish"
-        input:
-            [ancient(f"{BUILD}/{paper}/report.{{digest}}/{name}") for name in PUBLIC],
-        output:
-            touch(f"{BUILD}/{paper}/publish.{{digest}}/done"),
-        log:
-            f"{BUILD}/{paper}/publish.{{digest}}/publish.log",
-        localrule: True
-        params:
-            made=lambda w, input: Path(input[0]).parent,
-            public=f"reports/{RUN}/{paper}",
-        shell:
-            "rm -rf {params.public} && mkdir -p {params.public}"
-            " && cp -r {input} {params.made}/figures {params.public}/ 2> {log}"
-            " && python -m pr12.shared.readme reports=reports readme=README.md 2>> {log}"
+            "mkdir -p {params.public}/evidence {params.public}/figures"
+            " && python -m {params.step} --params {params.drawn:q} {params.read}"
+            " committed={params.public}/figures out={params.out}/figures > {log} 2>&1"
+            " && python -m pr12.shared.report --params {params.json:q} {params.read}"
+            " figures={params.out}/figures lock=requirements.lock out={params.out}"
+            " public={params.public} >> {log} 2>&1"
+            " && python -m pr12.shared.readme reports=reports readme=README.md >> {log} 2>&1"
 
 
 rule index:
     input:
-        lambda w: [
-            ancient(f"{report(paper, cases)}/report.json")
-            for paper, cases in REPORTED[f"{BUILD}/index/page.{w.digest}"].items()
-        ],
+        lambda w: [file for paper in PAPERS for file in pages(paper, w.scope)],
     output:
-        f"{BUILD}/index/page.{{digest}}/index.html",
+        touch(f"{BUILD}/report/{{scope}}.done"),
     log:
-        f"{BUILD}/index/page.{{digest}}/index.log",
+        f"{BUILD}/report/{{scope}}.log",
+    wildcard_constraints:
+        scope="all|there",
     localrule: True
     params:
-        json=as_json({"run": RUN, "papers": PAPERS}),
-        inputs=lambda w, input: paths(
-            {paper: Path(file).parent for paper, file in zip(PAPERS, input)}
-        ),
+        json=as_json(index_params()),
+        inputs=paths({paper: f"{BUILD}/report/{paper}" for paper in PAPERS}),
+        timings=f"{BUILD}/timings",
+        page=f"reports/{RUN}/index.html",
+        stamp=f"{BUILD}/report/stamp.json",
     shell:
-        "python -m pr12.shared.index --params {params.json:q} {params.inputs} out={output}"
+        "mkdir -p {params.timings} && python -m pr12.shared.index --params {params.json:q}"
+        " {params.inputs} timings={params.timings} texts=papers out={params.page} stamp={params.stamp}"
         " > {log} 2>&1"
 
 
-rule index_publish:
-    input:
-        ancient(f"{BUILD}/index/page.{{digest}}/index.html"),
-    output:
-        touch(f"{BUILD}/index/page.{{digest}}/done"),
-    log:
-        f"{BUILD}/index/page.{{digest}}/publish.log",
-    localrule: True
-    params:
-        public=f"reports/{RUN}/index.html",
-    shell:
-        "cp {input} {params.public} 2> {log}"
-
-
-# Reports of what there is: cases without a result are `not run`. Nothing is trained.
+# Pages of the evidence that there is. Nothing is trained.
 rule report:
     input:
-        REBUILT,
-        indexed(PRESENT, missing=True) if all(PRESENT.values()) else [],
+        [file for paper in PAPERS for file in pages(paper, "there")],
+        index("there", missing=True),
 
 
 rule prune:

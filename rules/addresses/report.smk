@@ -1,20 +1,97 @@
-# Addresses that rules/report.smk uses.
-import filecmp
+# What rules/report.smk asks for: evidence of today's cases, and pages of the evidence that there is.
+from pr12.report import evidence, freshness
 
-PUBLIC = ["README.md", "metrics.json", "provenance.json", "claims.json"]
 TEMPLATES = sorted(str(p) for p in (SRC / "pr12/shared/templates").glob("*.j2"))
 TEXTS = {Path(p).name: Path(p).read_text(encoding="utf-8") for p in TEMPLATES}
 LOCKED = Path(workflow.basedir, "requirements.lock").read_text(encoding="utf-8")
-REPORTED = {}  # folder of figures or report -> the cases that it shows
+PLACES = {folder: (p, c) for p in PAPERS for c, folder in RESULTS[p].items()}
 
 
-def present(paper):
-    """Cases that have a result now."""
-    return [
-        case
-        for case, folder in RESULTS[paper].items()
-        if Path(folder, "metrics.json").exists()
+def untrue(mark):
+    """A mark that says "done" of what is so no longer; without it the job runs again.
+
+    (Snakemake does not make a `temp` output that only a target rule asks for.)
+    """
+    Path(mark).unlink(missing_ok=True)
+    return mark
+
+
+# Evidence: one job a case, whose mark beside the result is a copy of evidence.json.
+
+
+def public(paper):
+    return f"reports/{RUN}/{paper}"
+
+
+def evidence_files(folder):
+    """What a case's evidence is made from: metrics, and the picture if there is one."""
+    paper, case = PLACES[folder]
+    files = {"metrics": made(folder, "metrics.json")}
+    if case in PICTURES.get(paper, {}):
+        files["picture"] = ancient(PICTURES[paper][case])
+    return files
+
+
+def evidence_params(folder):
+    paper, case = PLACES[folder]
+    return {"run": RUN, "paper": paper, "case": case}
+
+
+def evidence_paths(folder):
+    """Where a case's evidence goes, and its times, which are this machine's."""
+    paper, case = PLACES[folder]
+    return {
+        "chains": chains(paper)[0],
+        "out": f"{public(paper)}/evidence/{case}",
+        "timings": f"{BUILD}/timings/{paper}/{case}.json",
+    }
+
+
+@cache
+def evidence_mark(folder):
+    """The mark of a case's evidence; it is taken away if reports/ holds other evidence."""
+    paper, case = PLACES[folder]
+    mark = Path(folder, "evidence.json")
+    if evidence.published(mark, Path(public(paper), "evidence", case)):
+        return ancient(str(mark))
+    return untrue(str(mark))
+
+
+def evidence_made(paper):
+    """Results of all of a paper's cases that can run here, and their evidence."""
+    folders = RESULTS[paper].values()
+    return [made(folder, "metrics.json") for folder in folders] + [
+        evidence_mark(folder) for folder in folders
     ]
+
+
+def to_come(paper):
+    """Whether evidence of a paper is made by this run."""
+    return any(
+        not Path(folder, name).exists()
+        for folder in RESULTS[paper].values()
+        for name in ("evidence.json", "metrics.json")
+    )
+
+
+# Chains: how today's graph makes each case, for whoever compares evidence with it.
+
+
+@cache
+def chains(paper):
+    """The file of a paper's chains (rules/report.smk writes it before any job starts)."""
+    found = {case: RESULTS[paper].get(case) for case in P[paper]["cases"]}
+    nodes = {}
+    for folder in filter(None, found.values()):
+        nodes |= {node["folder"]: node for node in chain.collect(NODES, folder)}
+    before = {node["step"]: settings.before(node["step"]) for node in nodes.values()}
+    content = {"nodes": nodes, "results": found, "before": before}
+    folder = f"{BUILD}/report/{paper}/chains.{addresses.digest(content)}"
+    CURRENT.add(folder)
+    return f"{folder}/chains.json", content
+
+
+# Pages: figures and report of a paper in one job, written again when what they show has changed.
 
 
 def figures_params(paper):
@@ -28,96 +105,52 @@ def figures_params(paper):
     return (P[paper].get("figures") or {}) | {"run": RUN, "published": published}
 
 
-@cache
-def figures(paper, cases):
-    upstream = [RESULTS[paper][case] for case in cases]
-    params = figures_params(paper)
-    folder = address(f"pr12.{paper}.figures", f"{paper}/figures", params, *upstream)
-    REPORTED[folder] = cases
-    return folder
-
-
 def report_params(paper):
-    section = P[paper]
-    shown = {key: section.get(key) or [] for key in ("claims", "tables", "deviations")}
-    shown |= {key: section[key] for key in ("title", "citation")}
-    return shown | {"run": RUN, "paper": paper, "cases": list(section["cases"])}
+    fixed = [
+        source_digest(f"pr12.{paper}.figures"),
+        source_digest("pr12.shared.report"),
+        figures_params(paper),
+        chains(paper)[0],
+        TEXTS,
+        LOCKED,
+        freshness.digest(Path("papers", paper)),
+    ]
+    return {"run": RUN, "paper": paper, "fixed": addresses.digest(fixed)}
 
 
-@cache
-def report(paper, cases):
-    upstream = [figures(paper, cases), *(RESULTS[paper][case] for case in cases)]
-    params = report_params(paper) | {"templates": TEXTS, "lock": LOCKED}
-    folder = address("pr12.shared.report", f"{paper}/report", params, *upstream)
-    REPORTED[folder] = cases
-    return folder
+def pages(paper, scope):
+    """Mark of pages that are still to be written; nothing if reports/ holds these pages.
 
-
-def untrue(mark):
-    """A mark that says "published" of what is so no longer; without it the job runs again.
-
-    (Snakemake does not make a `temp` output that only a target rule asks for.)
+    Their `scope` is "all" after evidence of all cases was made, "there" without making any.
     """
-    Path(mark).unlink(missing_ok=True)
-    return [mark]
+    stamp = Path(BUILD, "report", paper, "stamp.json")
+    known = freshness.known(stamp, report_params(paper)["fixed"], Path(public(paper)))
+    if known and not (scope == "all" and to_come(paper)):
+        return []
+    return [untrue(f"{BUILD}/report/{paper}/{scope}.done")]
 
 
-def published(paper, cases):
-    """Mark of a publication that is still to be made; nothing if reports/ holds this report."""
-    folder, public = Path(report(paper, cases)), Path("reports", RUN, paper)
-    if same(folder, public, PUBLIC):
-        pictures = {p.name for p in (folder / "figures").glob("*")}
-        if pictures == {p.name for p in (public / "figures").glob("*")}:
-            if same(folder / "figures", public / "figures", pictures):
-                return []
-    return untrue(f"{BUILD}/{paper}/publish.{folder.suffix[1:]}/done")
+def index_params():
+    texts = {name: text for name, text in TEXTS.items() if name.startswith("index")}
+    fixed = addresses.digest(source_digest("pr12.shared.index"), texts, PAPERS)
+    return {"run": RUN, "papers": PAPERS, "fixed": fixed}
 
 
-def same(folder, other, names):
-    """Whether two folders hold files of these names with the same bytes."""
-    return len(filecmp.cmpfiles(folder, other, names, shallow=False)[0]) == len(names)
-
-
-def reported(paper, cases):
-    return [made(report(paper, cases), "metrics.json"), *published(paper, cases)]
-
-
-def index(cases):
-    folders = [report(paper, cases[paper]) for paper in PAPERS]
-    params = {"run": RUN, "papers": PAPERS}
-    folder = address(
-        "pr12.shared.index", "index/page", params | {"templates": TEXTS}, *folders
-    )
-    REPORTED[folder] = cases
-    return folder
-
-
-def indexed(cases, missing):
-    """The page, and the mark of its publication if reports/ holds another or (`missing`) none.
+def index(scope, missing):
+    """Mark of the page over all papers, if it is to be written.
 
     The published page is in neither git nor DVC: that a clone lacks it is no reason to run.
     """
-    page = Path(index(cases), "index.html")
-    public = Path("reports", RUN, "index.html")
-    if page.exists():
-        if same(page.parent, public.parent, ["index.html"]) or not (
-            public.exists() or missing
-        ):
-            return [ancient(str(page))]
-    return [ancient(str(page)), *untrue(f"{page.parent}/done")]
+    awaited = [file for paper in PAPERS for file in pages(paper, scope)]
+    page = Path("reports", RUN, "index.html")
+    if not awaited and not page.exists() and not missing:
+        return []
+    stamps = [Path(BUILD, "report", paper, "stamp.json") for paper in PAPERS]
+    shown = [page, *stamps, Path(BUILD, "timings")]
+    stamp = Path(BUILD, "report", "stamp.json")
+    if not awaited and freshness.known(stamp, index_params()["fixed"], *shown):
+        return []
+    return [untrue(f"{BUILD}/report/{scope}.done")]
 
 
-def of(kind, paper, digest):
-    """Cases that the figures or report of this digest show."""
-    return REPORTED[f"{BUILD}/{paper}/{kind}.{digest}"]
-
-
-ALL_CASES = {paper: tuple(RESULTS[paper]) for paper in PAPERS}
-PRESENT = {paper: tuple(present(paper)) for paper in PAPERS}
-TARGETS = {paper: reported(paper, ALL_CASES[paper]) for paper in PAPERS}
-REBUILT = [
-    file
-    for paper in PAPERS
-    if PRESENT[paper]
-    for file in reported(paper, PRESENT[paper])
-]
+TARGETS = {paper: [*evidence_made(paper), *pages(paper, "all")] for paper in PAPERS}

@@ -33,6 +33,48 @@ class Standing(NamedTuple):
         return self.state in ("current", "earlier source")
 
 
+def node(
+    folder: str, module: str, source: str, params: Mapping[str, Any], upstream: Sequence[Any]
+) -> dict[str, Any]:
+    """Return the node of a folder.
+
+    Parameters
+    ----------
+    folder : str
+        With its digest.
+    module, source : str
+        The step, and the digest of its source.
+    params : mapping
+        The step's.
+    upstream : sequence
+        What is read: folders, checksums by file (a mapping, perhaps of mappings), or a checksum.
+
+    Examples
+    --------
+    >>> made = node("build/full/a.1", "pr12.a", "5", {}, ["build/full/b.2", {"t.csv": "sha256:9"}])
+    >>> made["reads"], made["raw"]
+    (['build/full/b.2'], {'t.csv': 'sha256:9'})
+    """
+    reads, raw = [], {}
+    for item in upstream:
+        if isinstance(item, Mapping):
+            inner = [value for value in item.values() if isinstance(value, Mapping)]
+            for checksums in inner or [item]:
+                raw |= checksums
+        elif item.startswith("build/"):
+            reads.append(item)
+        else:
+            raw[f"file {len(raw)}"] = item
+    return {
+        "folder": folder,
+        "step": module,
+        "source": source,
+        "params": dict(params),
+        "reads": reads,
+        "raw": raw,
+    }
+
+
 def collect(nodes: Mapping[str, Node], folder: str) -> list[Node]:
     """Return the chain of a folder out of all nodes of a run.
 

@@ -5,6 +5,7 @@ interval over seeds) and one bound:
 
 published    the metric of a case lies within `published` -+ `tolerance`
 less         `than` - `case` is greater than `margin`
+ratio        `than` / `case` is at least `at_least`; the interval is that of the logarithm
 gap          `case` closes at least the share `at_least` of the way from `from` to `to`
 best_inside  the best case of a series is neither its first nor its last
 falls        the metrics of a case fall along a list of keys, by more than `margin` in all
@@ -22,6 +23,8 @@ from typing import Any
 
 from scipy.stats import spearmanr
 
+from pr12.report import evidence
+from pr12.report.rows import Row
 from pr12.shared import stats
 from pr12.shared.errors import UserError
 
@@ -32,6 +35,7 @@ _COMMON = ({"id", "says", "where"}, {"runs", "timing", "from_memory", "headline"
 _FORMS = {  # form: (required keys, optional keys); a relation may show a published number too
     "published": ({"case", "metric", "published", "tolerance"}, set()),
     "less": ({"less", "metric"}, {"than_metric", "margin", "published"}),
+    "ratio": ({"ratio", "metric", "at_least"}, {"than_metric", "published"}),
     "gap": ({"gap", "metric", "at_least"}, {"from_metric", "to_metric", "published"}),
     "best_inside": ({"best_inside", "metric"}, {"choose", "published"}),
     "falls": ({"falls", "case"}, {"margin", "published"}),
@@ -39,7 +43,7 @@ _FORMS = {  # form: (required keys, optional keys); a relation may show a publis
     "at_most": ({"case", "metric", "at_most"}, {"published"}),
     "at_least": ({"case", "metric", "at_least"}, {"published"}),
 }
-_PARTS = {"less": ("case", "than"), "gap": ("case", "from", "to")}
+_PARTS = {"less": ("case", "than"), "ratio": ("case", "than"), "gap": ("case", "from", "to")}
 _NUMBERS = ("published", "tolerance", "margin", "at_most", "at_least")
 _FLAGS = ("timing", "from_memory", "headline")
 _SHORTEST = {"runs": 1, "falls": 2, "best_inside": 3}  # the lists and their least lengths
@@ -117,7 +121,7 @@ def _check_keys(claim: Mapping[str, Any], form: str, place: str, name: str) -> N
 
 def _form(claim: Mapping[str, Any], place: str) -> str:
     found = [form for form in _FORMS if form != "published" and form in claim]
-    if {"gap", "ranked"} & set(found) and "at_least" in found:
+    if {"gap", "ranked", "ratio"} & set(found) and "at_least" in found:
         found.remove("at_least")  # there it is the share, or the correlation
     if "tolerance" in claim or ("published" in claim and not found):
         found.append("published")
@@ -195,8 +199,8 @@ def needs(claim: Mapping[str, Any]) -> list[tuple[str, str]]:
     """
     metric = claim.get("metric")
     match _form(claim, "claim"):
-        case "less":
-            parts = claim["less"]
+        case "less" | "ratio" as form:
+            parts = claim[form]
             return [(parts["case"], metric), (parts["than"], claim.get("than_metric", metric))]
         case "gap":
             ends = [
@@ -235,56 +239,50 @@ def bound(claim: Mapping[str, Any]) -> dict[str, Any]:
         low, high = (float(f"{end:.12g}") for end in ends)
     elif form == "at_most":
         high = claim["at_most"]
-    elif form in ("gap", "at_least", "ranked"):
+    elif form in ("gap", "at_least", "ranked", "ratio"):
         low = claim["at_least"]
     else:
         low = claim.get("margin", 0.0)
     return {"low": low, "high": high, "strict": form in ("less", "falls", "best_inside")}
 
 
-def judge(
-    claim: Mapping[str, Any],
-    metrics: Mapping[str, Mapping[str, Sequence[float]]],
-    run: str,
-    timings: Mapping[str, Mapping[str, Sequence[float]]],
-    provenance: Mapping[str, Mapping[str, Any]],
-) -> dict[str, Any]:
+def judge(claim: Mapping[str, Any], rows: Mapping[str, Row], run: str) -> dict[str, Any]:
     """Judge one claim.
 
     Parameters
     ----------
     claim : mapping
         A checked claim.
-    metrics : mapping
-        Case -> metric key -> one value per seed.
+    rows : mapping
+        Case -> its evidence and how that stands to today's code. A claim with ``timing: true`` is
+        judged on ratios alone: times are properties of a machine.
     run : str
-        The run that the metrics come from.
-    timings : mapping
-        The same for metrics that are properties of a machine: a claim with ``timing: true`` is
-        judged on these alone.
-    provenance : mapping
-        Case -> provenance, for the command and the sources; a case may be missing.
+        The run that the evidence comes from.
 
     Returns
     -------
     dict
         What the claim says; its published number, quantity, measured `stats.Interval`, bound and
-        verdict; a note where the verdict needs one; the command and the sources (files with their
-        SHA-256) of its cases.
-
-    Examples
-    --------
-    >>> claim = {"id": "fewer", "says": "Soft targets help.", "where": "Sec. 3",
-    ...          "less": {"case": "soft", "than": "hard"}, "metric": "test/errors"}
-    >>> metrics = {"soft": {"test/errors": [74, 76]}, "hard": {"test/errors": [146, 148]}}
-    >>> record = judge(claim, metrics, "full", {}, {})
-    >>> record["verdict"], record["measured"]["mean"], record["quantity"]
-    ('reproduced', 72.0, 'test/errors of hard − test/errors of soft')
+        verdict; a note where the verdict needs one; how its cases stand to today's code where
+        they are not made by it; the command and the sources (files with their SHA-256) of its
+        cases.
     """
-    values = timings if claim.get("timing") else metrics
-    measured, verdict, note = _outcome(claim, values, run)
+    timing = claim.get("timing", False)
+    values = {
+        case: row.evidence.ratios if timing else row.evidence.metrics for case, row in rows.items()
+    }
+    counting = {case: values[case] for case, row in rows.items() if row.standing.counts}
+    if timing and run not in evidence.TIMED_RUNS and run in claim.get("runs", RUNS):
+        measured, verdict, note = None, "not run", "a time: its verdict is in index.html"
+    else:
+        measured, verdict, note = outcome(claim, counting, run)
     cases = list(dict.fromkeys(case for case, _ in needs(claim)))
-    made = {case: provenance[case] for case in cases if case in provenance}
+    there = {case: rows[case] for case in cases if case in rows}
+    aside = [f"{case}: {row.standing.note}" for case, row in there.items() if case not in counting]
+    if aside:
+        before = outcome(claim, values, run)[0]
+        number = f"; it was {stats.written(dataclasses.asdict(before))}" if before else ""
+        note = f"no result that counts today ({'; '.join(aside)}){number}"
     return {
         **{key: claim.get(key) for key in ("id", "says", "where", "published")},
         **{key: claim.get(key, False) for key in _FLAGS},
@@ -295,11 +293,18 @@ def judge(
         "verdict": verdict,
         "note": note,
         "reason": claim.get("reason") if verdict in ("differs", "inconclusive") else None,
-        "command": "\n".join(f"PYTHONPATH=src {each['command']}" for each in made.values()),
+        "standing": [
+            {"case": case, "state": row.standing.state, "note": row.standing.note}
+            for case, row in there.items()
+            if row.standing.state != "current"
+        ],
+        "command": "\n".join(
+            f"PYTHONPATH=src {row.evidence.provenance['command']}" for row in there.values()
+        ),
         "sources": [
             {"case": case, "name": name, **source}
-            for case, each in made.items()
-            for name, source in sorted(each.get("inputs", {}).items())
+            for case, row in there.items()
+            for name, source in sorted(row.evidence.provenance["inputs"].items())
         ],
     }
 
@@ -307,9 +312,29 @@ def judge(
 _Outcome = tuple[stats.Interval | None, str, str | None]  # measured, verdict, note
 
 
-def _outcome(
+def outcome(
     claim: Mapping[str, Any], values: Mapping[str, Mapping[str, Sequence[float]]], run: str
 ) -> _Outcome:
+    """Return what is measured of a claim, its verdict and a note.
+
+    Parameters
+    ----------
+    claim : mapping
+        A checked claim.
+    values : mapping
+        Case -> metric key -> one value per seed.
+    run : str
+        The run that they come from.
+
+    Examples
+    --------
+    >>> claim = {"id": "fewer", "says": "Soft targets help.", "where": "Sec. 3",
+    ...          "less": {"case": "soft", "than": "hard"}, "metric": "test/errors"}
+    >>> values = {"soft": {"test/errors": [74, 76]}, "hard": {"test/errors": [146, 148]}}
+    >>> measured, verdict, note = outcome(claim, values, "full")
+    >>> measured.mean, verdict, note
+    (72.0, 'reproduced', None)
+    """
     if run not in claim.get("runs", RUNS):
         return None, "not run", f"judged in the run {' and '.join(claim['runs'])} only"
     for case, key in needs(claim):
@@ -329,6 +354,8 @@ def _quantity(claim: Mapping[str, Any]) -> str:
     match _form(claim, "claim"):
         case "less":
             return f"{named[1]} − {named[0]}"
+        case "ratio":
+            return f"{named[1]} / {named[0]}"
         case "gap":
             return f"share of the way from {named[1]} to {named[2]} gone by {named[0]}"
         case "best_inside":
@@ -346,6 +373,8 @@ def _judged(claim: Mapping[str, Any], samples: Sequence[Sequence[float]]) -> _Ou
     match _form(claim, "claim"):
         case "less":
             measured = stats.difference(samples[1], samples[0])
+        case "ratio":
+            return _ratio(claim, *samples)
         case "gap":
             return _gap(claim, *samples)
         case "best_inside":
@@ -368,6 +397,16 @@ def _verdict(measured: stats.Interval, limits: Mapping[str, Any]) -> str:
     if above and measured.high <= high:
         return "reproduced"
     return "differs" if below or measured.low > high else "inconclusive"
+
+
+def _ratio(claim: Mapping[str, Any], case: Sequence[float], than: Sequence[float]) -> _Outcome:
+    """Judge a ratio of positive numbers by the difference of their logarithms."""
+    if min(*case, *than) <= 0:
+        return None, "inconclusive", "a ratio needs positive numbers"
+    logs = stats.difference(*([math.log(value) for value in values] for values in (than, case)))
+    mean, low, high = (math.exp(end) for end in (logs.mean, logs.low, logs.high))
+    measured = stats.Interval(mean=mean, low=low, high=high, n=logs.n)
+    return measured, _verdict(measured, bound(claim)), None
 
 
 def _gap(

@@ -7,16 +7,19 @@ the table between its two markers is renewed.
 
 import base64
 import hashlib
+import os
+import platform
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 from markupsafe import Markup
 
-from pr12.shared import files, report, step
+from pr12.report import freshness
+from pr12.shared import claims, files, report, settings, step
 from pr12.shared.errors import UserError
 from pr12.shared.step import NotEmpty
 
@@ -30,6 +33,7 @@ class Params:
 
     run: str
     papers: Annotated[tuple[str, ...], NotEmpty()]  # in this order
+    fixed: str  # digest of code and templates, for the stamp
 
 
 def data_uri(svg: bytes, png: bytes) -> str:
@@ -85,7 +89,7 @@ def page(papers: Mapping[str, Mapping[str, Any]], run: str) -> str:
     ----------
     papers : mapping
         Paper -> the contents of its report's JSON files (``report``, ``claims``, ``metrics``,
-        ``provenance``, ``timings``), ``pictures``: figure file -> data URI, ``pages``: file
+        ``provenance``), ``timings`` (see `measured_here`), ``pictures``: figure file -> data URI, ``pages``: file
         of an interactive figure -> its HTML, and ``animations``: file of an animated figure ->
         data URI of the GIF.
     run : str
@@ -112,6 +116,43 @@ def page(papers: Mapping[str, Mapping[str, Any]], run: str) -> str:
     return text.lstrip()
 
 
+def measured_here(
+    folder: Path, listed: Sequence[Mapping[str, Any]], records: Sequence[Mapping[str, Any]], run: str
+) -> dict[str, Any]:
+    """Return what this machine measured of a paper: times by case, and verdicts on them.
+
+    Parameters
+    ----------
+    folder : Path
+        Of ``<case>.json``: key -> list of numbers. It may be missing.
+    listed : sequence of mapping
+        The paper's claims.
+    records : sequence of mapping
+        What `claims.judge` returned of them.
+    run : str
+        The run.
+
+    Returns
+    -------
+    dict
+        ``machine``, ``cpus``, ``cases`` (summaries) and ``claims``: id -> measured, verdict, note.
+    """
+    times = {path.stem: files.read_json(path) for path in sorted(folder.glob("*.json"))}
+    judged = {}
+    for claim, record in zip(listed, records, strict=True):
+        if record["timing"] and record["measured"] is None:
+            measured, verdict, note = claims.outcome(claim, times, run)
+            if measured:
+                found = {"measured": asdict(measured), "verdict": verdict, "note": note}
+                judged[claim["id"]] = found
+    return {
+        "machine": platform.node(),
+        "cpus": os.cpu_count(),
+        "cases": {case: report.summaries(values) for case, values in times.items()},
+        "claims": judged,
+    }
+
+
 def main(arguments: Sequence[str]) -> None:
     """Run the step.
 
@@ -120,18 +161,59 @@ def main(arguments: Sequence[str]) -> None:
     arguments : sequence of str
         The command line without the program.
     """
-    names = report.path_names(arguments, besides=["out"])
-    with step.start(Params, optional=names, writes=["out"], arguments=arguments) as job:
+    others = ("out", "stamp", "timings", "texts")
+    names = path_names(arguments, besides=others)
+    with step.start(
+        Params,
+        reads=["timings", "texts"],
+        optional=names,
+        writes=["out", "stamp"],
+        arguments=arguments,
+    ) as job:
+        run = job.params.run
         for paper in job.params.papers:
             if paper not in names:
                 raise UserError(f"the path {paper} is missing; add {paper}=FOLDER of its report")
         papers = {paper: _contents(job.paths[paper]) for paper in job.params.papers}
-        with files.atomic(job.paths["out"]) as temporary:
-            temporary.write_text(page(papers, job.params.run), encoding="utf-8")
+        for paper, contents in papers.items():
+            listed = settings.paper(job.paths["texts"] / paper)["claims"]
+            times = job.paths["timings"] / paper
+            contents["timings"] = measured_here(times, listed, contents["claims"], run)
+            for record in contents["claims"]:
+                record |= contents["timings"]["claims"].get(record["id"], {})
+        out = job.paths["out"]
+        with files.atomic(out) as temporary:
+            temporary.write_text(page(papers, run), encoding="utf-8")
+        stamps = [job.paths[paper] / "stamp.json" for paper in job.params.papers]
+        shown = [out, *stamps, job.paths["timings"]]
+        freshness.write(job.paths["stamp"], job.params.fixed, *shown)
+
+
+def path_names(arguments: Sequence[str], besides: Sequence[str]) -> list[str]:
+    """Return the names of the name=path on a command line.
+
+    Parameters
+    ----------
+    arguments : sequence of str
+        The command line without the program.
+    besides : sequence of str
+        Names that are not wanted.
+
+    Examples
+    --------
+    >>> path_names(["--params", '{"a": "b=c"}', "out=o", "soft=m.json"], besides=["out"])
+    ['soft']
+    """
+    names = [
+        argument.partition("=")[0]
+        for argument, previous in zip(arguments, ["", *arguments], strict=False)
+        if "=" in argument and previous != "--params"
+    ]
+    return [name for name in names if name not in besides]
 
 
 def _contents(folder: Path) -> dict[str, Any]:
-    names = ("report", "claims", "metrics", "provenance", "timings")
+    names = ("report", "claims", "metrics", "provenance")
     contents = {name: files.read_json(folder / f"{name}.json") for name in names}
     contents["pictures"] = {
         figure["file"]: data_uri(

@@ -1,6 +1,9 @@
 """The table of headline claims at the top of README.md, written from the committed reports."""
 
+import fcntl
+import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -124,6 +127,9 @@ def check_table(readme: str, rows: str) -> None:
 def main(job: step.Job) -> None:
     """Write the table into the README if it is another one than there."""
     path = job.paths["readme"]
+    lock = os.open(job.paths["reports"], os.O_RDONLY)
+    with suppress(OSError):  # a file system without such locks
+        fcntl.flock(lock, fcntl.LOCK_EX)  # another paper's job may be doing the same
     old = path.read_text(encoding="utf-8")
     new = replace_table(old, table(committed(job.paths["reports"])))
     if new != old:

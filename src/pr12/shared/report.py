@@ -1,117 +1,39 @@
-"""One paper's report: its cases' metrics joined with its claims; nothing is decided here.
+"""One paper's report: evidence of its cases joined with its claims; nothing is decided here.
 
-Reads one metrics file per case, the figures and the lock file. Writes, to the folder `out`:
-metrics.json, claims.json, README.md and figures/ (committed: no times, dates or host names, so
-that a rerun gives the same bytes), timings.json (the machine's part) and report.json (tables,
-captions and lists, for the page over all papers). A figure NAME with a page NAME.html beside its
-pictures is interactive; the page goes with it, and so does an animation NAME.gif.
+Reads the paper's evidence, its texts, its figures and the lock file. Writes README.md, claims.json,
+metrics.json and figures/ to the folder `public` (committed: no times, dates or host names, so that
+a rerun gives the same bytes), and to the folder `out` what the page over all papers needs besides.
+A figure NAME with a page NAME.html or an animation NAME.gif beside its pictures takes it along.
 """
 
-import math
-import os
-import platform
 import re
-import shlex
 import shutil
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import jinja2
 from markupsafe import Markup
 
-from pr12.shared import claims, files, stats, step
+from pr12.report import chain, figures, freshness
+from pr12.report import rows as evidence_rows
+from pr12.report.rows import Row
+from pr12.shared import claims, files, settings, stats, step
 from pr12.shared.errors import UserError
-from pr12.shared.step import NotEmpty
 
-OTHER_PATHS = ("figures", "lock")  # every other input is a case
-BESIDE = {"page": ".html", "animation": ".gif"}  # what a figure may have beside its pictures
 TEMPLATES = Path(__file__).parent / "templates"
 SYMBOLS = {"reproduced": "✔", "differs": "✘", "inconclusive": "◐", "not run": "○"}
-TIMES = ("seconds", "cpu_seconds", "peak_memory_bytes")
-PUBLIC = ("command", "params", "inputs", "source", "packages", "python", "device", "threads")
+PUBLISHED = ("metrics", "claims")  # of what is compiled, what is in git
 
 
 @dataclass(frozen=True)
 class Params:
-    """Params of the report (source of each value: the paper's section of params.yaml)."""
+    """Params of the report."""
 
     run: str
     paper: str
-    title: str
-    citation: str
-    cases: Annotated[tuple[str, ...], NotEmpty()]  # all of them, also those without result
-    claims: tuple[dict, ...]
-    tables: tuple[dict, ...]
-    deviations: tuple[str, ...]
-
-
-def path_names(arguments: Sequence[str], besides: Sequence[str]) -> list[str]:
-    """Give the names of the name=path on a command line.
-
-    Parameters
-    ----------
-    arguments : sequence of str
-        The command line without the program.
-    besides : sequence of str
-        Names that are not wanted.
-
-    Examples
-    --------
-    >>> path_names(["--params", '{"a": "b=c"}', "out=o", "soft=m.json"], besides=["out"])
-    ['soft']
-    """
-    names = [
-        argument.partition("=")[0]
-        for argument, previous in zip(arguments, ["", *arguments], strict=False)
-        if "=" in argument and previous != "--params"
-    ]
-    return [name for name in names if name not in besides]
-
-
-def _check_result(result: Any, where: str) -> None:
-    """Check that a metrics file holds finite numbers per seed and a provenance.
-
-    It is ``{"metrics": {key: [numbers]}, "provenance": {...}}``, perhaps with ``"timings"``,
-    shaped as metrics: numbers that are properties of a machine.
-    """
-    again = "delete the file and run its step again"
-    shaped = isinstance(result, dict) and isinstance(result.get("metrics"), dict)
-    provenance = result.get("provenance") if shaped else None
-    if not isinstance(provenance, dict) or not isinstance(provenance.get("command"), str):
-        raise UserError(f"{where} has no metrics, or no provenance with a command: {again}")
-    if not isinstance(result.get("timings", {}), dict):
-        raise UserError(f"{where} has timings that are no mapping: {again}")
-    for key, values in (result["metrics"] | result.get("timings", {})).items():
-        good = isinstance(values, list) and len(values) > 0
-        good = good and all(type(v) in (int, float) and math.isfinite(v) for v in values)
-        if not good:
-            wanted = "a list of finite numbers, one per seed"
-            raise UserError(f"{where}: {key} is {values!r}; it must be {wanted}: {again}")
-
-
-def _public_provenance(provenance: Mapping[str, Any], root: Path) -> dict[str, Any]:
-    """Give the part of a provenance that is the same on a rerun, with paths relative to `root`.
-
-    Of a path outside `root` only the name is kept.
-    """
-    kept = {key: provenance[key] for key in PUBLIC if key in provenance}
-    words = (re.fullmatch(r"([\w.-]+=)?(.*)", w, re.S) for w in shlex.split(kept["command"]))
-    kept["command"] = shlex.join((w[1] or "") + _relative(w[2], root) for w in words)
-    if "inputs" in kept:
-        kept["inputs"] = {
-            name: source | {"path": _relative(source["path"], root)}
-            for name, source in kept["inputs"].items()
-        }
-    return kept
-
-
-def _relative(path: str, root: Path) -> str:
-    if not path.startswith("/"):
-        return path
-    return str(Path(path).relative_to(root)) if Path(path).is_relative_to(root) else Path(path).name
+    fixed: str  # digest of code, params and texts, for the stamp
 
 
 def _table(
@@ -120,7 +42,7 @@ def _table(
     metrics: Mapping[str, Mapping[str, Sequence[float]]],
     where: str,
 ) -> dict[str, Any]:
-    """Fill one table of params.yaml with measured numbers."""
+    """Fill one table of tables.yaml with measured numbers."""
     _check_keys(spec, ("title", "rows", "columns"), ("note",), where)
     for key in ("rows", "columns"):
         if not isinstance(spec[key], list | tuple):
@@ -189,21 +111,26 @@ def _other_versions(provenance: Mapping[str, Mapping[str, Any]], lock: str) -> l
 
 def compiled(
     params: Params,
-    results: Mapping[str, Mapping[str, Any]],
-    figures: Sequence[Mapping[str, str]],
+    texts: Mapping[str, Any],
+    cases: Sequence[str],
+    rows: Mapping[str, Row],
+    drawn: Sequence[Mapping[str, Any]],
     lock: str | None,
 ) -> dict[str, Any]:
-    """Give the contents of the report's JSON files, by name.
+    """Return the contents of the report's JSON files, by name.
 
     Parameters
     ----------
     params : Params
-        Texts, claims and tables.
-    results : mapping
-        Case -> its metrics file, with a public provenance and its ``times``.
-    figures : sequence of mapping
-        ``file``, ``title``, ``caption`` and ``alt`` of each figure; ``page`` and ``animation`` if
-        it has one.
+        The step's.
+    texts : mapping
+        What `pr12.shared.settings.paper` returned.
+    cases : sequence of str
+        All of the paper, also those without evidence.
+    rows : mapping
+        Case -> evidence and its standing.
+    drawn : sequence of mapping
+        Content of figures.json.
     lock : str, optional
         Text of requirements.lock.
 
@@ -212,79 +139,52 @@ def compiled(
     UserError
         For a mistake in the claims or tables.
     """
-    claims.check(params.claims, params.cases, f"{params.paper}.claims")
-    metrics = {case: result["metrics"] for case, result in results.items()}
-    provenance = {case: result["provenance"] for case, result in results.items()}
-    timings = {case: _timings(result) for case, result in results.items()}
-    records = [claims.judge(c, metrics, params.run, timings, provenance) for c in params.claims]
-    records, on_machine = _without_times(records)
+    claims.check(texts["claims"], cases, f"papers/{params.paper}/claims.yaml")
+    counting = {case: row for case, row in rows.items() if row.standing.counts}
+    metrics = {case: row.evidence.metrics for case, row in counting.items()}
+    provenance = {case: row.evidence.provenance for case, row in counting.items()}
+    where = f"papers/{params.paper}/tables.yaml"
     return {
         # Numbers apart from their provenance: `dvc metrics` lists every value it finds
-        "metrics": {case: _summaries(metrics[case]) for case in results},
+        "metrics": {case: summaries(values) for case, values in metrics.items()},
+        "claims": [claims.judge(claim, rows, params.run) for claim in texts["claims"]],
         "provenance": provenance,
-        "claims": records,
-        "timings": {
-            "machine": platform.node(),
-            "cpus": os.cpu_count(),
-            "cases": {case: _summaries(values) for case, values in timings.items()},
-            "claims": on_machine,
-        },
         "report": {
             "run": params.run,
             "paper": params.paper,
-            "title": params.title,
-            "citation": params.citation,
+            "title": texts["title"],
+            "citation": texts["citation"],
             "tables": [
-                _table(spec, params.cases, metrics, f"{params.paper}.tables[{index}]")
-                for index, spec in enumerate(params.tables)
+                _table(spec, cases, metrics, f"{where}[{index}]")
+                for index, spec in enumerate(texts["tables"])
             ],
-            "figures": list(figures),
-            "deviations": list(params.deviations),
-            "not_run": [case for case in params.cases if case not in results],
+            "figures": list(drawn),
+            "deviations": list(texts["deviations"]),
+            "not_run": [case for case in cases if case not in counting],
+            "standing": [
+                {"case": case, "state": row.standing.state, "note": row.standing.note}
+                for case, row in rows.items()
+                if row.standing.state != "current"
+            ],
             "versions": None if lock is None else _other_versions(provenance, lock),
         },
     }
 
 
-def _timings(result: Mapping[str, Any]) -> dict[str, Any]:
-    step_times = {f"step/{key}": [value] for key, value in result["times"].items()}
-    return step_times | result.get("timings", {})
+def summaries(metrics: Mapping[str, Sequence[float]]) -> dict[str, Any]:
+    """Return the mean of every metric with its interval and its values.
 
+    Parameters
+    ----------
+    metrics : mapping
+        Key -> one value per seed.
 
-def _without_times(records: Sequence[dict[str, Any]]) -> tuple[list[dict[str, Any]], dict]:
-    """Part the claims from what a machine measured: bound and verdict stay with the claim."""
-    kept, on_machine = [], {}
-    for record in records:
-        if record["timing"] and record["measured"]:
-            on_machine[record["id"]] = {key: record[key] for key in ("measured", "note")}
-            record = record | {"measured": None, "note": "a time: its value is in index.html"}
-        kept.append(record)
-    return kept, on_machine
-
-
-def _summaries(metrics: Mapping[str, Sequence[float]]) -> dict[str, Any]:
+    Examples
+    --------
+    >>> summaries({"test/errors": [74, 74]})["test/errors"]["mean"]
+    74.0
+    """
     return {key: asdict(stats.mean(v)) | {"values": list(v)} for key, v in sorted(metrics.items())}
-
-
-def _check_figures(listed: Any, folder: Path) -> list[dict[str, str]]:
-    """Check a list of figures: keys, plain names, both files there."""
-    where = str(folder / "figures.json")
-    if not isinstance(listed, list):
-        raise UserError(f"{where} is not a list; run the figures step again")
-    for index, figure in enumerate(listed):
-        _check_keys(figure, ("file", "title", "caption", "alt"), (), f"{where}[{index}]")
-        if not re.fullmatch(r"[\w-]+", str(figure["file"]), flags=re.ASCII):
-            name = figure["file"]
-            raise UserError(f"{where}[{index}].file is {name!r}; only letters, digits, _ and -")
-        for suffix in (".svg", ".png"):
-            if not (folder / (figure["file"] + suffix)).is_file():
-                raise UserError(f"{where} names {figure['file']}{suffix}, which is not there")
-    return listed
-
-
-def _beside(folder: Path, file: str) -> dict[str, str]:
-    named = {key: file + suffix for key, suffix in BESIDE.items()}
-    return {key: name for key, name in named.items() if (folder / name).is_file()}
 
 
 def bound_text(bound: Mapping[str, Any]) -> str:
@@ -387,44 +287,45 @@ def markdown(contents: Mapping[str, Any]) -> str:
     return template.render(**{key: contents[key] for key in shown})
 
 
-def main(arguments: Sequence[str]) -> None:
-    """Run the step.
+def publish(out: Path, public: Path) -> None:
+    """Copy what was written to the folder in git, evidence untouched; remove figures of before.
 
     Parameters
     ----------
-    arguments : sequence of str
-        The command line without the program.
+    out, public : Path
+        Folders with README.md, the JSON files and figures/.
     """
-    names = path_names(arguments, besides=("out", *OTHER_PATHS))
-    optional = [*names, *OTHER_PATHS]
-    with step.start(Params, optional=optional, writes=["out"], arguments=arguments) as job:
-        results = {}
-        for case in names:
-            if case not in job.params.cases:
-                allowed = ", ".join((*job.params.cases, *OTHER_PATHS, "out"))
-                raise UserError(f"{case} is not a case of {job.params.paper}; known: {allowed}")
-            result = files.read_json(job.paths[case])
-            _check_result(result, str(job.paths[case]))
-            made = result["provenance"]
-            times = {key: made[key] for key in TIMES if key in made}
-            public = _public_provenance(made, Path.cwd())
-            results[case] = result | {"provenance": public, "times": times}
-        figures, folder, out = [], job.paths.get("figures"), job.paths["out"]
-        if folder:
-            figures = _check_figures(files.read_json(folder / "figures.json"), folder)
-            figures = [f | _beside(folder, f["file"]) for f in figures]
-        lock = job.paths["lock"].read_text(encoding="utf-8") if "lock" in job.paths else None
-        contents = compiled(job.params, results, figures, lock)
-        for figure in figures:
-            names = [figure["file"] + suffix for suffix in (".svg", ".png")]
-            for name in [*names, *(figure[key] for key in BESIDE if key in figure)]:
-                with files.atomic(out / "figures" / name) as temporary:
-                    shutil.copyfile(folder / name, temporary)
-        for name, value in contents.items():
-            files.write_json(out / f"{name}.json", value)
-        with files.atomic(out / "README.md") as temporary:
-            temporary.write_text(markdown(contents), encoding="utf-8")
+    listed = figures.check(files.read_json(out / "figures" / figures.LIST), out / "figures")
+    pictures = [figures.LIST, *(name for entry in listed for name in figures.names(entry))]
+    names = ["README.md", *(f"{name}.json" for name in PUBLISHED)]
+    for name in [*(f"figures/{picture}" for picture in pictures), *names]:
+        with files.atomic(public / name) as temporary:
+            shutil.copyfile(out / name, temporary)
+    for path in (public / "figures").iterdir():
+        if path.name not in pictures:
+            path.unlink()
+
+
+def main(job: step.Job) -> None:
+    """Write one paper's report."""
+    params, out, public = job.params, job.paths["out"], job.paths["public"]
+    today = chain.read(job.paths["chains"])
+    texts = settings.paper(job.paths["texts"])
+    withdrawn = settings.withdrawn(job.paths["texts"])
+    rows = evidence_rows.read(job.paths["evidence"], today, params.paper, withdrawn)
+    folder = job.paths["figures"]
+    drawn = figures.check(files.read_json(folder / figures.LIST), folder)
+    lock = job.paths["lock"].read_text(encoding="utf-8") if "lock" in job.paths else None
+    contents = compiled(params, texts, list(today["results"][params.paper]), rows, drawn, lock)
+    for name, value in contents.items():
+        files.write_json(out / f"{name}.json", value)
+    with files.atomic(out / "README.md") as temporary:
+        temporary.write_text(markdown(contents), encoding="utf-8")
+    publish(out, public)
+    freshness.write(out / "stamp.json", params.fixed, public)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    inputs = ["evidence", "chains", "texts", "figures"]
+    with step.start(Params, reads=inputs, optional=["lock"], writes=["out", "public"]) as job:
+        main(job)
