@@ -12,7 +12,7 @@ sys.path.insert(0, str(SRC))
 # The code beside this Snakefile runs, whatever pr12 is installed (DVC runs copies of the tree).
 os.environ.update(PYTHONPATH=str(SRC))
 
-from pr12.report import chain
+from pr12.report import chain as result_chain  # Snakemake has a global `chain`
 from pr12.shared import address as addresses
 from pr12.shared import files, settings
 from pr12.shared.errors import UserError
@@ -44,7 +44,7 @@ def address(module, place, params, *upstream):
     source = source_digest(module)
     folder = f"{BUILD}/{place}.{addresses.digest(source, params, upstream)}"
     CURRENT.add(folder)
-    NODES[folder] = chain.node(folder, module, source, params, upstream)
+    NODES[folder] = result_chain.node(folder, module, source, params, upstream)
     return folder
 
 

@@ -83,7 +83,7 @@ def chains(paper):
     found = {case: RESULTS[paper].get(case) for case in P[paper]["cases"]}
     nodes = {}
     for folder in filter(None, found.values()):
-        nodes |= {node["folder"]: node for node in chain.collect(NODES, folder)}
+        nodes |= {node["folder"]: node for node in result_chain.collect(NODES, folder)}
     before = {node["step"]: settings.before(node["step"]) for node in nodes.values()}
     content = {"nodes": nodes, "results": found, "before": before}
     folder = f"{BUILD}/report/{paper}/chains.{addresses.digest(content)}"

@@ -117,7 +117,7 @@ def read(folder: Path) -> Evidence:
     if found["schema"] != SCHEMA:
         raise UserError(
             f"{path} is of schema {found['schema']}, this code reads {SCHEMA}; run: "
-            f"python -m pr12.report.migrate evidence={folder.parent}"
+            f"python -m pr12.report.migrate report={folder.parent.parent}"
         )
     if set(found) != set(KEYS) or found["digest"] != _digest(found):
         raise _damaged(path, "is not as it was written")

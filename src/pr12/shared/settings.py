@@ -3,13 +3,15 @@
 All mistakes are found here, before any job starts, and told with the key's full path.
 """
 
+import ast
 import copy
 import dataclasses
 from collections.abc import Iterable, Mapping
 from functools import cache
+from pathlib import Path
 from typing import Any
 
-from pr12.shared import step
+from pr12.shared import address, step
 from pr12.shared.errors import UserError
 
 TOP = ("run", "papers", "runs", "data")
@@ -248,3 +250,26 @@ def withdrawn(folder: Path) -> dict[str, str]:
         Of the paper's texts, such as ``papers/vae``.
     """
     return {entry["case"]: entry["reason"] for entry in paper(folder)["withdrawn"]}
+
+
+def before(module: str) -> dict[str, Any]:
+    """Return what a step declares of fields that it did not always have.
+
+    A step whose params gain a field may say ``BEFORE = {"momentum": 0.0}``: that value stands for
+    what it did before, so that evidence without the field is of the same params.
+
+    Parameters
+    ----------
+    module : str
+        Dotted name of the step.
+
+    Examples
+    --------
+    >>> before("pr12.vae.train")
+    {}
+    """
+    path = address.SRC.joinpath(*module.split(".")).with_suffix(".py")
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Assign) and [ast.unparse(t) for t in node.targets] == ["BEFORE"]:
+            return dict(ast.literal_eval(node.value))
+    return {}
