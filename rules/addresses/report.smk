@@ -20,7 +20,7 @@ def present(paper):
 def figures_params(paper):
     """The paper's own block, the run, and the published numbers that its claims name."""
     published = {}
-    for claim in P[paper].get("claims") or []:
+    for claim in ABOUT[paper]["claims"]:
         if "published" in claim and "case" in claim:
             published.setdefault(claim["case"], {})[claim["metric"]] = claim[
                 "published"
@@ -38,10 +38,9 @@ def figures(paper, cases):
 
 
 def report_params(paper):
-    section = P[paper]
-    shown = {key: section.get(key) or [] for key in ("claims", "tables", "deviations")}
-    shown |= {key: section[key] for key in ("title", "citation")}
-    return shown | {"run": RUN, "paper": paper, "cases": list(section["cases"])}
+    keys = ("title", "citation", "claims", "tables", "deviations")
+    shown = {key: ABOUT[paper][key] for key in keys}
+    return shown | {"run": RUN, "paper": paper, "cases": list(P[paper]["cases"])}
 
 
 @cache
