@@ -4,9 +4,6 @@ from snakemake.utils import min_version
 min_version("9.18")
 
 
-configfile: "params.yaml"
-
-
 container: "docker://python:3.11-slim"
 
 

@@ -6,17 +6,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-import yaml
 
 from pr12.distill import train
-from pr12.shared import run, settings, splits
+from pr12.shared import run, settings, splits, yaml_files
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
 def student(**changes: object) -> train.Params:
     """Give the params of a hard student of the full run, changed."""
-    config = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8")) | {"run": "full"}
+    config = yaml_files.load(ROOT / "params.yaml") | {"run": "full"}
     section = settings.resolve(config)["distill"]
     return train.Params(**settings.step_params("distill", section, "train", "hard_800") | changes)
 

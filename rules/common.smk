@@ -1,4 +1,4 @@
-# What every rules file uses: checked params, and addresses of results.
+# What every rules file uses: checked params and texts, and addresses of results.
 import fcntl
 import json
 import os
@@ -14,14 +14,36 @@ os.environ.update(PYTHONPATH=str(SRC))
 
 from pr12.report import chain as result_chain  # Snakemake has a global `chain`
 from pr12.shared import address as addresses
-from pr12.shared import files, settings
+from pr12.shared import files, settings, yaml_files
 from pr12.shared.errors import UserError
+
+
+def stop(error):
+    """End with one sentence; Snakemake would wrap any exception in its own words and exit with 1."""
+    print(f"error: {error}", file=sys.stderr, flush=True)
+    os._exit(2)
+
+
+# Snakemake's own reader takes the last of two equal keys without a word.
+try:
+    for path in ("params.yaml", *map(str, workflow.overwrite_configfiles)):
+        yaml_files.load(path)
+except UserError as error:
+    stop(error)
+
+
+configfile: "params.yaml"
+
 
 try:
     P = settings.resolve(config)
+    ABOUT = {
+        p: settings.paper(Path(workflow.basedir, "papers", p)) for p in config["papers"]
+    }
+    for paper, texts in ABOUT.items():
+        settings.check_texts(paper, P[paper], texts)
 except UserError as error:
-    print(f"error: {error}", file=sys.stderr, flush=True)
-    os._exit(2)  # Snakemake would wrap any exception in its own words and exit with 1
+    stop(error)
 
 PAPERS = config["papers"]
 RUN = P["run"]

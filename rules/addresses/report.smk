@@ -97,7 +97,7 @@ def chains(paper):
 def figures_params(paper):
     """The paper's own block, the run, and the published numbers that its claims name."""
     published = {}
-    for claim in P[paper].get("claims") or []:
+    for claim in ABOUT[paper]["claims"]:
         if "published" in claim and "case" in claim:
             published.setdefault(claim["case"], {})[claim["metric"]] = claim[
                 "published"

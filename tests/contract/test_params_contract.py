@@ -6,14 +6,14 @@ import json
 import re
 
 import pytest
-import yaml
 
-from pr12.shared import address, claims, readme, settings, step
+from pr12.shared import address, claims, readme, settings, step, yaml_files
 
 ROOT = address.SRC.parent
-PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
-RUNS = sorted(PARAMS["runs"])
+PARAMS = yaml_files.load(ROOT / "params.yaml")
+RUNS = settings.RUNS
 PAPERS = PARAMS["papers"]
+TEXTS = {paper: settings.paper(ROOT / "papers" / paper) for paper in PAPERS}
 FIGURES = {"run", "published"}  # what the workflow adds to the block of the figures
 
 
@@ -46,10 +46,11 @@ def test_every_step_gets_all_its_params_and_no_other(paper, run):
 @pytest.mark.parametrize("paper", PAPERS)
 def test_claims_are_well_formed_and_of_known_runs(paper, run):
     section = resolved(run, paper)
-    claims.check(section["claims"], list(section["cases"]), f"{paper}.claims")
-    for claim in section["claims"]:
+    settings.check_texts(paper, section, TEXTS[paper])
+    claims.check(TEXTS[paper]["claims"], list(section["cases"]), f"{paper}.claims")
+    for claim in TEXTS[paper]["claims"]:
         assert set(claim.get("runs", RUNS)) <= set(RUNS), claim["id"]
-    assert any(claim.get("headline") for claim in section["claims"])
+    assert any(claim.get("headline") for claim in TEXTS[paper]["claims"])
 
 
 def shown_patterns(paper):
@@ -77,9 +78,9 @@ def matches(pattern, case):
 
 @pytest.mark.parametrize("paper", PAPERS)
 def test_every_case_is_used_by_a_claim_a_table_or_a_figure(paper):
-    section = PARAMS[paper]
-    used = {case for claim in section["claims"] for case in settings.claim_cases(claim)}
-    used |= {row["case"] for table in section["tables"] for row in table["rows"]}
+    section, texts = PARAMS[paper], TEXTS[paper]
+    used = {case for claim in texts["claims"] for case in settings.claim_cases(claim)}
+    used |= {row["case"] for table in texts["tables"] for row in table["rows"]}
     patterns = shown_patterns(paper)
     unused = [
         case
@@ -101,9 +102,10 @@ def depth(value):
 
 @pytest.mark.parametrize("paper", PAPERS)
 def test_params_are_not_nested_deeper_than_four(paper):
-    assert depth(PARAMS[paper]) <= 4
-    for run in RUNS:
-        assert depth((PARAMS["runs"][run] or {}).get(paper, {})) <= 4
+    section = dict(PARAMS[paper])
+    runs = section.pop("runs")
+    assert depth(section) <= 4
+    assert all(depth(overrides) <= 4 for overrides in runs.values())
 
 
 def test_the_runs_differ_in_scale_only():
@@ -114,7 +116,7 @@ def test_the_runs_differ_in_scale_only():
 
 
 def inconsistencies(run, paper, folder):
-    """List what is wrong with a committed report, by params.yaml."""
+    """List what is wrong with a committed report, by params.yaml and papers/."""
     section = resolved(run, paper)
     metrics, records = (
         json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
@@ -132,8 +134,9 @@ def inconsistencies(run, paper, folder):
     found += [
         f"{case} has a result and is listed as not run" for case in missing if case in metrics
     ]
-    if [record["id"] for record in records] != [claim["id"] for claim in section["claims"]]:
-        found.append("the claims are not those of params.yaml")
+    listed = [claim["id"] for claim in TEXTS[paper]["claims"]]
+    if [record["id"] for record in records] != listed:
+        found.append(f"the claims are not those of papers/{paper}/claims.yaml")
     # A key that a finished case lacks is misspelt, unless it only lies beyond the run's budget
     for record in records:
         case, _, key = (record["note"] or "").removeprefix("the case ").partition(" has no ")
@@ -166,7 +169,7 @@ def test_a_report_of_other_params_is_told(tmp_path):
     assert inconsistencies("embedded", "distill", tmp_path) == [
         "gone has a result and is no case",
         f"{cases[1]} has neither a result nor is it listed as not run",
-        "the claims are not those of params.yaml",
+        "the claims are not those of papers/distill/claims.yaml",
         "x: the case y has no test/errors",
     ]
 

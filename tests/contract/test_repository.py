@@ -71,6 +71,7 @@ def all_plans(tmp_path_factory):
         "profiles",
         "benchmarks",
         "params.yaml",
+        "papers",
         "requirements.lock",
     ):
         if name == "data":

@@ -1,6 +1,7 @@
 import copy
 
 import pytest
+import yaml
 
 from pr12.shared import settings
 from pr12.shared.errors import UserError
@@ -46,20 +47,7 @@ def config():
             "run": "embedded",
             "papers": ["distill"],
             "data": {"small": DIGITS, "large": DIGITS | {"train": 600}},
-            "runs": {
-                "embedded": {},
-                "none": None,
-                "full": {
-                    "distill": {
-                        "dataset": "large",
-                        "seeds": [0, 1, 2],
-                        "train": {"width_scale": 1.0, "epochs": 12},
-                        "cases": {"teacher": {"seeds": [5], "dropout_input": 0.2}},
-                    }
-                },
-            },
             "distill": {
-                "title": "A title",
                 "dataset": "small",
                 "seeds": [0, 1],
                 "train": TRAIN,
@@ -70,15 +58,32 @@ def config():
                     "soft": {"soft_weight": 1.0, "temperature": 20, "bias_classes": [3]},
                     "limit": {"step": "gradient_limit", "examples": 9},
                 },
-                "claims": [
-                    {"case": "teacher", "metric": "m"},
-                    {"less": {"case": "soft", "than": "teacher"}, "metric": "m"},
-                    {"gap": {"case": "soft", "from": "limit", "to": "teacher"}, "metric": "m"},
-                    {"best_inside": ["soft", "teacher"], "metric": "m"},
-                ],
+                "runs": {
+                    "smoke": None,
+                    "full": {
+                        "dataset": "large",
+                        "seeds": [0, 1, 2],
+                        "train": {"width_scale": 1.0, "epochs": 12},
+                        "cases": {"teacher": {"seeds": [5], "dropout_input": 0.2}},
+                    },
+                },
             },
         }
     )
+
+
+@pytest.fixture
+def texts():
+    return {
+        "claims": [
+            {"id": "good", "case": "teacher", "metric": "m"},
+            {"less": {"case": "soft", "than": "teacher"}, "metric": "m"},
+            {"gap": {"case": "soft", "from": "limit", "to": "teacher"}, "metric": "m"},
+            {"best_inside": ["soft", "teacher"], "metric": "m"},
+        ],
+        "tables": [{"title": "Errors", "rows": [{"case": "soft"}], "columns": []}],
+        "withdrawn": [{"case": "soft", "reason": "a fault"}],
+    }
 
 
 def put(config, path, value):
@@ -104,14 +109,21 @@ def test_a_run_lays_its_overrides_over_the_defaults(config):
         "dropout_input": 0.2,
     }
     assert section["cases"]["soft"] == before["distill"]["cases"]["soft"]
-    assert section["title"] == "A title"
+    assert "runs" not in section
     assert resolved["data"]["large"]["train"] == 600
 
 
-@pytest.mark.parametrize("run", ["embedded", "none"])
+@pytest.mark.parametrize("run", ["embedded", "smoke"])
 def test_a_run_without_overrides_is_the_sections_own(config, run):
     config["run"] = run
-    assert settings.resolve(config)["distill"] == config["distill"]
+    section = settings.resolve(config)["distill"]
+    assert section == {key: value for key, value in config["distill"].items() if key != "runs"}
+
+
+def test_a_paper_needs_no_runs(config):
+    del config["distill"]["runs"]
+    for run in settings.RUNS:
+        assert settings.resolve(config | {"run": run})["distill"] == config["distill"]
 
 
 def test_a_steps_params_are_defaults_then_seeds_then_the_cases_overrides(config):
@@ -136,9 +148,8 @@ def test_a_case_overrides_train_unless_it_names_a_step(config):
     assert settings.case_step(section, "limit") == "gradient_limit"
 
 
-def test_claims_name_their_cases(config):
-    claims = config["distill"]["claims"]
-    assert [settings.claim_cases(claim) for claim in claims] == [
+def test_claims_name_their_cases(texts):
+    assert [settings.claim_cases(claim) for claim in texts["claims"]] == [
         {"teacher"},
         {"soft", "teacher"},
         {"soft", "limit", "teacher"},
@@ -147,11 +158,15 @@ def test_claims_name_their_cases(config):
 
 
 MISTAKES = [
-    ("run", "ful", "run is 'ful'; allowed: embedded, none, full"),
-    ("run", None, "run is None; allowed: embedded, none, full"),
-    ("distil", {}, "distil is unknown; allowed: run, papers, runs, data, distill"),
+    ("run", "ful", "run is 'ful'; allowed: embedded, full, smoke"),
+    ("run", None, "run is None; allowed: embedded, full, smoke"),
+    ("distil", {}, "distil is unknown; allowed: run, papers, data, distill"),
     ("papers", ["distill", "vae"], "vae stands in papers but has no section of its own"),
-    ("runs/full/distil", {}, "runs.full.distil is unknown; allowed: distill"),
+    ("distill/runs/ful", {}, "distill.runs.ful is unknown; allowed: embedded, full, smoke"),
+    ("distill/runs/full", 3, "distill.runs.full is 3; it must be a mapping"),
+    ("distill/runs", 3, "distill.runs is 3; it must be a mapping"),
+    ("runs", {}, "runs is unknown; allowed: run, papers, data, distill"),
+    ("distill/claims", [], "distill.claims is no param; move it to papers/distill/"),
     (
         "data/small/trian",
         1,
@@ -216,13 +231,21 @@ MISTAKES = [
         "distill.cases.limit.temperature is unknown; allowed: examples, step, temperatures",
     ),
     (
-        "distill/claims/0/case",
-        "techer",
-        "distill.claims[0] names the unknown case 'techer'; see distill.cases",
+        "distill/train/learning_rate",
+        "1e-3",
+        "distill.train.learning_rate is the text '1e-3', not a number; write 1.0e-3 in params.yaml",
     ),
-    ("distill/claims/1/less/than", "x", "distill.claims[1] names the unknown case 'x'; see disti"),
-    ("distill/claims/2/gap/from", "x", "distill.claims[2] names the unknown case 'x'; see distil"),
-    ("distill/claims/3/best_inside", ["soft", "x"], "distill.claims[3] names the unknown case 'x'"),
+    (
+        "distill/runs/full/train/epochs",
+        "1.2E1",
+        "distill.runs.full.train.epochs is the text '1.2E1', not a number; write 1.2e+1 in params",
+    ),
+    (
+        "distill/gradient_limit/temperatures",
+        [1.0, "1e3"],
+        "distill.gradient_limit.temperatures[1] is the text '1e3', not a number; write 1.0e+3 in",
+    ),
+    ("data/small/train", "7e2", "data.small.train is the text '7e2', not a number; write 7.0e+2"),
 ]
 
 
@@ -241,17 +264,17 @@ def test_every_mistake_is_told_with_its_path_and_what_is_allowed(config, path, v
         (
             "train/epoch",
             3,
-            "runs.full.distill.train.epoch is unknown; allowed: hidden, width_scale",
+            "distill.runs.full.train.epoch is unknown; allowed: hidden, width_scale",
         ),
-        ("trian", {}, "runs.full.distill.trian is unknown; allowed: title, dataset, seeds, train"),
-        ("train", 3, "runs.full.distill.train is 3; it must be a mapping"),
-        ("cases/techer", {}, "runs.full.distill.cases.techer is unknown; allowed: teacher, soft"),
-        ("cases/soft", 3, "runs.full.distill.cases.soft is 3; it must be a mapping"),
+        ("trian", {}, "distill.runs.full.trian is unknown; allowed: dataset, seeds, train"),
+        ("train", 3, "distill.runs.full.train is 3; it must be a mapping"),
+        ("cases/techer", {}, "distill.runs.full.cases.techer is unknown; allowed: teacher, soft"),
+        ("cases/soft", 3, "distill.runs.full.cases.soft is 3; it must be a mapping"),
     ],
 )
 def test_mistakes_of_the_chosen_run_are_told_where_they_stand(config, path, value, sentence):
     config["run"] = "full"
-    put(config["runs"]["full"]["distill"], path, value)
+    put(config["distill"]["runs"]["full"], path, value)
     with pytest.raises(UserError) as caught:
         settings.resolve(config)
     assert str(caught.value).startswith(sentence)
@@ -259,14 +282,14 @@ def test_mistakes_of_the_chosen_run_are_told_where_they_stand(config, path, valu
 
 def test_wrong_values_of_the_chosen_run_are_found(config):
     config["run"] = "full"
-    config["runs"]["full"]["distill"]["train"]["temperature"] = -1
+    config["distill"]["runs"]["full"]["train"]["temperature"] = -1
     with pytest.raises(UserError, match="temperature is -1; it must be a number above 0"):
         settings.resolve(config)
     config["run"] = "embedded"
     settings.resolve(config)
 
 
-@pytest.mark.parametrize("key", ["run", "papers", "runs", "data"])
+@pytest.mark.parametrize("key", ["run", "papers", "data"])
 def test_a_missing_top_key_is_told(config, key):
     del config[key]
     with pytest.raises(UserError, match=f"^{key} is missing in params.yaml"):
@@ -277,3 +300,102 @@ def test_a_missing_default_is_told(config):
     del config["distill"]["train"]["epochs"]
     with pytest.raises(UserError, match=r"^distill\.train\.epochs is missing"):
         settings.resolve(config)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "sentence"),
+    [
+        (
+            "claims/0/case",
+            "x",
+            "claims.yaml[0] (good) names the unknown case 'x'; see distill.cases",
+        ),
+        ("claims/1/less/than", "x", "claims.yaml[1] names the unknown case 'x'; see distill.cases"),
+        ("claims/2/gap/from", "x", "claims.yaml[2] names the unknown case 'x'; see distill.cases"),
+        ("claims/3/best_inside", ["soft", "x"], "claims.yaml[3] names the unknown case 'x'; see"),
+        ("claims/1/less", "soft", "claims.yaml[1].less is 'soft'; it must be a mapping"),
+        (
+            "tables/0/rows/0/case",
+            "x",
+            "tables.yaml[0] names the unknown case 'x'; see distill.cases",
+        ),
+        (
+            "withdrawn/0/case",
+            "x",
+            "withdrawn.yaml[0] names the unknown case 'x'; see distill.cases",
+        ),
+    ],
+)
+def test_texts_that_name_an_unknown_case_say_their_file(config, texts, path, value, sentence):
+    settings.check_texts("distill", config["distill"], texts)
+    put(texts, path, value)
+    with pytest.raises(UserError) as caught:
+        settings.check_texts("distill", config["distill"], texts)
+    assert str(caught.value).startswith(f"papers/distill/{sentence}")
+
+
+@pytest.fixture
+def folder(tmp_path, texts, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "papers" / "distill"
+    folder.mkdir(parents=True)
+    link = {"name": "A paper", "url": "https://arxiv.org/abs/1503.02531"}
+    about = {"title": "A title", "citation": "A citation", "links": [link]}
+    for name, value in {"paper": about, **texts}.items():
+        (folder / f"{name}.yaml").write_text(yaml.safe_dump(value, sort_keys=False))
+    (folder / "deviations.md").write_text("- Adam: none\n  is named.\n\n- No jitter.\n")
+    return folder
+
+
+def test_what_is_written_of_a_paper_is_read_from_its_folder(folder, texts):
+    read = settings.paper(folder)
+    assert tuple(read) == settings.TEXTS
+    assert (read["title"], read["citation"]) == ("A title", "A citation")
+    assert read["links"] == [{"name": "A paper", "url": "https://arxiv.org/abs/1503.02531"}]
+    assert read["deviations"] == ["Adam: none is named.", "No jitter."]
+    assert {key: read[key] for key in texts} == texts
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "sentence"),
+    [
+        ("paper.yaml", None, "paper.yaml is missing; write it"),
+        ("claims.yaml", None, "claims.yaml is missing; write it"),
+        ("deviations.md", None, "deviations.md is missing; write it, empty if there is none"),
+        (
+            "paper.yaml",
+            "title: x\n",
+            "paper.yaml must be a mapping with the keys title, citation, ",
+        ),
+        ("paper.yaml", "title:\ncitation: x\nlinks: []\n", "paper.yaml: title is None; it must be"),
+        (
+            "paper.yaml",
+            "title: x\ncitation: x\nlinks: [{name: x}]\n",
+            "paper.yaml: links[0] is {'name': 'x'}; it must have the texts name and url",
+        ),
+        ("claims.yaml", "", "claims.yaml is None; it must be a list, [] if it is empty"),
+        ("tables.yaml", "- x\n", "tables.yaml[0] is 'x'; it must be a mapping"),
+        ("withdrawn.yaml", "- {case: x}\n", "withdrawn.yaml[0] is {'case': 'x'}; it must have"),
+        (
+            "claims.yaml",
+            "- id: a\n  id: b\n",
+            "claims.yaml: the key id stands twice, in lines 1 and",
+        ),
+        (
+            "claims.yaml",
+            "- at_most: 1e-6\n",
+            "claims.yaml: [0].at_most is 1e-6 in line 1, which is",
+        ),
+        ("deviations.md", "- a\nb\n", "deviations.md, line 2, belongs to no item; begin an item"),
+    ],
+)
+def test_a_file_of_a_paper_that_is_missing_or_of_another_shape_is_named(
+    folder, name, text, sentence
+):
+    if text is None:
+        (folder / name).unlink()
+    else:
+        (folder / name).write_text(text)
+    with pytest.raises(UserError) as caught:
+        settings.paper(folder)
+    assert str(caught.value).startswith(f"papers/distill/{sentence}")

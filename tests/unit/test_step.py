@@ -216,7 +216,17 @@ def test_a_module_that_is_no_step_is_one_sentence():
 
 
 def test_snakemake_and_the_report_need_no_torch():
-    modules = ("settings", "step", "address", "files", "report", "index", "readme", "claims")
+    modules = (
+        "settings",
+        "yaml_files",
+        "step",
+        "address",
+        "files",
+        "report",
+        "index",
+        "readme",
+        "claims",
+    )
     code = (
         "import sys, importlib\n"
         "for name in sys.argv[1:]:\n"

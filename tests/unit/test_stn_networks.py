@@ -2,11 +2,10 @@ import copy
 
 import pytest
 import torch
-import yaml
 from torch import nn
 from torch.nn import functional
 
-from pr12.shared import address
+from pr12.shared import address, settings, yaml_files
 from pr12.shared.errors import UserError
 from pr12.stn import networks
 from pr12.stn.deformable import DeformableConv2d
@@ -20,11 +19,12 @@ KEYS = ("network", "transform", "transformers", "pooling", "parameters", "distor
 
 def cells():
     """Give every net that params.yaml trains, in any run, as `build` takes it."""
-    params = yaml.safe_load((address.SRC.parent / "params.yaml").read_text(encoding="utf-8"))
+    params = yaml_files.load(address.SRC.parent / "params.yaml")
     own = params["stn"]
+    runs = own["runs"]
     found = set()
-    for run in ("embedded", *params["runs"]):
-        changes = params["runs"].get(run, {}).get("stn", {})
+    for run in settings.RUNS:
+        changes = runs.get(run, {})
         for case, said in own["cases"].items():
             if "step" in said:
                 continue

@@ -19,6 +19,7 @@ BIN = Path(sys.executable).parent
 # Of every kind of step one case, so that a complete run takes seconds.
 CASES = ("teacher", "hard_800", "soft_800_T20", "soft_labels", "library", "compress_munge")
 CLAIMS = ("teacher_beats_hard", "distilled_beats_hard", "gap_closed", "entropy_rises")
+CLAIMS_FILE = "papers/distill/claims.yaml"
 COMPRESSION = {
     "library": {
         "problems": ["breast_cancer"],
@@ -71,17 +72,16 @@ def trimmed(params):
     params = copy.deepcopy(params)
     section = params["distill"]
     section["cases"] = {case: section["cases"][case] for case in CASES}
-    section["claims"] = [claim for claim in section["claims"] if claim["id"] in CLAIMS]
-    section["tables"], section["figures"] = [], section["figures"] | {"student_cases": {}}
-    small = params["runs"]["smoke"]["distill"] | COMPRESSION
-    params["run"], params["papers"] = "smoke", ["distill"]
-    params["runs"] = {
-        "embedded": {"distill": small},
-        "smoke": {"distill": small},
-        "full": {"distill": small | {"dataset": "mnist"}},
+    section["figures"] |= {"student_cases": {}}
+    small = section["runs"]["smoke"] | COMPRESSION
+    section["runs"] = {
+        "embedded": small,
+        "smoke": small,
+        "full": small | {"dataset": "mnist"},
     }
-    # Other papers' sections need their overrides; they have tests of their own.
-    keep = {"run", "papers", "runs", "data", "distill"}
+    params["run"], params["papers"] = "smoke", ["distill"]
+    # Other papers have tests of their own
+    keep = {"run", "papers", "data", "distill"}
     return {key: value for key, value in params.items() if key in keep}
 
 
@@ -161,6 +161,19 @@ class Checkout:
     def write_params(self, params):
         text = yaml.safe_dump(params, sort_keys=False, allow_unicode=True)
         (self / "params.yaml").write_text(text, encoding="utf-8")
+
+    def claims(self):
+        return yaml.safe_load((self / CLAIMS_FILE).read_text(encoding="utf-8"))
+
+    def write_claims(self, claims):
+        text = yaml.safe_dump(claims, sort_keys=False, allow_unicode=True)
+        (self / CLAIMS_FILE).write_text(text, encoding="utf-8")
+
+    def trim(self):
+        """Leave few cases, and what is written of them."""
+        self.write_params(trimmed(self.params()))
+        self.write_claims([claim for claim in self.claims() if claim["id"] in CLAIMS])
+        (self / "papers/distill/tables.yaml").write_text("[]\n")
 
     def set(self, path, value):
         """Set one value of params.yaml, named by its dotted path."""

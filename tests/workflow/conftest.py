@@ -5,7 +5,7 @@ import os
 
 import pytest
 import warm
-from checkout import Checkout, copy_repository, trimmed
+from checkout import Checkout, copy_repository
 
 
 def once(tmp_path_factory, worker_id, name, make):
@@ -35,7 +35,7 @@ def bare(tmp_path_factory, worker):
 
     def make(root):
         checkout = copy_repository(root)
-        checkout.write_params(trimmed(checkout.params()))
+        checkout.trim()
 
     return once(tmp_path_factory, worker, "bare", make)
 

@@ -1,10 +1,9 @@
 import json
 import re
 
-import yaml
 from checkout import REPOSITORY, job_table
 
-from pr12.shared import settings
+from pr12.shared import settings, yaml_files
 
 ARCHIVES = ("svhn", "cub")
 PUBLISHED = ("pair3", "pair14", "pair15", "pair16")
@@ -19,7 +18,7 @@ def read_in_the_full_run_only(case):
 def test_all_cases_of_all_papers_run_at_smoke_scale_and_every_claim_finds_its_metrics(
     everything,
 ):
-    params = yaml.safe_load((REPOSITORY / "params.yaml").read_text(encoding="utf-8"))
+    params = yaml_files.load(REPOSITORY / "params.yaml")
     ran = job_table(everything.root.with_suffix(".log").read_text(encoding="utf-8"))
     assert ran["distill_train"] > 30
     assert everything.jobs() == {}
@@ -33,7 +32,9 @@ def test_all_cases_of_all_papers_run_at_smoke_scale_and_every_claim_finds_its_me
         wanted = {c for c, own in section["cases"].items() if not read_in_the_full_run_only(own)}
         assert set(metrics) == wanted
         judged = {
-            claim["id"] for claim in section["claims"] if "smoke" in claim.get("runs", ["smoke"])
+            claim["id"]
+            for claim in settings.paper(REPOSITORY / "papers" / paper)["claims"]
+            if "smoke" in claim.get("runs", ["smoke"])
         }
         assert len(judged) > 10
         assert {r["id"]: r["note"] for r in records if r["verdict"] == "not run"}.keys() == {

@@ -64,6 +64,7 @@ def test_a_bare_clone_is_up_to_date_exactly_when_its_reports_are(clone):
         "src/pr12/shared/data.py",
         "rules/data.smk",
         "requirements.lock",
+        "papers/distill/claims.yaml",
     ):
         clone.append(path, "\n")
         text = clone.run(*dry)

@@ -13,6 +13,13 @@ IMPORTED_TORCH = re.compile(r"\| +torch$", re.M)
 EVALUATE = "src/pr12/distill/evaluate.py"
 
 
+def refusals(text):
+    """Give the sentences by which a command refused."""
+    assert "Traceback" not in text
+    lines = text.splitlines()
+    return [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+
+
 def test_a_complete_run_makes_everything_once_and_then_there_is_nothing_to_do(complete):
     ran = job_table(complete.root.with_suffix(".log").read_text(encoding="utf-8"))
     once = ("data_arrays", "distill_soft_labels", "distill_ensemble", "distill_temperature")
@@ -82,8 +89,7 @@ def test_edited_figures_and_a_page_template_rerun_only_the_reports(made):
             8,
             {"distill_compress": 1, "distill_evaluate_compression": 1},
         ),
-        ("distill.deviations", ["None."], {"distill_figures": 0}),
-        ("runs.embedded.distill.seeds", [0], None),
+        ("distill.runs.embedded.seeds", [0], None),
     ],
 )
 def test_a_changed_param_reruns_its_cases_and_no_other(made, path, value, expected):
@@ -91,6 +97,11 @@ def test_a_changed_param_reruns_its_cases_and_no_other(made, path, value, expect
     if expected is not None:
         expected = {rule: count for rule, count in (AFTER | expected).items() if count}
     assert made.jobs() == (expected or {})
+
+
+def test_another_deviation_makes_the_report_anew_and_nothing_else(made):
+    made.append("papers/distill/deviations.md", "- One more.\n")
+    assert made.jobs() == {rule: n for rule, n in AFTER.items() if rule != "distill_figures"}
 
 
 def test_a_new_case_runs_alone(made):
@@ -237,13 +248,17 @@ def test_runs_never_overwrite_each_other(made):
             'distill.train.batch_size is "fifty"; it must be a whole number',
         ),
         (
-            "runs.smoke.distill.cases.teacher.epoch",
+            "distill.runs.smoke.cases.teacher.epoch",
             1,
             r"distill.cases.teacher.epoch is unknown; allowed: .*epochs.*",
         ),
-        ("run", "smok", "run is 'smok'; allowed: embedded, smoke, full"),
+        ("run", "smok", "run is 'smok'; allowed: embedded, full, smoke"),
         ("distill.cases.hard_800.step", "trian", r"distill.cases.hard_800.step is .* train, .*"),
-        ("distill.claims.0.case", "hard_900", r"distill.claims\[0\].*'hard_900'.*distill.cases"),
+        (
+            "distill.claims.0.case",
+            "hard_900",
+            r"papers/distill/claims.yaml\[0\].*'hard_900'.*distill.cases",
+        ),
         (
             "distill.seeds",
             [],
@@ -254,22 +269,48 @@ def test_runs_never_overwrite_each_other(made):
 )
 def test_a_bad_param_is_told_in_one_sentence_before_anything_runs(empty, path, value, sentence):
     if path.startswith("distill.claims"):
-        params = empty.params()
-        params["distill"]["claims"][0] |= {"case": value}
-        empty.write_params(params)
+        first, *others = empty.claims()
+        empty.write_claims([first | {"case": value}, *others])
     else:
         empty.set(path, value)
         if path in ("distill.seeds", "distill.dataset", "distill.train.batch_size"):
             params = empty.params()
-            run = params["runs"]["smoke"]["distill"]
+            run = params["distill"]["runs"]["smoke"]
             run.pop("seeds"), run.pop("dataset"), run["train"].pop("batch_size", None)
             empty.write_params(params)
-    text = empty.snakemake(code=2)
-    errors = [line for line in text.splitlines() if line.startswith("error: ")]
-    assert len(errors) == 1
-    assert re.fullmatch(f"error: {sentence}", errors[0])
-    assert "Traceback" not in text
+    (error,) = refusals(empty.snakemake(code=2))
+    assert re.fullmatch(sentence, error)
     assert not (empty / "build").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "sentence"),
+    [
+        (
+            "params.yaml",
+            "\nrun: full\n",
+            r"params.yaml: the key run stands twice, in lines \d+ and \d+; remove one",
+        ),
+        ("params.yaml", "\tx: 1\n", r"params.yaml, line \d+, is no YAML \(.*\); check .*"),
+        (
+            "papers/distill/claims.yaml",
+            "- id: x\n  id: y\n",
+            r"papers/distill/claims.yaml: the key id stands twice, in lines .*; remove one",
+        ),
+    ],
+)
+def test_a_yaml_file_that_is_not_clear_is_one_sentence(empty, name, text, sentence):
+    empty.append(name, text)
+    (error,) = refusals(empty.snakemake(code=2))
+    assert re.fullmatch(sentence, error)
+
+
+def test_a_number_that_config_gives_as_a_text_is_refused(empty):
+    text = empty.snakemake("--config", "distill={train: {learning_rate: 1e-3}}", code=2)
+    (error,) = refusals(text)
+    assert error.startswith(
+        "distill.train.learning_rate is the text '1e-3', not a number; write 1."
+    )
 
 
 def test_prune_removes_exactly_what_nothing_addresses(made):

@@ -1,6 +1,7 @@
 """params.yaml made ready for Snakemake: the run merged in, every key checked, cases resolved.
 
-All mistakes are found here, before any job starts, and told with the key's full path.
+All mistakes are found here, before any job starts, and told with the key's full path. What is said
+of a paper (title, claims, tables, deviations) is read from ``papers/<paper>/``.
 """
 
 import ast
@@ -11,11 +12,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from pr12.shared import address, step
+from pr12.shared import address, step, yaml_files
 from pr12.shared.errors import UserError
 
-TOP = ("run", "papers", "runs", "data")
-NOT_STEPS = ("title", "citation", "dataset", "seeds", "cases", "claims", "tables", "deviations")
+TOP = ("run", "papers", "data")
+RUNS = ("embedded", "full", "smoke")
+NOT_STEPS = ("dataset", "seeds", "cases", "runs")
+TEXTS = ("title", "citation", "links", "claims", "tables", "deviations", "withdrawn")
 params_class = cache(step.params_class)  # asked for hundreds of times
 
 
@@ -30,7 +33,7 @@ def resolve(config: Mapping[str, Any]) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``run`` and one section per paper.
+        ``run``, ``data`` and one section per paper, without its ``runs``.
 
     Raises
     ------
@@ -39,35 +42,29 @@ def resolve(config: Mapping[str, Any]) -> dict[str, Any]:
 
     Examples
     --------
-    >>> resolve({"run": "ful", "runs": {"full": {}}, "papers": [], "data": {}})
+    >>> resolve({"run": "ful", "papers": [], "data": {}})
     Traceback (most recent call last):
     ...
-    pr12.shared.errors.UserError: run is 'ful'; allowed: full
+    pr12.shared.errors.UserError: run is 'ful'; allowed: embedded, full, smoke
     """
     for key in TOP:
         if key not in config:
             raise UserError(f"{key} is missing in params.yaml")
-    run, runs, papers = config["run"], _mapping(config["runs"], "runs"), config["papers"]
+    run, papers = config["run"], config["papers"]
     if not isinstance(papers, list) or not all(isinstance(paper, str) for paper in papers):
         raise UserError(f"papers is {papers!r}; it must be a list of names")
     _mapping(config["data"], "data")
-    if not isinstance(run, str) or run not in runs:
-        raise UserError(f"run is {run!r}; allowed: {', '.join(runs)}")
+    if not isinstance(run, str) or run not in RUNS:
+        raise UserError(f"run is {run!r}; allowed: {', '.join(RUNS)}")
     unknown = [key for key in config if key not in (*TOP, *papers)]
     if unknown:
         raise UserError(f"{unknown[0]} is unknown; allowed: {', '.join((*TOP, *papers))}")
-    for name, overrides in runs.items():
-        for paper, changes in _mapping(overrides or {}, f"runs.{name}").items():
-            if paper not in papers:
-                raise UserError(f"runs.{name}.{paper} is unknown; allowed: {', '.join(papers)}")
-            _mapping(changes, f"runs.{name}.{paper}")
+    yaml_files.check_numbers(config)
     resolved: dict[str, Any] = {"run": run, "data": _data(config["data"])}
     for paper in papers:
         if paper not in config:
             raise UserError(f"{paper} stands in papers but has no section of its own")
-        _mapping(config[paper], paper)
-        overrides = (runs[run] or {}).get(paper, {})
-        section = _merged(config[paper], overrides, f"runs.{run}.{paper}")
+        section = _with_run(_mapping(config[paper], paper), paper, run)
         # A paper may read shared arrays; one with data of its own names none
         if "dataset" in section and section["dataset"] not in list(config["data"]):
             allowed = ", ".join(config["data"])
@@ -75,6 +72,20 @@ def resolve(config: Mapping[str, Any]) -> dict[str, Any]:
         _check(paper, section)
         resolved[paper] = section
     return resolved
+
+
+def _with_run(section: Mapping[str, Any], paper: str, run: str) -> dict[str, Any]:
+    """Lay the overrides of a run over a paper's section."""
+    for key in TEXTS:
+        if key in section:
+            raise UserError(f"{paper}.{key} is no param; move it to papers/{paper}/")
+    runs = _mapping(section.get("runs") or {}, f"{paper}.runs")
+    for name, overrides in runs.items():
+        if name not in RUNS:
+            raise UserError(f"{paper}.runs.{name} is unknown; allowed: {', '.join(RUNS)}")
+        _mapping(overrides or {}, f"{paper}.runs.{name}")
+    base = {key: value for key, value in section.items() if key != "runs"}
+    return _merged(base, runs.get(run) or {}, f"{paper}.runs.{run}")
 
 
 def _mapping(value: Any, where: str) -> Mapping[str, Any]:
@@ -203,22 +214,134 @@ def _check(paper: str, section: Mapping[str, Any]) -> None:
                 raise UserError(f"{paper}.cases.{case}.{key} is unknown; allowed: {allowed}")
         for name in chain:
             step_params(paper, section, name, case)
-    for key in ("claims", "tables", "deviations"):
-        if not isinstance(section.get(key) or [], list):
-            raise UserError(f"{paper}.{key} is {section[key]!r}; it must be a list")
-    for index, table in enumerate(section.get("tables") or []):
-        where = f"{paper}.tables[{index}]"
-        for row in _mapping(table, where).get("rows") or []:
-            if _mapping(row, f"{where}.rows").get("case") not in cases:
-                named = row.get("case")
-                raise UserError(f"{where} names the unknown case {named!r}; see {paper}.cases")
-    for index, claim in enumerate(section.get("claims") or []):
-        where = f"{paper}.claims[{index}]"
-        for form in ("less", "gap", "ranked"):
-            _mapping(_mapping(claim, where).get(form) or {}, f"{where}.{form}")
-        for case in claim_cases(claim):
-            if case not in cases:
-                raise UserError(f"{where} names the unknown case {case!r}; see {paper}.cases")
+
+
+def paper(folder: Path) -> dict[str, Any]:
+    """Read what is said of a paper and of its results.
+
+    Parameters
+    ----------
+    folder : Path
+        ``papers/<paper>``.
+
+    Returns
+    -------
+    dict
+        ``title``, ``citation``, ``links`` (dicts of name and url), ``claims``, ``tables``,
+        ``deviations`` (texts) and ``withdrawn`` (dicts of case and reason).
+
+    Raises
+    ------
+    UserError
+        For a file that is missing or of another shape, with its name and what it must be.
+
+    Examples
+    --------
+    >>> paper(Path("papers/nobody"))
+    Traceback (most recent call last):
+    ...
+    pr12.shared.errors.UserError: papers/nobody/paper.yaml is missing; write it, or bring it back \
+from git
+    """
+    about = yaml_files.load(folder / "paper.yaml")
+    name = yaml_files.display_name(folder / "paper.yaml")
+    keys = ("title", "citation", "links")
+    if not isinstance(about, Mapping) or set(about) != set(keys):
+        raise UserError(f"{name} must be a mapping with the keys {', '.join(keys)} and no other")
+    for key in ("title", "citation"):
+        if not isinstance(about[key], str) or not about[key].strip():
+            raise UserError(f"{name}: {key} is {about[key]!r}; it must be a text")
+    _check_records(about["links"], f"{name}: links", ("name", "url"))
+    texts = {key: about[key] for key in keys}
+    for key in ("claims", "tables", "withdrawn"):
+        place = folder / f"{key}.yaml"
+        texts[key] = yaml_files.load(place)
+        fields = ("case", "reason") if key == "withdrawn" else None
+        _check_records(texts[key], yaml_files.display_name(place), fields)
+    texts["deviations"] = _deviations(folder / "deviations.md")
+    return {key: texts[key] for key in TEXTS}
+
+
+def _check_records(values: Any, place: str, fields: tuple[str, ...] | None) -> None:
+    """Refuse what is no list of mappings; with `fields`, of exactly these texts."""
+    if not isinstance(values, list):
+        raise UserError(f"{place} is {values!r}; it must be a list, [] if it is empty")
+    for index, value in enumerate(values):
+        if not isinstance(value, Mapping):
+            raise UserError(f"{place}[{index}] is {value!r}; it must be a mapping")
+        if fields and not (
+            set(value) == set(fields) and all(isinstance(each, str) for each in value.values())
+        ):
+            raise UserError(
+                f"{place}[{index}] is {dict(value)}; it must have the texts {' and '.join(fields)}"
+            )
+
+
+def _deviations(path: Path) -> list[str]:
+    """Read the items of a Markdown list; lines of an item are joined by spaces."""
+    name = yaml_files.display_name(path)
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        raise UserError(f"{name} is missing; write it, empty if there is none") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{name} cannot be read ({error}); mend the file") from None
+    items: list[list[str]] = []
+    for number, line in enumerate(lines, start=1):
+        if line.startswith("- "):
+            items.append([line[2:].strip()])
+        elif line.startswith("  ") and line.strip() and items:
+            items[-1].append(line.strip())
+        elif line.strip():
+            raise UserError(
+                f"{name}, line {number}, belongs to no item; begin an item with '- ' and indent "
+                "its other lines by two spaces"
+            )
+    return [" ".join(item) for item in items]
+
+
+def check_texts(paper: str, section: Mapping[str, Any], texts: Mapping[str, Any]) -> None:
+    """Check that claims, tables and withdrawn evidence name cases that there are.
+
+    Parameters
+    ----------
+    paper : str
+        Short name, such as ``distill``.
+    section : mapping
+        The paper's resolved section of params.yaml.
+    texts : mapping
+        What `paper` gives.
+
+    Raises
+    ------
+    UserError
+        For the first unknown case, with the file and the entry that names it.
+
+    Examples
+    --------
+    >>> texts = {"claims": [{"id": "x", "case": "b"}], "tables": [], "withdrawn": []}
+    >>> check_texts("distill", {"cases": {"a": {}}}, texts)
+    Traceback (most recent call last):
+    ...
+    pr12.shared.errors.UserError: papers/distill/claims.yaml[0] (x) names the unknown case 'b'; \
+see distill.cases
+    """
+    named = []  # (place, case)
+    for index, claim in enumerate(texts["claims"]):
+        place = f"papers/{paper}/claims.yaml[{index}]"
+        for form in ("less", "ratio", "gap", "ranked"):
+            _mapping(claim.get(form) or {}, f"{place}.{form}")
+        place += f" ({claim['id']})" if "id" in claim else ""
+        named += [(place, case) for case in sorted(claim_cases(claim), key=str)]
+    for index, table in enumerate(texts["tables"]):
+        place = f"papers/{paper}/tables.yaml[{index}]"
+        for row in table.get("rows") or []:
+            named.append((place, _mapping(row, f"{place}.rows").get("case")))
+    for index, record in enumerate(texts["withdrawn"]):
+        named.append((f"papers/{paper}/withdrawn.yaml[{index}]", record["case"]))
+    for place, case in named:
+        if case not in section["cases"]:
+            raise UserError(f"{place} names the unknown case {case!r}; see {paper}.cases")
 
 
 def claim_cases(claim: Mapping[str, Any]) -> Iterable[str]:
@@ -235,7 +358,7 @@ def claim_cases(claim: Mapping[str, Any]) -> Iterable[str]:
     ['hard', 'soft']
     """
     found = {claim["case"]} if "case" in claim else set()
-    for form in ("less", "gap"):
+    for form in ("less", "ratio", "gap"):
         found |= set((claim.get(form) or {}).values())
     found |= set(claim.get("ranked") or ())
     return (found | set(claim.get("best_inside") or ())) - {None}
