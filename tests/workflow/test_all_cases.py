@@ -2,8 +2,8 @@ import json
 import re
 
 import yaml
-from checkout import REPOSITORY, job_table
 
+from checkout import REPOSITORY, job_table
 from pr12.shared import settings
 
 ARCHIVES = ("svhn", "cub")
