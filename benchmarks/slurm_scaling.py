@@ -24,10 +24,9 @@ import numpy as np
 
 from embedded import ROOT, tracked_copy
 
-sys.path[:0] = [str(ROOT / "tests/workflow"), str(ROOT / "src")]
+sys.path[:0] = [str(ROOT / "tests/helpers"), str(ROOT / "src")]
 
 import mini_slurm  # noqa: E402
-
 from pr12.cluster import dag, measured, plan, replay  # noqa: E402
 
 OVERHEADS = ROOT / "benchmarks/measured/slurm.json"

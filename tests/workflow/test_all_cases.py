@@ -2,7 +2,6 @@ import json
 import re
 
 from checkout import REPOSITORY, job_table
-
 from pr12.shared import settings, yaml_files
 
 ARCHIVES = ("svhn", "cub")

@@ -2,9 +2,8 @@ import csv
 import io
 import json
 
-from checkout import Checkout, job_table
+from checkout import UP_TO_DATE, Checkout, job_table
 
-UP_TO_DATE = "Data and pipelines are up to date."
 METRICS = "reports/smoke/distill/metrics.json"
 PAGE = {"index_publish", "all"}  # the copy of the page over all papers, which git does not keep
 EVALUATE = "src/pr12/distill/evaluate.py"

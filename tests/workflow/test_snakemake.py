@@ -5,6 +5,7 @@ import shutil
 import signal
 
 import pytest
+
 from checkout import cpu_seconds, job_table, wait_for
 
 AFTER = {"distill_figures": 1, "distill_report": 1, "distill_publish": 1}

@@ -12,7 +12,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 TOOLS = {"pip", "setuptools", "wheel", "pr12"}  # what installs, and what is installed
 LOCK = "requirements.lock"
 

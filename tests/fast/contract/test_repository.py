@@ -15,7 +15,7 @@ from snakemake.scheduling.job_scheduler import JobScheduler
 
 from pr12.cluster import dag, measured, replay, requests
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 BIN = Path(sys.executable).parent
 RULES = sorted((ROOT / "rules").rglob("*.smk"))
 PAPERS = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))["papers"]

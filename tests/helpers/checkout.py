@@ -14,6 +14,7 @@ from pathlib import Path
 
 import yaml
 
+UP_TO_DATE = "Data and pipelines are up to date."  # what DVC says
 REPOSITORY = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
 # Of every kind of step one case, so that a complete run takes seconds.

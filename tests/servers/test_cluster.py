@@ -11,13 +11,12 @@ import threading
 import time
 from pathlib import Path
 
-import mini_slurm
 import pytest
-import warm
-from checkout import job_table, wait_for
-from test_dvc import UP_TO_DATE
 
-from conftest import once
+import mini_slurm
+import warm
+from checkout import UP_TO_DATE, job_table, wait_for
+from checkouts import once
 
 MISSING = mini_slurm.missing()
 QUICK = ("--slurm-init-seconds-before-status-checks", "1", "--seconds-between-status-checks", "1")

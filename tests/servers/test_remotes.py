@@ -7,9 +7,9 @@ from contextlib import contextmanager
 
 import psutil
 import pytest
+
 import remotes
-from checkout import REPOSITORY, Checkout, job_table
-from test_dvc import UP_TO_DATE
+from checkout import REPOSITORY, UP_TO_DATE, Checkout, job_table
 
 REPORT = dict.fromkeys(
     ("distill_figures", "distill_report", "distill_publish", "index", "index_publish", "report"), 1

@@ -4,6 +4,7 @@ import fcntl
 import os
 
 import pytest
+
 import warm
 from checkout import Checkout, copy_repository
 
