@@ -1,20 +1,21 @@
-"""Draw the figures of the report from the cases' metrics.
+"""The figures of the report: which cases each draws, and how.
 
-Whatever cases are there are drawn; a figure without any is left out. Every number in a caption is
-computed.
+Every number in a caption is computed.
 """
 
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from pr12.distill import figures_of_students, figures_of_targets
-from pr12.distill.figure_values import Metrics
-from pr12.shared import files, plots, step
+from pr12.distill import figures_of_students as students
+from pr12.distill import figures_of_targets as targets
+from pr12.report import figures as report_figures
+from pr12.report.figures import Figure, one_of
+from pr12.shared import step
 from pr12.shared.errors import UserError
-from pr12.shared.plots import Plot
-from pr12.shared.report import path_names
+
+WIDTHS = one_of(*map(str, students.WIDTHS))
+TEMPERATURE = r"T\d+(_\d+)?"  # _ is the decimal point
+COUNTED = "hard_800"  # its errors and their percentage say how many test examples there are
 
 
 @dataclass(frozen=True)
@@ -40,61 +41,79 @@ def check_params(params: Params) -> None:
             raise UserError(f"--params.student_cases.{system} is {case!r}; it must name a case")
 
 
-def drawn(params: Params, metrics: Metrics, picture: Any | None) -> list[Plot]:
-    """Draw all figures that have something to show, in the order of the report.
+def figures(params: Params) -> list[Figure]:
+    """Return all figures in the order of the report.
 
     Parameters
     ----------
     params : Params
         The step's.
-    metrics : mapping
-        Case -> metric key -> one value per seed.
-    picture : Any, optional
-        What the step ``temperature`` wrote as picture.
 
     Raises
     ------
     UserError
-        If the picture or a value in a mapping of the params is not what it should be.
+        If a value in a mapping of the params is not what it should be.
 
     Examples
     --------
-    >>> drawn(Params("full", {}, {}), {}, None)
-    []
+    >>> [figure.file for figure in figures(Params("full", {}, {}))][:2]
+    ['systems', 'temperature']
     """
     check_params(params)
     published = params.published if params.run == "full" else {}
-    found = [
-        figures_of_students.systems(metrics, published),
-        figures_of_students.temperature(metrics, published),
-        figures_of_students.ensemble_size(metrics),
-        figures_of_students.missing_classes(metrics),
-        figures_of_students.low_data(metrics),
-        figures_of_targets.gradient_limit(metrics),
-        figures_of_targets.noise(metrics),
-        figures_of_targets.compression(metrics),
-        None if picture is None else figures_of_targets.soft_labels(picture),
-        figures_of_targets.size_accuracy(metrics, params.student_cases),
+    systems = one_of(*(case for _, case, *_ in students.SYSTEMS))
+    noisy = rf"noisy_\d+_\d+|{one_of('logits_800')}"
+    sized = one_of("cost", "teacher", *params.student_cases.values())
+    return [
+        Figure(
+            "systems",
+            lambda metrics, _: students.systems(metrics, published),
+            rf"{systems}|soft_{students.WIDTHS[0]}_{TEMPERATURE}",
+        ),
+        Figure(
+            "temperature",
+            lambda metrics, _: students.temperature(metrics, published),
+            rf"hard_({WIDTHS})|soft_({WIDTHS})_{TEMPERATURE}",
+        ),
+        Figure(
+            "ensemble_size",
+            lambda metrics, _: students.ensemble_size(metrics),
+            one_of("teacher", COUNTED),
+        ),
+        Figure(
+            "missing_classes",
+            lambda metrics, _: students.missing_classes(metrics),
+            one_of("omit_3", "only_78", "soft_800_T20"),
+        ),
+        Figure(
+            "low_data",
+            lambda metrics, _: students.low_data(metrics),
+            one_of("hard_800", "low_data_hard", "low_data_soft"),
+        ),
+        Figure(
+            "gradient_limit",
+            lambda metrics, _: targets.gradient_limit(metrics),
+            one_of("gradient_limit"),
+        ),
+        Figure("noise", lambda metrics, _: targets.noise(metrics), noisy),
+        Figure(
+            "compression",
+            lambda metrics, _: targets.compression(metrics),
+            one_of(*(f"compress_{name}" for name in targets.GENERATORS)),
+        ),
+        Figure(
+            "soft_labels",
+            lambda _, pictures: targets.soft_labels(pictures["soft_labels_picture"]),
+            pictures=one_of("soft_labels"),
+        ),
+        Figure(
+            "size_accuracy",
+            lambda metrics, _: targets.size_accuracy(metrics, params.student_cases),
+            sized,
+        ),
     ]
-    return [plot for plot in found if plot]
-
-
-def main(arguments: Sequence[str]) -> None:
-    """Run the step.
-
-    Parameters
-    ----------
-    arguments : sequence of str
-        The command line without the program.
-    """
-    names = path_names(arguments, besides=("out", "picture"))
-    optional = [*names, "picture"]
-    with step.start(Params, optional=optional, writes=["out"], arguments=arguments) as job:
-        metrics = {case: plots.read_metrics(job.paths[case]) for case in names}
-        picture = files.read_json(job.paths["picture"]) if "picture" in job.paths else None
-        with plots.style():
-            plots.write(job.paths["out"], drawn(job.params, metrics, picture))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    with step.start(Params, reads=report_figures.READS, writes=["out"]) as job:
+        report_figures.main(job, "distill", figures(job.params))

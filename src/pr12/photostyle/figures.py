@@ -1,33 +1,25 @@
-"""Draw the figures of the report from the cases' metrics and the steps' pictures.
+"""The figures of the report: which cases each draws, and how.
 
-Whatever is there is drawn; a figure without anything to show is left out. Every number in a caption
-is computed. The figure ``lambda_strip`` has a page with a slider beside its pictures.
+Every number in a caption is computed. The figure ``lambda_strip`` has a page with a slider beside
+its pictures.
 """
 
 import math
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-import numpy as np
-import safetensors
-from safetensors.numpy import load_file
-
-from pr12.photostyle import (
-    figures_of_curves,
-    figures_of_measures,
-    figures_of_photographs,
-    sheets,
-    slider_page,
-)
+from pr12.photostyle import figures_of_curves as curves
+from pr12.photostyle import figures_of_measures, sheets, slider_page
+from pr12.photostyle import figures_of_photographs as photographs
 from pr12.photostyle.figures_of_curves import Metrics
 from pr12.photostyle.figures_of_photographs import PAIRS
 from pr12.photostyle.sheets import NETS, Pictures
-from pr12.shared import files, plots, step
+from pr12.report import figures as report_figures
+from pr12.report.figures import Figure, one_of
+from pr12.shared import step
 from pr12.shared.errors import UserError
-from pr12.shared.plots import Plot
-from pr12.shared.report import path_names
+
+TEXTURES = [f"texture_{name}" for name in photographs.TEXTURES]
 
 
 @dataclass(frozen=True)
@@ -52,73 +44,108 @@ def check_params(params: Params) -> None:
             )
 
 
-def read_picture(path: Path) -> dict[str, np.ndarray]:
-    """Read the photographs and masks that a step wrote.
-
-    Parameters
-    ----------
-    path : Path
-        A safetensors file.
-
-    Raises
-    ------
-    UserError
-        If it is missing or another file.
-    """
-    try:
-        return load_file(path)
-    except FileNotFoundError:
-        raise UserError(f"cannot read {path}: no such file") from None
-    except (safetensors.SafetensorError, OSError, KeyError, ValueError):
-        raise UserError(f"{path} is not a safetensors file; delete it and run again") from None
-
-
-def drawn(params: Params, metrics: Metrics, pictures: Pictures) -> list[Plot]:
-    """Draw all figures that have something to show, in the order of the report.
+def figures(params: Params) -> list[Figure]:
+    """Return all figures in the order of the report: of each network in turn.
 
     Parameters
     ----------
     params : Params
         The step's.
-    metrics : mapping
-        Case -> metric key -> one value per seed.
-    pictures : mapping
-        Such as ``pair3_picture``, those that there are -> name -> photograph or mask.
 
     Raises
     ------
     UserError
-        If a picture or a value in a mapping of the params is not what it should be.
+        If a value in a mapping of the params is not what it should be.
 
     Examples
     --------
-    >>> drawn(Params("full", {}), {}, {})
-    []
+    >>> [figure.file for figure in figures(Params("full", {}))][:2]
+    ['inversion', 'inversion_errors']
     """
     check_params(params)
-    photographs, curves = figures_of_photographs, figures_of_curves
-    found: list[Plot | None] = []
+    sweep = one_of("lambda_sweep")
+    lambda_strip = Figure(
+        "lambda_strip", figures_of_measures.lambda_strip, sweep, sweep, page=lambda_page
+    )
+    cross_term = Figure(
+        "cross_term",
+        lambda metrics, _: figures_of_measures.cross_term(metrics),
+        one_of("cross_term"),
+    )
+    listed = []
     for net in NETS:
-        found += [
-            photographs.inversions(pictures, net),
-            curves.inversion_errors(metrics, net),
-            photographs.textures(pictures, net),
-            curves.texture_errors(metrics, net),
-            photographs.styles(pictures, net),
-            curves.style_distances(metrics, net),
-            *(photographs.pairs(pictures, name, net) for name in PAIRS),
-        ]
-        if not net:
-            found.append(figures_of_measures.lambda_strip(metrics, pictures))
-        found.append(figures_of_measures.measures(metrics, net))
-        if not net:
-            found.append(figures_of_measures.cross_term(metrics))
-    return [plot for plot in found if plot]
+        first = [*of_synthesis(net), *of_styles(net), *of_pairs(net)]
+        measures = Figure(
+            sheets.named("measures", net),
+            lambda metrics, _, net=net: figures_of_measures.measures(metrics, net),
+            of_net(net, [case for pairs in PAIRS.values() for case in pairs]),
+        )
+        listed += [*first, measures] if net else [*first, lambda_strip, measures, cross_term]
+    return listed
 
 
-def lambda_page(pictures: Pictures) -> str | None:
-    """Write the page of the lambda sweep, if there are results of it."""
-    cells = figures_of_photographs.lambda_cells(pictures)
+def of_net(net: str, cases: Sequence[str]) -> str:
+    """Return the pattern of cases with a network."""
+    return one_of(*(f"{net}{case}" for case in cases))
+
+
+def of_synthesis(net: str) -> list[Figure]:
+    """Return the figures of inversions and textures, which start from noise."""
+    return [
+        Figure(
+            sheets.named("inversion", net),
+            lambda _, pictures: photographs.inversions(pictures, net),
+            pictures=of_net(net, ["inversion"]),
+        ),
+        Figure(
+            sheets.named("inversion_errors", net),
+            lambda metrics, _: curves.inversion_errors(metrics, net),
+            of_net(net, ["inversion"]),
+        ),
+        Figure(
+            sheets.named("textures", net),
+            lambda _, pictures: photographs.textures(pictures, net),
+            pictures=of_net(net, TEXTURES),
+        ),
+        Figure(
+            sheets.named("texture_errors", net),
+            lambda metrics, _: curves.texture_errors(metrics, net),
+            of_net(net, TEXTURES),
+        ),
+    ]
+
+
+def of_styles(net: str) -> list[Figure]:
+    """Return the figures of neural style."""
+    return [
+        Figure(
+            sheets.named("styles", net),
+            lambda _, pictures: photographs.styles(pictures, net),
+            pictures=of_net(net, [*photographs.STYLES]),
+        ),
+        Figure(
+            sheets.named("style_distances", net),
+            lambda metrics, _: curves.style_distances(metrics, net),
+            of_net(net, ["style_ratios", "style_content_start", "style_depths"]),
+        ),
+    ]
+
+
+def of_pairs(net: str) -> list[Figure]:
+    """Return the figures of pairs of photographs."""
+    return [
+        Figure(
+            sheets.named(name, net),
+            lambda _, pictures, name=name: photographs.pairs(pictures, name, net),
+            pictures=of_net(net, [*cases]),
+        )
+        for name, cases in PAIRS.items()
+    ]
+
+
+def lambda_page(metrics: Metrics, pictures: Pictures) -> str | None:
+    """Return the page of the lambda sweep, if there are results of it."""
+    cells = photographs.lambda_cells(pictures)
     if not cells:
         return None
     longest = 2 * sheets.LONGEST
@@ -126,27 +153,6 @@ def lambda_page(pictures: Pictures) -> str | None:
     return slider_page.page("Photo style by lambda", shown[2:], shown[:2])
 
 
-def main(arguments: Sequence[str]) -> None:
-    """Run the step.
-
-    Parameters
-    ----------
-    arguments : sequence of str
-        The command line without the program.
-    """
-    names = path_names(arguments, besides=("out",))
-    shown = [name for name in names if name.endswith("_picture")]
-    with step.start(Params, optional=names, writes=["out"], arguments=arguments) as job:
-        metrics = {case: plots.read_metrics(job.paths[case]) for case in names if case not in shown}
-        pictures = {name: read_picture(job.paths[name]) for name in shown}
-        with plots.style():
-            found = drawn(job.params, metrics, pictures)
-            page = lambda_page(pictures)
-            if page:
-                with files.atomic(job.paths["out"] / "lambda_strip.html") as temporary:
-                    temporary.write_text(page, encoding="utf-8")
-            plots.write(job.paths["out"], found)  # last: its list says that all is there
-
-
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    with step.start(Params, reads=report_figures.READS, writes=["out"]) as job:
+        report_figures.main(job, "photostyle", figures(job.params))

@@ -1,26 +1,22 @@
-"""Draw the figures of the report from the cases' metrics and the steps' pictures.
+"""The figures of the report: which cases each draws, and how.
 
-Whatever is there is drawn; a figure without anything to show is left out. Every number in a caption
-is computed.
+Every number in a caption is computed.
 """
 
 import math
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from pr12.rca import (
-    figures_of_decisions,
-    figures_of_estimates,
-    figures_of_predictions,
-    figures_of_segmentations,
-    figures_of_tables,
-)
-from pr12.rca.figure_values import Metrics, Pictures
-from pr12.shared import files, plots, step
+from pr12.rca import figures_of_decisions as decisions
+from pr12.rca import figures_of_estimates as estimates
+from pr12.rca import figures_of_predictions as predictions
+from pr12.rca import figures_of_segmentations as segmentations
+from pr12.rca import figures_of_tables as tables
+from pr12.rca.figure_values import REVERSE
+from pr12.report import figures as report_figures
+from pr12.report.figures import Figure, one_of
+from pr12.shared import step
 from pr12.shared.errors import UserError
-from pr12.shared.plots import Plot
-from pr12.shared.report import path_names
 
 
 @dataclass(frozen=True)
@@ -51,62 +47,54 @@ def check_params(params: Params) -> None:
             )
 
 
-def drawn(params: Params, metrics: Metrics, pictures: Pictures) -> list[Plot]:
-    """Draw all figures that have something to show, in the order of the report.
+def figures(params: Params) -> list[Figure]:
+    """Return all figures in the order of the report.
 
     Parameters
     ----------
     params : Params
         The step's.
-    metrics : mapping
-        Case -> metric key -> one value per seed.
-    pictures : mapping
-        Such as ``atlas_picture``, those that there are -> what the step wrote.
 
     Raises
     ------
     UserError
-        If a picture or a value in a mapping of the params is not what it should be.
+        If a value in a mapping of the params is not what it should be.
 
     Examples
     --------
-    >>> drawn(Params("full", {}, {}), {}, {})
-    []
+    >>> [figure.file for figure in figures(Params("full", {}, {}))][:2]
+    ['examples', 'quality']
     """
     check_params(params)
-    found = [
-        figures_of_segmentations.examples(pictures),
-        figures_of_segmentations.quality(metrics, pictures),
-        figures_of_predictions.scatter(metrics, pictures),
-        figures_of_predictions.measures(metrics, pictures),
-        figures_of_estimates.structures(metrics),
-        figures_of_estimates.estimators(metrics),
-        figures_of_estimates.references(metrics),
-        figures_of_decisions.failures(metrics, pictures),
-        figures_of_decisions.calibration(metrics, pictures),
-        figures_of_estimates.context(metrics, params.context),
-        figures_of_tables.tabular(metrics, pictures),
-        figures_of_tables.tabular_errors(metrics),
+    reverse, data = one_of(*REVERSE), one_of(*tables.DATA)
+    return [
+        Figure(
+            "examples",
+            lambda _, pictures: segmentations.examples(pictures),
+            pictures=one_of("segmenters", "atlas"),
+        ),
+        Figure("quality", segmentations.quality, one_of("segmenters"), one_of("segmenters")),
+        Figure("scatter", predictions.scatter, reverse, reverse),
+        Figure("measures", predictions.measures, one_of("atlas"), one_of("atlas")),
+        Figure("structures", lambda metrics, _: estimates.structures(metrics), reverse),
+        Figure(
+            "estimators",
+            lambda metrics, _: estimates.estimators(metrics),
+            one_of(*estimates.ESTIMATORS),
+        ),
+        Figure(
+            "references",
+            lambda metrics, _: estimates.references(metrics),
+            one_of("atlas", "atlas_mean"),
+        ),
+        Figure("failures", decisions.failures, reverse, reverse),
+        Figure("calibration", decisions.calibration, one_of("calibrated"), one_of("calibrated")),
+        Figure("context", lambda metrics, _: estimates.context(metrics, params.context), reverse),
+        Figure("tabular", tables.tabular, data, data),
+        Figure("tabular_errors", lambda metrics, _: tables.tabular_errors(metrics), data),
     ]
-    return [plot for plot in found if plot]
-
-
-def main(arguments: Sequence[str]) -> None:
-    """Run the step.
-
-    Parameters
-    ----------
-    arguments : sequence of str
-        The command line without the program.
-    """
-    names = path_names(arguments, besides=("out",))
-    shown = [name for name in names if name.endswith("_picture")]
-    with step.start(Params, optional=names, writes=["out"], arguments=arguments) as job:
-        metrics = {case: plots.read_metrics(job.paths[case]) for case in names if case not in shown}
-        pictures = {name: files.read_json(job.paths[name]) for name in shown}
-        with plots.style():
-            plots.write(job.paths["out"], drawn(job.params, metrics, pictures))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    with step.start(Params, reads=report_figures.READS, writes=["out"]) as job:
+        report_figures.main(job, "rca", figures(job.params))

@@ -5,24 +5,22 @@ only when evidence of all cases that it was drawn from is there: until then it s
 """
 
 import re
-import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from pr12.report import chain as chains
+from pr12.report import figure_list, stored_pictures
 from pr12.report import rows as evidence_rows
-from pr12.report import stored_pictures
+from pr12.report.figure_list import BESIDE, LIST, TEXTS
+from pr12.report.figure_list import check as check  # so that a reader of figures.json
+from pr12.report.figure_list import names as names  # needs to know this module alone
 from pr12.report.rows import Row
 from pr12.shared import files, plots, settings, step
-from pr12.shared.errors import UserError
 from pr12.shared.plots import Plot
 
 Metrics = Mapping[str, Mapping[str, Sequence[float]]]  # case -> key -> one value per seed
 Pictures = Mapping[str, Any]  # such as fcn_picture -> what the step wrote
-LIST = "figures.json"
-TEXTS = ("file", "title", "caption", "alt")
-BESIDE = {"page": ".html", "animation": ".gif"}  # what a figure may have beside its pictures
 
 
 class Figure(NamedTuple):
@@ -36,15 +34,61 @@ class Figure(NamedTuple):
     animation: Callable[[Metrics, Pictures], bytes | None] | None = None  # GIF beside it
 
 
-def _matching(pattern: str, names: Iterator[str]) -> list[str]:
-    return [name for name in names if re.fullmatch(pattern, name)] if pattern else []
+def one_of(*cases: str) -> str:
+    """Return the pattern that matches these cases and no others.
+
+    Parameters
+    ----------
+    *cases : str
+        Names.
+
+    Examples
+    --------
+    >>> one_of("teacher", "hard_800")
+    'teacher|hard_800'
+    """
+    return "|".join(map(re.escape, cases))
 
 
-def waits_for(entry: Mapping[str, Any], rows: Mapping[str, Row], cases: Sequence[str]) -> list[str]:
+def _matching(pattern: str, cases: Iterable[str]) -> list[str]:
+    return [case for case in cases if re.fullmatch(pattern, case)] if pattern else []
+
+
+def inputs(
+    figure: Figure, metrics: Metrics, pictures: Mapping[str, Any]
+) -> tuple[Metrics, Pictures]:
+    """Return what a figure draws, out of what there is of all cases.
+
+    Parameters
+    ----------
+    figure : Figure
+        Its patterns choose.
+    metrics : mapping
+        Case -> metrics.
+    pictures : mapping
+        Case -> picture.
+
+    Examples
+    --------
+    >>> figure = Figure("curve", lambda metrics, pictures: None, "z[0-9]+", "z2")
+    >>> inputs(figure, {"z2": {}, "other": {}}, {"z2": [1], "z3": [2]})
+    ({'z2': {}}, {'z2_picture': [1]})
+    """
+    return (
+        {case: metrics[case] for case in _matching(figure.cases, metrics)},
+        {f"{case}_picture": pictures[case] for case in _matching(figure.pictures, pictures)},
+    )
+
+
+def waits_for(
+    figure: Figure, entry: Mapping[str, Any], rows: Mapping[str, Row], cases: Sequence[str]
+) -> list[str]:
     """Return the cases of today's whose evidence a committed figure lacks to be drawn again.
 
     Parameters
     ----------
+    figure : Figure
+        What it draws today.
     entry : mapping
         Of figures.json: ``cases`` and ``pictures`` that it was drawn from.
     rows : mapping
@@ -54,16 +98,15 @@ def waits_for(entry: Mapping[str, Any], rows: Mapping[str, Row], cases: Sequence
 
     Examples
     --------
-    >>> waits_for({"cases": ["a", "b"], "pictures": []}, {}, ["b", "c"])
+    >>> figure = Figure("curve", lambda metrics, pictures: None, "a|b|c")
+    >>> waits_for(figure, {"cases": ["a", "b"], "pictures": []}, {}, ["b", "c"])
     ['b']
     """
-    missing = [case for case in entry["cases"] if case in cases and case not in rows]
-    missing += [
-        f"{case} (picture)"
-        for case in entry["pictures"]
-        if case in cases and not (case in rows and rows[case].evidence.pictured)
-    ]
-    return missing
+    drawn = _matching(figure.cases, [case for case in entry["cases"] if case in cases])
+    shown = _matching(figure.pictures, [case for case in entry["pictures"] if case in cases])
+    pictured = [case for case in rows if rows[case].evidence.pictured]
+    missing = [case for case in drawn if case not in rows]
+    return missing + [f"{case} (picture)" for case in shown if case not in pictured]
 
 
 def draw(
@@ -73,7 +116,7 @@ def draw(
     committed: Path,
     out: Path,
 ) -> None:
-    """Draw or keep each figure, and write the list of them last.
+    """Draw each figure or leave it as it is committed, and write the list of them last.
 
     Parameters
     ----------
@@ -91,117 +134,58 @@ def draw(
     Raises
     ------
     UserError
-        If the committed list names a file that is not there.
+        If the committed list is damaged, or names a file that is not there.
     """
-    before = {entry["file"]: entry for entry in _entries(committed)}
+    before = {entry["file"]: entry for entry in figure_list.read(committed)}
+    missing = {
+        figure.file: waits_for(figure, before[figure.file], rows, cases)
+        for figure in figures
+        if figure.file in before
+    }
+    metrics = {case: row.evidence.metrics for case, row in rows.items()}
+    pictured = [case for case, row in rows.items() if row.evidence.pictured]
+    redrawn = [figure for figure in figures if not missing.get(figure.file)]
+    shown = {case for figure in redrawn for case in _matching(figure.pictures, pictured)}
     pictures = {
-        case: stored_pictures.unpacked(row.evidence.folder)
-        for case, row in rows.items()
-        if row.evidence.pictured
+        case: stored_pictures.unpacked(rows[case].evidence.folder)
+        for case in pictured
+        if case in shown
     }
     entries = []
     with plots.style():
         for figure in figures:
-            entry = before.get(figure.file)
-            missing = waits_for(entry, rows, cases) if entry else []
-            if missing:
-                _copy(committed, out, entry)
-                entries.append(entry | {"waits_for": missing})
-                continue
-            entry = _draw(figure, rows, pictures, out)
+            if figure in redrawn:
+                entry = _draw(figure, metrics, pictures, out)
+            else:
+                entry = before[figure.file] | {"waits_for": missing[figure.file]}
+                figure_list.copy(committed, out, entry)
             if entry:
                 entries.append(entry)
     files.write_json(out / LIST, entries)
 
 
 def _draw(
-    figure: Figure, rows: Mapping[str, Row], pictures: Mapping[str, Any], out: Path
+    figure: Figure, metrics: Metrics, pictures: Mapping[str, Any], out: Path
 ) -> dict[str, Any] | None:
     """Draw one figure from what it names; None if that has nothing to show."""
-    drawn = _matching(figure.cases, iter(rows))
-    seen = _matching(figure.pictures, iter(pictures))
-    metrics = {case: rows[case].evidence.metrics for case in drawn}
-    shown = {f"{case}_picture": pictures[case] for case in seen}
-    plot = figure.draw(metrics, shown)
+    drawn, shown = inputs(figure, metrics, pictures)
+    plot = figure.draw(drawn, shown) if drawn or shown else None
     if plot is None:
         return None
     if plot.file != figure.file:
         raise ValueError(f"the figure {figure.file} drew {plot.file}")
     plots.save(out, plot)
-    entry = {key: getattr(plot, key) for key in TEXTS} | {"cases": drawn, "pictures": seen}
+    entry = {key: getattr(plot, key) for key in TEXTS}
+    entry |= {"cases": list(drawn), "pictures": [name.removesuffix("_picture") for name in shown]}
     for name, suffix in BESIDE.items():
         make = getattr(figure, name)
-        beside = make(metrics, shown) if make else None
+        beside = make(drawn, shown) if make else None
         if beside is not None:
             entry[name] = figure.file + suffix
             data = beside.encode() if isinstance(beside, str) else beside
             with files.atomic(out / entry[name]) as temporary:
                 temporary.write_bytes(data)
     return entry
-
-
-def names(entry: Mapping[str, Any]) -> list[str]:
-    """Return the names of the files of one figure.
-
-    Parameters
-    ----------
-    entry : mapping
-        Of figures.json.
-
-    Examples
-    --------
-    >>> names({"file": "training", "animation": "training.gif"})
-    ['training.svg', 'training.png', 'training.gif']
-    """
-    beside = [entry[key] for key in BESIDE if key in entry]
-    return [entry["file"] + ".svg", entry["file"] + ".png", *beside]
-
-
-def _entries(folder: Path) -> list[dict[str, Any]]:
-    return check(files.read_json(folder / LIST), folder) if (folder / LIST).exists() else []
-
-
-def check(listed: Any, folder: Path) -> list[dict[str, Any]]:
-    """Check a list of figures: keys, plain names, all files there.
-
-    Parameters
-    ----------
-    listed : Any
-        Content of figures.json.
-    folder : Path
-        Where it lies.
-
-    Raises
-    ------
-    UserError
-        If it is no such list, or a file is missing.
-
-    Examples
-    --------
-    >>> check([], Path("figures"))
-    []
-    """
-    where = folder / LIST
-    again = f"git checkout -- {folder} brings back what was committed"
-    if not isinstance(listed, list) or not all(isinstance(entry, dict) for entry in listed):
-        raise UserError(f"{where} is not a list of figures; {again}")
-    for index, entry in enumerate(listed):
-        for key in (*TEXTS, "cases", "pictures"):
-            if key not in entry:
-                raise UserError(f"{where}[{index}].{key} is missing; {again}")
-        for name in (Path(entry["file"]).name, *names(entry)):
-            if not re.fullmatch(r"[\w-]+(\.\w+)?", str(name), flags=re.ASCII):
-                raise UserError(f"{where}[{index}] names {name!r}; only letters, digits, _ and -")
-        for name in names(entry):
-            if not (folder / name).is_file():
-                raise UserError(f"{where} names {name}, which is not there; {again}")
-    return listed
-
-
-def _copy(folder: Path, out: Path, entry: Mapping[str, Any]) -> None:
-    for name in names(entry):
-        with files.atomic(out / name) as temporary:
-            shutil.copyfile(folder / name, temporary)
 
 
 READS = ("evidence", "committed", "chains", "texts")

@@ -44,7 +44,9 @@ def packed(path: Path) -> dict[str, bytes]:
             return _photographs(safetensors.numpy.load_file(path))
         return _tree(json.loads(path.read_text(encoding="utf-8")))
     except (ValueError, KeyError, OSError, safetensors.SafetensorError) as error:
-        raise UserError(f"{path} is no picture ({error}); delete it and run its step again") from None
+        raise UserError(
+            f"{path} is no picture ({error}); delete it and run its step again"
+        ) from None
 
 
 def unpacked(folder: Path) -> Any:

@@ -1,17 +1,16 @@
-"""Draw the figures of the report from the cases' metrics and the steps' pictures.
+"""The figures of the report: which cases each draws, and how.
 
-Whatever is there is drawn; a figure without anything to show is left out. Every number in a caption
-is computed. The figure ``training`` has an animation beside its pictures.
+Every number in a caption is computed. The figure ``training`` has an animation beside its pictures.
 """
 
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pr12.shared import files, plots, step
+from pr12.report import figures as report_figures
+from pr12.report.figures import Figure, one_of
+from pr12.shared import step
 from pr12.shared.plots import Plot
-from pr12.shared.report import path_names
 from pr12.stn import (
     animation,
     figure_values,
@@ -25,9 +24,11 @@ from pr12.stn import (
     figures_of_sequences,
     figures_of_training,
 )
-from pr12.stn.figure_values import Metrics, Pictures
+from pr12.stn.figure_values import ROWS, Metrics, Pictures
 
 SAME_ROW = {"cnn_clutter": "cnn", "st_cnn_clutter": "st_cnn_affine"}  # with another step size
+SEQUENCES, PARTS = "(sequences|svhn)_.+", "(parts|cub)_.+"
+TRANSFORMED = "(?!.*_cnn(_|$))"  # a plain CNN has no windows to show
 
 
 @dataclass(frozen=True)
@@ -44,12 +45,12 @@ def check_params(params: Params) -> None:
     figure_values.check_numbers(params.published, "--params.published", like)
 
 
-def joined(found: Mapping[str, Any], ending: str) -> dict[str, Any]:
+def joined(cases: Mapping[str, Any], ending: str) -> dict[str, Any]:
     """Put what was trained by a case of its own into the row of Table 1 that it belongs to.
 
     Parameters
     ----------
-    found : mapping
+    cases : mapping
         Case with `ending` -> mapping by metric or distortion.
     ending : str
         Of the names.
@@ -59,78 +60,133 @@ def joined(found: Mapping[str, Any], ending: str) -> dict[str, Any]:
     >>> joined({"cnn": {"R": 1}, "cnn_clutter": {"TC": 2}}, "")
     {'cnn': {'R': 1, 'TC': 2}}
     """
-    whole = dict(found)
+    whole = dict(cases)
     for case, row in SAME_ROW.items():
-        own = whole.pop(case + ending, None)
-        if isinstance(own, Mapping):
-            whole[row + ending] = {**whole.get(row + ending, {}), **own}
+        other = whole.pop(case + ending, None)
+        if isinstance(other, Mapping):
+            whole[row + ending] = {**whole.get(row + ending, {}), **other}
     return whole
 
 
-def drawn(params: Params, metrics: Metrics, pictures: Pictures) -> list[Plot]:
-    """Draw all figures that have something to show, in the order of the report.
+def rows_of(cases: list[str]) -> str:
+    """Return the pattern of rows of Table 1 and of the cases that are joined to them."""
+    return one_of(*cases, *(case for case, row in SAME_ROW.items() if row in cases))
+
+
+def figures(params: Params) -> list[Figure]:
+    """Return all figures in the order of the report.
 
     Parameters
     ----------
     params : Params
         The step's.
-    metrics : mapping
-        Case -> metric key -> one value per seed.
-    pictures : mapping
-        Such as ``fcn_picture``, those that there are -> what the step wrote.
 
     Raises
     ------
     UserError
-        If a picture or a value in a mapping of the params is not what it should be.
+        If a value in a mapping of the params is not what it should be.
 
     Examples
     --------
-    >>> drawn(Params("full", {}), {}, {})
-    []
+    >>> [figure.file for figure in figures(Params("full", {}))][:2]
+    ['errors', 'order']
     """
     check_params(params)
-    metrics, pictures = joined(metrics, ""), joined(pictures, "_picture")
-    paper = joined(params.published, "")
-    found = [
-        figures_of_errors.table(metrics, paper, params.run),
-        figures_of_errors.order(metrics, paper, params.run),
-        figures_of_grids.transformed(pictures),
-        figures_of_training.training(figures_of_training.tracks(pictures)),
-        figures_of_invariance.invariance(metrics, "U"),
-        figures_of_invariance.invariance(metrics, "RTS"),
-        figures_of_bars.addition(metrics, paper, params.run),
-        figures_of_boxes.pairs(pictures),
-        figures_of_sequences.errors(metrics, paper),
-        figures_of_sequences.house_numbers(pictures),
-        figures_of_parts.windows(pictures),
-        figures_of_colocalisation.colocalised(pictures),
-        figures_of_bars.deformable(metrics),
+    return [*of_digits(joined(params.published, ""), params.run), *of_windows(params.published)]
+
+
+def of_digits(paper: figure_values.Numbers, run: str) -> list[Figure]:
+    """Return the figures of distorted digits; the paper's numbers are joined."""
+    added = figures_of_bars.ADDED
+    pairs = [f"{case}_2" for case in added if case.startswith("st_")]
+    tracked = [case for case, _ in figures_of_training.TRACKS]
+    return [
+        Figure(
+            "errors",
+            lambda metrics, _: figures_of_errors.table(joined(metrics, ""), paper, run),
+            rows_of(ROWS),
+        ),
+        Figure(
+            "order",  # of columns that the joined cases have not
+            lambda metrics, _: figures_of_errors.order(metrics, paper, run),
+            one_of(*ROWS),
+        ),
+        Figure(
+            "transformed",
+            lambda _, pictures: figures_of_grids.transformed(joined(pictures, "_picture")),
+            pictures=rows_of([*figures_of_grids.NETS]),
+        ),
+        Figure("training", training, pictures=rows_of(tracked), animation=training_animation),
+        Figure(
+            "invariance_u",
+            lambda metrics, _: figures_of_invariance.invariance(metrics, "U"),
+            one_of(*figures_of_invariance.NETS["U"]),
+        ),
+        Figure(
+            "invariance_rts",
+            lambda metrics, _: figures_of_invariance.invariance(metrics, "RTS"),
+            one_of(*figures_of_invariance.NETS["RTS"]),
+        ),
+        Figure(
+            "addition",
+            lambda metrics, _: figures_of_bars.addition(joined(metrics, ""), paper, run),
+            rows_of([*added, *pairs]),
+        ),
+        Figure(
+            "addition_windows",
+            lambda _, pictures: figures_of_boxes.pairs(pictures),
+            pictures=one_of(*figures_of_boxes.PAIRS),
+        ),
     ]
-    return [plot for plot in found if plot]
 
 
-def main(arguments: Sequence[str]) -> None:
-    """Run the step.
+def of_windows(paper: figure_values.Numbers) -> list[Figure]:
+    """Return the figures of sequences, parts, co-localisation and deformable convolution."""
+    return [
+        Figure(
+            "sequence_errors",
+            lambda metrics, _: figures_of_sequences.errors(metrics, paper),
+            SEQUENCES,
+        ),
+        Figure(
+            "house_numbers",
+            lambda _, pictures: figures_of_sequences.house_numbers(pictures),
+            pictures=TRANSFORMED + SEQUENCES,
+        ),
+        Figure(
+            "part_windows",
+            lambda _, pictures: figures_of_parts.windows(pictures),
+            pictures=TRANSFORMED + PARTS,
+        ),
+        Figure(
+            "colocalisation",
+            lambda _, pictures: figures_of_colocalisation.colocalised(pictures),
+            pictures=one_of(*figures_of_colocalisation.CASES),
+        ),
+        Figure(
+            "deformable",
+            lambda metrics, _: figures_of_bars.deformable(metrics),
+            one_of(*figures_of_bars.DEFORMED, "cost"),
+        ),
+    ]
 
-    Parameters
-    ----------
-    arguments : sequence of str
-        The command line without the program.
-    """
-    names = path_names(arguments, besides=("out",))
-    shown = [name for name in names if name.endswith("_picture")]
-    with step.start(Params, optional=names, writes=["out"], arguments=arguments) as job:
-        metrics = {case: plots.read_metrics(job.paths[case]) for case in names if case not in shown}
-        pictures = {name: files.read_json(job.paths[name]) for name in shown}
-        with plots.style():
-            found = drawn(job.params, metrics, pictures)
-            tracks = figures_of_training.tracks(pictures)
-            if tracks:
-                with files.atomic(job.paths["out"] / "training.gif") as temporary:
-                    temporary.write_bytes(animation.animated(tracks))
-            plots.write(job.paths["out"], found)  # last: its list says that all is there
+
+def tracks(pictures: Pictures) -> list[figures_of_training.Track]:
+    """Return the trainings that were followed."""
+    return figures_of_training.tracks(joined(pictures, "_picture"))
+
+
+def training(metrics: Metrics, pictures: Pictures) -> Plot | None:
+    """Draw grids at a few moments of the training."""
+    return figures_of_training.training(tracks(pictures))
+
+
+def training_animation(metrics: Metrics, pictures: Pictures) -> bytes | None:
+    """Return grids at all moments of the training, as a GIF."""
+    followed = tracks(pictures)
+    return animation.animated(followed) if followed else None
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    with step.start(Params, reads=report_figures.READS, writes=["out"]) as job:
+        report_figures.main(job, "stn", figures(job.params))

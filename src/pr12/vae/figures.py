@@ -1,22 +1,22 @@
-"""Draw the figures of the report from the cases' metrics and the steps' pictures.
+"""The figures of the report: which cases each draws, and how.
 
-Whatever is there is drawn; a figure without anything to show is left out. Every number in a caption
-is computed.
+Every number in a caption is computed. The figure ``latent_plane`` has a page beside its pictures.
 """
 
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pr12.shared import files, plots, step
+from pr12.report import figures as report_figures
+from pr12.report.figures import Figure, Metrics, Pictures, one_of
+from pr12.shared import step
 from pr12.shared.errors import UserError
 from pr12.shared.plots import Plot
-from pr12.shared.report import path_names
-from pr12.vae import figures_of_bounds, figures_of_spaces, latent_page
-from pr12.vae.figures_of_bounds import Metrics
+from pr12.vae import figures_of_bounds as bounds
+from pr12.vae import figures_of_spaces as spaces
+from pr12.vae import latent_page
 
-PICTURES = ("generation_picture", "latent_space_picture")
+DIGITS, FACES = "3|5|10|20|200", "2|5|10|20"  # numbers of latents
 
 
 @dataclass(frozen=True)
@@ -38,79 +38,123 @@ def check_params(params: Params) -> None:
             )
 
 
-def drawn(params: Params, metrics: Metrics, pictures: Mapping[str, Any]) -> list[Plot]:
-    """Draw all figures that have something to show, in the order of the report.
+def figures(params: Params) -> list[Figure]:
+    """Return all figures in the order of the report.
 
     Parameters
     ----------
     params : Params
         The step's.
-    metrics : mapping
-        Case -> metric key -> one value per seed.
-    pictures : mapping
-        Of `PICTURES`, those that there are: what the steps wrote.
 
     Raises
     ------
     UserError
-        If a picture or a value in a mapping of the params is not what it should be.
+        If a value in a mapping of the params is not what it should be.
 
     Examples
     --------
-    >>> drawn(Params("full", {}), {}, {})
-    []
+    >>> [figure.file for figure in figures(Params("full", {}))][:2]
+    ['bound_digits', 'bound_faces']
     """
     check_params(params)
     published = params.published if params.run == "full" else {}
-    found = [
-        figures_of_bounds.bound_digits(metrics, published),
-        figures_of_bounds.bound_faces(metrics, published),
-        figures_of_bounds.likelihood(metrics, published),
-        figures_of_bounds.optimisers(metrics),
-        figures_of_bounds.gradient_variance(metrics),
-        figures_of_bounds.iwae(metrics, published),
+    vae = [f"vae_k{k}" for k in bounds.WEIGHTS]
+    return [
+        Figure(
+            "bound_digits",
+            lambda metrics, _: bounds.bound_digits(metrics, published),
+            rf"(aevb|wake_sleep)_z({DIGITS})",
+        ),
+        Figure(
+            "bound_faces",
+            lambda metrics, _: bounds.bound_faces(metrics, published),
+            rf"faces_(wake_sleep_)?z({FACES})",
+        ),
+        Figure(
+            "likelihood",
+            lambda metrics, _: bounds.likelihood(metrics, published),
+            "fig3_(small|all)_(aevb|wake_sleep|mcem)",
+        ),
+        Figure(
+            "optimisers",
+            lambda metrics, _: bounds.optimisers(metrics),
+            one_of(*bounds.OPTIMISERS),
+        ),
+        Figure(
+            "gradient_variance",
+            lambda metrics, _: bounds.gradient_variance(metrics),
+            one_of("gradient_variance"),
+        ),
+        Figure(
+            "iwae",
+            lambda metrics, _: bounds.iwae(metrics, published),
+            one_of(*vae, *(f"iwae_k{k}" for k in bounds.WEIGHTS if k > 1)),
+        ),
+        *of_generation(),
+        *of_latent_space(),
     ]
-    if "generation_picture" in pictures:
-        picture = pictures["generation_picture"]
-        found += [
-            figures_of_spaces.generation(metrics, picture),
-            figures_of_spaces.latent_scatter(metrics, picture),
-        ]
-    if "latent_space_picture" in pictures:
-        picture = pictures["latent_space_picture"]
-        found += [
-            figures_of_spaces.manifold(picture),
-            figures_of_spaces.samples(picture),
-            figures_of_spaces.reconstructions(metrics, picture),
-            figures_of_spaces.walk(picture),
-            figures_of_spaces.latent_plane(picture),
-        ]
-    return [plot for plot in found if plot]
 
 
-def main(arguments: Sequence[str]) -> None:
-    """Run the step.
+def of_generation() -> list[Figure]:
+    """Return the figures of images drawn from nets."""
+    return [
+        Figure(
+            "generation",
+            pictured("generation", spaces.generation),
+            one_of("generation", "aevb_z10", "autoencoder_z10"),
+            one_of("generation"),
+        ),
+        Figure(
+            "latent_scatter",
+            pictured("generation", spaces.latent_scatter),
+            one_of("generation", "aevb_z2", "autoencoder_z2"),
+            one_of("generation"),
+        ),
+    ]
 
-    Parameters
-    ----------
-    arguments : sequence of str
-        The command line without the program.
-    """
-    names = path_names(arguments, besides=("out", *PICTURES))
-    optional = [*names, *PICTURES]
-    with step.start(Params, optional=optional, writes=["out"], arguments=arguments) as job:
-        metrics = {case: plots.read_metrics(job.paths[case]) for case in names}
-        pictures = {
-            name: files.read_json(job.paths[name]) for name in PICTURES if name in job.paths
-        }
-        with plots.style():
-            found = drawn(job.params, metrics, pictures)
-            if "latent_space_picture" in pictures:
-                page = latent_page.page(pictures["latent_space_picture"]["planes"])
-                with files.atomic(job.paths["out"] / "latent_plane.html") as temporary:
-                    temporary.write_text(page, encoding="utf-8")
-            plots.write(job.paths["out"], found)  # last: its list says that all is there
+
+def of_latent_space() -> list[Figure]:
+    """Return the figures of latent spaces."""
+    case = "latent_space"
+    of_picture = {"manifold": spaces.manifold, "samples": spaces.samples}
+    of_picture |= {"walk": spaces.walk, "latent_plane": spaces.latent_plane}
+    alone = {
+        file: Figure(
+            file,
+            pictured(case, lambda _, picture, draw=draw: draw(picture)),
+            pictures=one_of(case),
+            page=latent_plane_page if file == "latent_plane" else None,
+        )
+        for file, draw in of_picture.items()
+    }
+    reconstructions = Figure(
+        "reconstructions",
+        pictured(case, spaces.reconstructions),
+        one_of(case),
+        one_of(case),
+    )
+    return [
+        alone["manifold"],
+        alone["samples"],
+        reconstructions,
+        alone["walk"],
+        alone["latent_plane"],
+    ]
+
+
+def pictured(
+    case: str, draw: Callable[[Metrics, Any], Plot | None]
+) -> Callable[[Metrics, Pictures], Plot | None]:
+    """Return how a figure is drawn that shows nothing without the picture of a case."""
+    name = f"{case}_picture"
+    return lambda metrics, pictures: draw(metrics, pictures[name]) if name in pictures else None
+
+
+def latent_plane_page(metrics: Metrics, pictures: Pictures) -> str:
+    """Return the page on which the decoded image follows the mouse."""
+    return latent_page.page(spaces.planes(pictures["latent_space_picture"]))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    with step.start(Params, reads=report_figures.READS, writes=["out"]) as job:
+        report_figures.main(job, "vae", figures(job.params))
