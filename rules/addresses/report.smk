@@ -85,7 +85,8 @@ def chains(paper):
     for folder in filter(None, found.values()):
         nodes |= {node["folder"]: node for node in result_chain.collect(NODES, folder)}
     before = {node["step"]: settings.before(node["step"]) for node in nodes.values()}
-    content = {"nodes": nodes, "results": found, "before": before}
+    cases = list(found)  # JSON is written with sorted keys: the order stands apart
+    content = {"cases": cases, "nodes": nodes, "results": found, "before": before}
     folder = f"{BUILD}/report/{paper}/chains.{addresses.digest(content)}"
     CURRENT.add(folder)
     return f"{folder}/chains.json", content

@@ -6,8 +6,8 @@ node is one addressed folder::
     {"folder": "build/full/vae/z2/train.0123456789", "step": "pr12.vae.train", "params": {...},
      "source": "abcdef0123", "reads": [folders], "raw": {file: checksum}}
 
-The Snakefile writes today's nodes of a run to ``build/<run>/chains.json``; evidence holds the
-nodes of the result that it was taken from.
+The Snakefile writes today's nodes to ``build/<run>/report/<paper>/chains.<digest>/``; evidence
+holds the nodes of the result that it was taken from.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -105,12 +105,15 @@ def collect(nodes: Mapping[str, Node], folder: str) -> list[Node]:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """Read what the Snakefile wrote of today's graph: ``nodes`` and ``results``.
+    """Read what the Snakefile wrote of a paper's graph today.
+
+    That is ``cases`` in their order, ``nodes`` by folder, ``results``: case -> its folder or null
+    where a raw file that its address needs is not there, and ``before`` (see `meaning`).
 
     Parameters
     ----------
     path : Path
-        ``build/<run>/chains.json``.
+        ``build/<run>/report/<paper>/chains.<digest>/chains.json``.
 
     Raises
     ------
@@ -118,8 +121,8 @@ def read(path: Path) -> dict[str, Any]:
         If it is missing or something else.
     """
     found = files.read_json(path)
-    shaped = isinstance(found, dict) and isinstance(found.get("nodes"), dict)
-    if not shaped or not isinstance(found.get("results"), dict):
+    parts = {"cases": list, "nodes": dict, "results": dict, "before": dict}
+    if not isinstance(found, dict) or any(type(found.get(k)) is not v for k, v in parts.items()):
         raise UserError(f"{path} is no list of chains; delete it and run snakemake again")
     return found
 

@@ -205,7 +205,7 @@ def main(job: step.Job, paper: str, figures: Sequence[Figure]) -> None:
     """
     today = chains.read(job.paths["chains"])
     withdrawn = settings.withdrawn(job.paths["texts"])
-    rows = evidence_rows.read(job.paths["evidence"], today, paper, withdrawn)
+    rows = evidence_rows.read(job.paths["evidence"], today, withdrawn)
     counting = {case: row for case, row in rows.items() if row.standing.counts}
-    cases = list(today["results"][paper])
+    cases = today["cases"]
     draw(figures, counting, cases, job.paths["committed"], job.paths["out"])

@@ -17,9 +17,7 @@ class Row(NamedTuple):
     standing: Standing
 
 
-def read(
-    folder: Path, today: Mapping[str, Any], paper: str, withdrawn: Mapping[str, str]
-) -> dict[str, Row]:
+def read(folder: Path, today: Mapping[str, Any], withdrawn: Mapping[str, str]) -> dict[str, Row]:
     """Read the rows of a paper, in the order of its cases; a case without evidence has none.
 
     Parameters
@@ -28,8 +26,6 @@ def read(
         The paper's evidence, such as ``reports/full/vae/evidence``.
     today : mapping
         What `pr12.report.chain.read` returned.
-    paper : str
-        Short name.
     withdrawn : mapping
         Case -> why its evidence counts no more.
 
@@ -40,13 +36,14 @@ def read(
 
     Examples
     --------
-    >>> read(Path("/nowhere"), {"nodes": {}, "results": {"vae": {"z2": "a.1"}}}, "vae", {})
+    >>> read(Path("/nowhere"), {"cases": ["z2"], "nodes": {}, "results": {"z2": "a.1"}}, {})
     {}
     """
     there = evidence.read_all(folder)
-    before = today.get("before", {})
+    before = today["before"]
     rows = {}
-    for case, result in today["results"][paper].items():
+    for case in today["cases"]:
+        result = today["results"][case]
         if case not in there:
             continue
         if result is None:  # a raw file that its address needs is not on this machine

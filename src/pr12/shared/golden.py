@@ -23,7 +23,9 @@ ABSOLUTE = 0.02  # of values near 0, such as correlations and shares
 # What people look at: an edited colour or word is no other number.
 PAGES = ("chains",)
 # What differs between two runs of the same code.
-UNSTEADY = re.compile(r"metrics\.json|evidence\.json|timings\.json|benchmark\.txt|resume.*|\..*|.*\.log")
+UNSTEADY = re.compile(
+    r"metrics\.json|evidence\.json|timings\.json|benchmark\.txt|resume.*|\..*|.*\.log"
+)
 ADDRESSED = re.compile(r"(\w+)\.[0-9a-f]{10}")
 
 

@@ -117,7 +117,10 @@ def page(papers: Mapping[str, Mapping[str, Any]], run: str) -> str:
 
 
 def measured_here(
-    folder: Path, listed: Sequence[Mapping[str, Any]], records: Sequence[Mapping[str, Any]], run: str
+    folder: Path,
+    listed: Sequence[Mapping[str, Any]],
+    records: Sequence[Mapping[str, Any]],
+    run: str,
 ) -> dict[str, Any]:
     """Return what this machine measured of a paper: times by case, and verdicts on them.
 

@@ -5,7 +5,8 @@ Series differ in marker, line and hatch as well as in colour, and no figure need
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -302,6 +303,35 @@ def from_zero(axes: Axes, dimension: str = "y") -> None:
         getattr(axes, f"set_{dimension}lim")(0, None)
 
 
+def steady(svg: str) -> str:
+    """Return an SVG as every processor writes it: the last digits of positions differ between them.
+
+    Positions are rounded to a thousandth of a point, and identifiers, which matplotlib computes
+    from unrounded positions, are numbered.
+
+    Parameters
+    ----------
+    svg : str
+        As matplotlib wrote it.
+
+    Examples
+    --------
+    >>> steady('<clipPath id="p4050df924f"/><g clip-path="url(#p4050df924f)"/>')
+    '<clipPath id="p1"/><g clip-path="url(#p1)"/>'
+    >>> steady("L 426.575843 3.00024 scale(0.015625)")
+    'L 426.576 3 scale(0.015625)'
+    """
+    for number, name in enumerate(re.findall(r'id="([a-z]+[0-9a-f]{10})"', svg), start=1):
+        svg = svg.replace(name, f"{name[:-10]}{number}")
+    scales = r"((?:scale|matrix)\([^)]*\))"  # factors, of which every digit counts
+    return re.sub(rf"{scales}|(-?\d+\.\d{{4,}})", lambda m: m[1] or _rounded(m[2]), svg)
+
+
+def _rounded(number: str) -> str:
+    text = f"{float(number):.3f}".rstrip("0").rstrip(".")
+    return "0" if text == "-0" else text
+
+
 def save(folder: Path, plot: Plot) -> None:
     """Write a figure as SVG and as PNG.
 
@@ -320,3 +350,5 @@ def save(folder: Path, plot: Plot) -> None:
     for suffix, metadata in METADATA.items():
         with files.atomic(folder / (plot.file + suffix)) as temporary:
             plot.figure.savefig(temporary, metadata=metadata)
+            if suffix == ".svg":
+                temporary.write_text(steady(temporary.read_text("utf-8")), encoding="utf-8")

@@ -312,11 +312,11 @@ def main(job: step.Job) -> None:
     today = chain.read(job.paths["chains"])
     texts = settings.paper(job.paths["texts"])
     withdrawn = settings.withdrawn(job.paths["texts"])
-    rows = evidence_rows.read(job.paths["evidence"], today, params.paper, withdrawn)
+    rows = evidence_rows.read(job.paths["evidence"], today, withdrawn)
     folder = job.paths["figures"]
     drawn = figures.check(files.read_json(folder / figures.LIST), folder)
     lock = job.paths["lock"].read_text(encoding="utf-8") if "lock" in job.paths else None
-    contents = compiled(params, texts, list(today["results"][params.paper]), rows, drawn, lock)
+    contents = compiled(params, texts, today["cases"], rows, drawn, lock)
     for name, value in contents.items():
         files.write_json(out / f"{name}.json", value)
     with files.atomic(out / "README.md") as temporary:
