@@ -203,7 +203,7 @@ KINDS = sorted({name for own in OWN.values() for name in own} | {"forest"})
             marks=[
                 pytest.mark.xfail(
                     strict=True,
-                    reason="known fault: a traceback; see the note in docs/decisions.md",
+                    reason="known fault: a traceback; see papers/rca/notes.md",
                 )
             ]
             if (reader, kind) in MISTAKEN
