@@ -9,7 +9,11 @@ RUN ?= full
 NODES ?= 2
 CORES ?= 8
 
-.PHONY: help report test lint full plan measured clean
+# Compiled once, not by every process of the tests.
+unexport PYTHONDONTWRITEBYTECODE
+PYTEST = pytest --numprocesses 2 --dist worksteal
+
+.PHONY: help report test test-all golden lint full plan measured clean
 
 help: ## say what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/'
@@ -19,8 +23,15 @@ report: $(VENV)/ready ## regenerate every number of the embedded run, and its re
 	snakemake --cores 1 report
 	@echo "The report: reports/embedded/index.html (and reports/embedded/*/README.md)"
 
-test: $(VENV)/ready ## run the whole test suite
-	pytest --numprocesses 3 --dist worksteal
+test: $(VENV)/ready ## run the fast tests, the examples in the code, and one small paper: minutes
+	$(PYTEST) -m 'not slow and (not workflow or quick)'
+
+test-all: $(VENV)/ready ## run all other tests: slow ones, kills, clones, Slurm, ssh, S3, a browser
+	$(PYTEST) --numprocesses 3 -m 'slow or (workflow and not quick)'
+
+golden: $(VENV)/ready ## note the values of a smoke run, where a change of numbers is meant
+	snakemake --cores all --config run=smoke
+	python -m pr12.shared.golden --params '{}' build=build/smoke golden=tests/golden/smoke.json
 
 lint: $(VENV)/ready ## formatters, linters, import contracts
 	ruff check .

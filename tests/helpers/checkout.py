@@ -68,11 +68,11 @@ def copy_repository(root):
     return Checkout(root)
 
 
-def trimmed(params):
+def trimmed(params, cases=CASES):
     """Give params.yaml with few cases and little to compute in every run."""
     params = copy.deepcopy(params)
     section = params["distill"]
-    section["cases"] = {case: section["cases"][case] for case in CASES}
+    section["cases"] = {case: section["cases"][case] for case in cases}
     section["figures"] |= {"student_cases": {}}
     small = section["runs"]["smoke"] | COMPRESSION
     section["runs"] = {
@@ -170,10 +170,10 @@ class Checkout:
         text = yaml.safe_dump(claims, sort_keys=False, allow_unicode=True)
         (self / CLAIMS_FILE).write_text(text, encoding="utf-8")
 
-    def trim(self):
+    def trim(self, cases=CASES, claims=CLAIMS):
         """Leave few cases, and what is written of them."""
-        self.write_params(trimmed(self.params()))
-        self.write_claims([claim for claim in self.claims() if claim["id"] in CLAIMS])
+        self.write_params(trimmed(self.params(), cases))
+        self.write_claims([claim for claim in self.claims() if claim["id"] in claims])
         (self / "papers/distill/tables.yaml").write_text("[]\n")
 
     def set(self, path, value):

@@ -181,6 +181,13 @@ def test_reports_of_two_runs_are_kept_in_git():
     assert runs == {"embedded", "full"}
 
 
+def test_tests_lie_where_make_looks_for_them():
+    tests = ROOT / "tests"
+    places = {str(path.parent.relative_to(tests)) for path in tests.rglob("test_*.py")}
+    packages = {path.parent.name for path in ROOT.glob("src/pr12/*/__init__.py")}
+    assert places - {"workflow", "servers"} <= {f"fast/{name}" for name in packages | {"contract"}}
+
+
 def test_imports_keep_to_the_layers():
     command = [BIN / "lint-imports", "--no-cache", "--config", "pyproject.toml"]
     environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}

@@ -165,6 +165,7 @@ def test_all_figures_are_written_and_listed_in_order(written):
     assert names == {"figures.json"} | {s + suffix for s in STEMS for suffix in (".svg", ".png")}
 
 
+@pytest.mark.slow
 def test_a_rerun_elsewhere_gives_the_same_bytes_and_needs_no_torch(written):
     """Another process, other hashes, and a reader's own matplotlibrc."""
     (written / "matplotlibrc").write_text(
@@ -212,7 +213,7 @@ def groups_of_texts(figure):
     yield [axes.title for axes in figure.axes]
 
 
-@pytest.mark.parametrize("wide", [False, True])
+@pytest.mark.parametrize("wide", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_no_text_is_cut_and_none_overlap(wide):
     metrics = all_metrics()
     if wide:  # two seeds far apart, as in a run of seconds: intervals beyond all counts

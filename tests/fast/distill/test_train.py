@@ -421,6 +421,7 @@ def test_provenance_names_inputs_params_and_command(finished):
     assert found["command"].startswith("python -m pr12.distill.train --params ")
 
 
+@pytest.mark.slow
 def test_an_interrupted_step_ends_with_130_and_goes_on_to_the_same_bytes(finished, tmp_path):
     arguments = [*write(tmp_path, LONG), *outputs(tmp_path)]
     running = process(arguments, stderr=subprocess.PIPE)

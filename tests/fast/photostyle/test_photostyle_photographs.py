@@ -161,6 +161,7 @@ def test_published_pairs_keep_their_classes(folder, capsys):
     assert "photograph/chelsea" in tensors
 
 
+@pytest.mark.slow
 def test_a_rerun_from_the_command_line_is_the_same_bytes(tmp_path):
     line, output = arguments(tmp_path / "made", PARAMS)
     done = subprocess.run(

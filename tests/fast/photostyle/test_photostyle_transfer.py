@@ -511,6 +511,7 @@ def read_until(process, text):
     raise AssertionError(f"{text} was never told, but {''.join(before)}")
 
 
+@pytest.mark.slow
 def test_ctrl_c_writes_what_is_reached(pair, tmp_path):
     process = started(pair, iterations=100_000)
     read_until(process, "2/10")  # of 100,000; the path of the output may have "2/"
@@ -523,6 +524,7 @@ def test_ctrl_c_writes_what_is_reached(pair, tmp_path):
     assert (tmp_path / ".out.resume.pt").is_file()
 
 
+@pytest.mark.slow
 def test_a_second_ctrl_c_writes_nothing(pair, tmp_path, monkeypatch):
     large = photograph(0, 3000, 4000)
     save(pair["content"], large, compress_level=1)

@@ -214,6 +214,7 @@ def test_all_figures_are_written_and_listed_in_order(written):
     assert names == {"figures.json"} | {s + suffix for s in STEMS for suffix in (".svg", ".png")}
 
 
+@pytest.mark.slow
 def test_a_rerun_elsewhere_gives_the_same_bytes_and_needs_no_heavy_library(written):
     code = (
         "import sys; from pr12.rca import figures; figures.main(sys.argv[1:]);"
@@ -280,7 +281,14 @@ def one_seed(metrics):
     return {case: {key: own[:1] for key, own in metrics[case].items()} for case in metrics}
 
 
-@pytest.mark.parametrize("change", [dict, two_seeds_apart, one_seed])
+@pytest.mark.parametrize(
+    "change",
+    [
+        dict,
+        pytest.param(two_seeds_apart, marks=pytest.mark.slow),
+        pytest.param(one_seed, marks=pytest.mark.slow),
+    ],
+)
 def test_no_text_is_cut_and_none_overlap(change):
     for plot in drawn(change(all_metrics()), all_pictures()).values():
         plot.figure.draw_without_rendering()

@@ -201,6 +201,7 @@ def test_the_page_stands_alone_and_shows_every_case_worst_first(graded):
     assert (folder / "out/predictions.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_two_processes_give_the_same_bytes_and_one_line_at_the_end(graded):
     folder, _ = graded
     line = arguments(folder, out=folder / "again")
@@ -291,6 +292,7 @@ def test_a_changed_file_makes_the_scores_anew(tmp_path, monkeypatch):
     assert np.mean(predicted(run(tmp_path))) < np.mean(predicted(first)) - 0.2
 
 
+@pytest.mark.slow
 def test_a_killed_run_leaves_no_output_and_goes_on(tmp_path):
     references(tmp_path, 3)
     for name in "abcdef":

@@ -129,6 +129,7 @@ def test_a_record_that_is_no_json_is_told(tmp_path, capsys, raw):
 # --- the step ---
 
 
+@pytest.mark.slow
 def test_from_the_command_line_the_same_bytes_each_time(tmp_path):
     paths = rca_chain.splits(tmp_path)
     given = [f"{name}={path}" for name, path in paths.items()]

@@ -237,6 +237,7 @@ MNIST_PARAMS = {"dataset": "mnist", "train": 20, "validation": 3, "test": 4, **C
 DIGITS_PARAMS = {"dataset": "digits", "train": 20, "validation": 10, "test": 30, **COMMON}
 
 
+@pytest.mark.slow
 def test_mnist_from_the_command_line_is_the_same_bytes_each_time(folder, tmp_path):
     verified = tmp_path / "verified.json"
     verified.write_text(json.dumps(checksums(folder)))

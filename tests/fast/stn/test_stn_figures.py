@@ -233,6 +233,7 @@ def test_every_figure_is_written_with_its_text_and_training_has_an_animation(wri
         ).stat().st_size < 300_000  # else a page shows it not
 
 
+@pytest.mark.slow
 def test_a_rerun_elsewhere_gives_the_same_bytes_and_needs_no_torch(written):
     code = (
         "import sys; from pr12.stn import figures; figures.main(sys.argv[1:]); "
@@ -263,7 +264,7 @@ def test_only_what_has_results_is_drawn(tmp_path):
     assert [path.name for path in (tmp_path / "empty").iterdir()] == ["figures.json"]
 
 
-@pytest.mark.parametrize("wide", [False, True])
+@pytest.mark.parametrize("wide", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_no_text_is_cut(wide):
     metrics = all_metrics()
     if wide:  # two seeds far apart, as in a run of seconds: intervals go beyond 0 and 100

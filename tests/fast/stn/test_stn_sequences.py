@@ -107,6 +107,7 @@ def test_no_split_has_digits_of_another(tmp_path, digits):
     assert seen == {"train": {0, 1, 2, 3}, "validation": {4, 5, 6}, "test": {7, 8, 9}}
 
 
+@pytest.mark.slow
 def test_composed_splits_are_the_same_bytes_each_time(tmp_path, digits):
     line, outputs = arguments(tmp_path / "made", PARAMS, **digits)
     done = subprocess.run(

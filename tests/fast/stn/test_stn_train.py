@@ -447,6 +447,7 @@ def test_the_same_command_gives_the_same_bytes(tmp_path):
     assert made(tmp_path / "one") == made(tmp_path / "two")
 
 
+@pytest.mark.slow
 def test_a_killed_step_goes_on_to_the_same_bytes(tmp_path, capsys):
     wanted = params(seeds=[0], distortions=["R"], images=6000)
     step_in_process(write(tmp_path / "whole", wanted))

@@ -218,6 +218,7 @@ def test_faces_are_drawn_by_the_seed_and_vary():
 # --- the step ---
 
 
+@pytest.mark.slow
 def test_frey_from_the_command_line_is_the_same_bytes_each_time(folder):
     given = {"verified": folder / "verified.json", "folder": folder / "raw"}
     line, outputs = arguments(folder / "made", PARAMS, **given)

@@ -182,6 +182,7 @@ def test_all_figures_are_written_and_listed_in_order(written):
     assert page == latent_page.page(all_pictures()["latent_space_picture"]["planes"])
 
 
+@pytest.mark.slow
 def test_a_rerun_elsewhere_gives_the_same_bytes_and_needs_no_torch(written):
     code = (
         "import sys; from pr12.vae import figures; figures.main(sys.argv[1:]);"
@@ -222,7 +223,7 @@ def groups_of_texts(figure):
     yield [*figure.legends, *(a.xaxis.label for a in figure.axes)]
 
 
-@pytest.mark.parametrize("wide", [False, True])
+@pytest.mark.parametrize("wide", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_no_text_is_cut_and_none_overlap(wide):
     metrics = all_metrics()
     if wide:  # two seeds far apart, as in a run of seconds

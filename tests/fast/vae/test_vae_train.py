@@ -415,6 +415,7 @@ def test_the_step_writes_model_and_history(tmp_path, monkeypatch, whole, capsys)
     assert rows[-1].startswith("5/5  200 samples  objective -")
 
 
+@pytest.mark.slow
 def test_a_killed_step_goes_on_to_the_same_bytes(tmp_path, monkeypatch, capsys):
     params = change(binarise=True, snapshots=(400, 12000), samples=2)
     for name in ("whole", "killed"):
