@@ -5,7 +5,7 @@ Series differ in marker, line and hatch as well as in colour, and no figure need
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
