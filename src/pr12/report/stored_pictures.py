@@ -1,11 +1,20 @@
 """What figures draw, made small enough for git: a step's picture as a few files of evidence.
 
-A picture is JSON or safetensors. Lists of numbers become arrays (floats of 16 bits where these
-keep three digits), photographs JPEG files of at most 700 pixels, masks PNG files.
+A picture is JSON or safetensors. Photographs become JPEG files of at most 700 pixels, masks PNG
+files. Of JSON, picture.json keeps the shape and all that is short; what is long lies in one
+compressed file of arrays:
+
+- numbers, nested evenly: whole ones as the smallest integers; those of at most four decimals, and
+  shares of 255, as integers too (exact); others as floats of 16 bits where these keep three digits,
+  else of 32; null is the smallest integer or NaN
+- lists of mappings with the same keys, and of short lists of mixed kinds: by column
+- base64: its bytes
 """
 
+import base64
 import io
 import json
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,15 +23,16 @@ import numpy as np
 import safetensors.numpy
 from PIL import Image
 
+from pr12.report import stored_arrays
 from pr12.shared.errors import UserError
 
 LONGEST = 700  # pixels of a photograph's longer side
-FEWEST = 16  # numbers that are worth an array
-TREE, ARRAYS = "picture.json", "picture.safetensors"
+FEWEST = 16  # rows that are worth columns
+TREE, ARRAYS = "picture.json", "picture.safetensors.zlib"
 
 
 def packed(path: Path) -> dict[str, bytes]:
-    """Return the files that stand for a step's picture in evidence.
+    r"""Return the files that stand for a step's picture in evidence.
 
     Parameters
     ----------
@@ -38,11 +48,20 @@ def packed(path: Path) -> dict[str, bytes]:
     ------
     UserError
         If it is neither.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "z2_picture.json"
+    >>> _ = path.write_text('{"title": "codes", "extent": [-3, 3]}')
+    >>> packed(path)
+    {'picture.json': b'{"extent": [-3, 3], "title": "codes"}\n'}
     """
     try:
         if path.suffix == ".safetensors":
             return _photographs(safetensors.numpy.load_file(path))
-        return _tree(json.loads(path.read_text(encoding="utf-8")))
+        text = path.read_text(encoding="utf-8")
+        return _tree(json.loads(text, parse_constant=_refuse))
     except (ValueError, KeyError, OSError, safetensors.SafetensorError) as error:
         raise UserError(
             f"{path} is no picture ({error}); delete it and run its step again"
@@ -67,8 +86,14 @@ def unpacked(folder: Path) -> Any:
     tree = json.loads((folder / TREE).read_text(encoding="utf-8"))
     if isinstance(tree, Mapping) and "$images" in tree:
         return {name: _pixels(folder / file) for name, file in tree["$images"].items()}
-    arrays = safetensors.numpy.load_file(folder / ARRAYS) if (folder / ARRAYS).exists() else {}
+    arrays = {}
+    if (folder / ARRAYS).exists():
+        arrays = safetensors.numpy.load(zlib.decompress((folder / ARRAYS).read_bytes()))
     return _grown(tree, arrays)
+
+
+def _refuse(name: str) -> None:
+    raise ValueError(f"{name} is no number of JSON")
 
 
 def _pixels(path: Path) -> np.ndarray:
@@ -81,6 +106,11 @@ def _photographs(images: Mapping[str, np.ndarray]) -> dict[str, bytes]:
     names, contents = {}, {}
     for index, (name, pixels) in enumerate(sorted(images.items())):
         mask = pixels.ndim == 2
+        whole = pixels.dtype.kind in "uib" and pixels.size > 0
+        if not (whole and (mask or pixels.shape[2:] == (3,)) and pixels.min() >= 0):
+            raise ValueError(f"{name} is neither a photograph (H, W, 3) nor a mask (H, W)")
+        if pixels.max() > 255:
+            raise ValueError(f"{name} has numbers above 255")
         image = Image.fromarray(pixels.astype(np.uint8))
         share = LONGEST / max(image.size)
         if share < 1:
@@ -98,11 +128,13 @@ def _photographs(images: Mapping[str, np.ndarray]) -> dict[str, bytes]:
 
 
 def _tree(value: Any) -> dict[str, bytes]:
-    """Part a JSON value into its small parts and its arrays."""
+    """Part a JSON value into its short parts and its arrays."""
     arrays: dict[str, np.ndarray] = {}
     tree = _shrunk(value, arrays)
     contents = {TREE: _text(tree)}
-    return contents | ({ARRAYS: safetensors.numpy.save(arrays)} if arrays else {})
+    if arrays:
+        contents[ARRAYS] = zlib.compress(safetensors.numpy.save(arrays), 9)
+    return contents
 
 
 def _text(value: Any) -> bytes:
@@ -110,40 +142,51 @@ def _text(value: Any) -> bytes:
 
 
 def _shrunk(value: Any, arrays: dict[str, np.ndarray]) -> Any:
+    """Move what is long into arrays; a mapping with one key that begins with $ stands for it."""
+
+    def stored(array: np.ndarray) -> str:
+        name = f"{len(arrays):03}"
+        arrays[name] = np.ascontiguousarray(array)
+        return name
+
     if isinstance(value, dict):
         return {key: _shrunk(part, arrays) for key, part in value.items()}
+    if isinstance(value, str):
+        content = stored_arrays.of_base64(value)
+        return value if content is None else {"$base64": stored(content)}
     if not isinstance(value, list):
         return value
-    array = _array(value)
-    if array is None:
-        return [_shrunk(part, arrays) for part in value]
-    name = f"{len(arrays):03}"
-    arrays[name] = array
-    return {"$array": name}
+    array, over = stored_arrays.packed(value)
+    if array is not None:
+        return {"$array": stored(array)} | ({"over": over} if over else {})
+    rows = len(value) >= FEWEST
+    if rows and all(isinstance(row, dict) and row.keys() == value[0].keys() for row in value):
+        return {"$rows": {key: _shrunk([row[key] for row in value], arrays) for key in value[0]}}
+    if rows and _short(value[0]) and all(_short(row, len(value[0])) for row in value):
+        return {"$columns": [_shrunk([*column], arrays) for column in zip(*value, strict=True)]}
+    return [_shrunk(part, arrays) for part in value]
 
 
-def _array(value: list) -> np.ndarray | None:
-    """Return a list of numbers, nested evenly, as the smallest array that keeps three digits."""
-    try:
-        array = np.array(value)
-    except ValueError:  # ragged
-        return None
-    if array.dtype.kind not in "if" or array.size < FEWEST:
-        return None
-    if array.dtype.kind == "i":
-        kinds = (np.uint8, np.int16, np.int32, np.int64)
-        return array.astype(next(k for k in kinds if (array.astype(k) == array).all()))
-    with np.errstate(over="ignore"):
-        half = array.astype(np.float16)
-    close = np.allclose(half.astype(np.float64), array, rtol=1e-3, atol=1e-4 * np.abs(array).max())
-    return half if close else array.astype(np.float32)
+def _short(row: Any, length: int | None = None) -> bool:
+    """Tell whether a row is a list of several numbers and texts, perhaps of a length."""
+    plain = isinstance(row, list) and not any(isinstance(item, list | dict) for item in row)
+    return plain and len(row) > 1 and length in (None, len(row))
 
 
 def _grown(tree: Any, arrays: Mapping[str, np.ndarray]) -> Any:
+    """Undo `_shrunk`."""
     if isinstance(tree, list):
         return [_grown(part, arrays) for part in tree]
     if not isinstance(tree, dict):
         return tree
-    if set(tree) == {"$array"}:
-        return arrays[tree["$array"]].tolist()
+    if "$array" in tree:
+        return stored_arrays.unpacked(arrays[tree["$array"]], tree.get("over"))
+    if "$base64" in tree:
+        return base64.b64encode(arrays[tree["$base64"]].tobytes()).decode("ascii")
+    if "$columns" in tree:
+        columns = [_grown(column, arrays) for column in tree["$columns"]]
+        return [list(row) for row in zip(*columns, strict=True)]
+    if "$rows" in tree:
+        columns = {key: _grown(column, arrays) for key, column in tree["$rows"].items()}
+        return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
     return {key: _grown(part, arrays) for key, part in tree.items()}

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 
+import evidence_cases
 import matplotlib
 import pytest
 from PIL import Image
@@ -114,21 +115,15 @@ def picture():
 
 
 def command_line(folder, metrics, out, picture_too=True, **params):
-    arguments = ["--params", json.dumps(PARAMS | params), f"out={folder / out}"]
-    for case, own in metrics.items():
-        (folder / f"{case}.json").write_text(json.dumps({"metrics": own}))
-        arguments.append(f"{case}={folder / case}.json")
-    if picture_too:
-        (folder / "picture.json").write_text(json.dumps(picture()))
-        arguments.append(f"picture={folder / 'picture.json'}")
-    return arguments
+    pictures = {"soft_labels_picture": picture()} if picture_too else {}
+    return evidence_cases.command_line(folder, "distill", metrics, pictures, PARAMS | params, out)
 
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
     """Run the step on all cases, once for this module."""
     folder = tmp_path_factory.mktemp("figures")
-    figures.main(command_line(folder, all_metrics(), "out"))
+    evidence_cases.run("distill", command_line(folder, all_metrics(), "out"))
     return folder
 
 
@@ -137,10 +132,8 @@ def draw():
     """Draw one figure as the step does, in the project's style."""
 
     def draw(stem, metrics, run="full", published=PUBLISHED):
-        with plots.style():
-            params = figures.Params(run, published, STUDENTS)
-            found = {plot.file: plot for plot in figures.drawn(params, metrics, None)}
-        return found[stem]
+        params = figures.Params(run, published, STUDENTS)
+        return evidence_cases.drawn(figures.figures(params), metrics, {})[stem]
 
     return draw
 
@@ -171,8 +164,7 @@ def test_a_rerun_elsewhere_gives_the_same_bytes_and_needs_no_torch(written):
     (written / "matplotlibrc").write_text(
         "font.size: 20\nlines.linewidth: 5\nxtick.direction: in\n"
     )
-    code = (
-        "import sys; from pr12.distill import figures; figures.main(sys.argv[1:]);"
+    code = evidence_cases.CODE.format(paper="distill") + (
         "assert 'torch' not in sys.modules and 'matplotlib.pyplot' not in sys.modules"
     )
     arguments = command_line(written, all_metrics(), "again")
@@ -221,8 +213,10 @@ def test_no_text_is_cut_and_none_overlap(wide):
             case: {key: [abs(own[0]) * 0.5, own[-1] * 1.5] for key, own in metrics[case].items()}
             for case in metrics
         }
+    params = figures.Params("full", PUBLISHED, STUDENTS)
+    pictures = {"soft_labels_picture": picture()}
     with plots.style():
-        for plot in figures.drawn(figures.Params("full", PUBLISHED, STUDENTS), metrics, picture()):
+        for plot in evidence_cases.drawn(figures.figures(params), metrics, pictures).values():
             plot.figure.draw_without_rendering()
             page = plot.figure.bbox.padded(1)
             for group in groups_of_texts(plot.figure):
@@ -236,11 +230,12 @@ def test_no_text_is_cut_and_none_overlap(wide):
 
 
 def test_only_what_has_results_is_drawn(tmp_path):
-    figures.main(command_line(tmp_path, only("hard_800"), "out", picture_too=False))
-    listed = json.loads((tmp_path / "out" / "figures.json").read_text())
+    one, none = tmp_path / "one", tmp_path / "none"
+    evidence_cases.run("distill", command_line(one, only("hard_800"), "out", picture_too=False))
+    listed = json.loads((one / "out" / "figures.json").read_text())
     assert [figure["file"] for figure in listed] == ["systems"]
-    figures.main(command_line(tmp_path, {}, "empty", picture_too=False))
-    assert [path.name for path in (tmp_path / "empty").iterdir()] == ["figures.json"]
+    evidence_cases.run("distill", command_line(none, {}, "out", picture_too=False))
+    assert [path.name for path in (none / "out").iterdir()] == ["figures.json"]
 
 
 @pytest.mark.parametrize(
@@ -410,26 +405,6 @@ def test_a_bad_picture_is_refused(change):
 
 
 @pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ('{"metrics": {"test/errors": []}}', "test/errors is []; it must be a list of finite"),
-        ('{"metrics": {"test/errors": [NaN]}}', "it must be a list of finite numbers"),
-        ('{"metrics": [1]}', "hard_800.json has no metrics"),
-        ("[1]", "hard_800.json has no metrics"),
-        ("{", "is not JSON"),
-    ],
-)
-def test_a_bad_metrics_file_is_refused(tmp_path, capsys, text, message):
-    arguments = command_line(tmp_path, only("hard_800"), "out", picture_too=False)
-    (tmp_path / "hard_800.json").write_text(text)
-    with pytest.raises(SystemExit) as caught:
-        figures.main(arguments)
-    assert caught.value.code == 2
-    assert message in capsys.readouterr().err.splitlines()[-1]
-    assert not (tmp_path / "out").exists()
-
-
-@pytest.mark.parametrize(
     ("params", "message"),
     [
         ({"published": {"hard_800": 146}}, "--params.published.hard_800 is 146; it must be"),
@@ -441,7 +416,7 @@ def test_a_bad_metrics_file_is_refused(tmp_path, capsys, text, message):
 )
 def test_bad_params_are_refused(tmp_path, capsys, params, message):
     with pytest.raises(SystemExit) as caught:
-        figures.main(command_line(tmp_path, {}, "out", **params))
+        evidence_cases.run("distill", command_line(tmp_path, {}, "out", **params))
     assert caught.value.code == 2
     assert message in capsys.readouterr().err.splitlines()[-1]
 
@@ -449,7 +424,7 @@ def test_bad_params_are_refused(tmp_path, capsys, params, message):
 def test_a_folder_that_cannot_be_written_is_told_in_a_sentence(tmp_path, capsys):
     (tmp_path / "out").write_text("a file")
     with pytest.raises(SystemExit) as caught:
-        figures.main(command_line(tmp_path, {}, "out", picture_too=False))
+        evidence_cases.run("distill", command_line(tmp_path, {}, "out", picture_too=False))
     assert caught.value.code == 2
     assert "cannot write" in capsys.readouterr().err.splitlines()[-1]
 

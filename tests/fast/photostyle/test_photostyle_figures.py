@@ -4,10 +4,10 @@ import io
 import json
 import re
 
+import evidence_cases
 import numpy as np
 import pytest
 from PIL import Image
-from safetensors.numpy import save_file
 
 from pr12.photostyle import (
     figures,
@@ -119,28 +119,18 @@ def all_metrics():
 
 
 def drawn(metrics, pictures):
-    with plots.style():
-        return figures.drawn(PARAMS, metrics, pictures)
+    return [*evidence_cases.drawn(figures.figures(PARAMS), metrics, pictures).values()]
 
 
-def written(folder):
-    """Write inputs and give the command line of the step."""
-    arguments = ["--params", json.dumps({"run": "embedded", "published": {}})]
-    for case, own in all_metrics().items():
-        (folder / f"{case}.json").write_text(json.dumps({"metrics": own}), encoding="utf-8")
-        arguments.append(f"{case}={folder / case}.json")
-    for name, own in all_pictures().items():
-        save_file(
-            {k: np.ascontiguousarray(v) for k, v in own.items()}, folder / f"{name}.safetensors"
-        )
-        arguments.append(f"{name}={folder / name}.safetensors")
-    return arguments
+def command_line(folder, metrics, pictures, out):
+    params = {"run": "embedded", "published": {}}
+    return evidence_cases.command_line(folder, "photostyle", metrics, pictures, params, out)
 
 
 def test_every_figure_is_drawn_and_a_second_run_gives_equal_bytes(tmp_path):
-    arguments = written(tmp_path)
     for out in ("one", "two"):
-        figures.main([*arguments, f"out={tmp_path / out}"])
+        arguments = command_line(tmp_path, all_metrics(), all_pictures(), out)
+        evidence_cases.run("photostyle", arguments)
     made = sorted((tmp_path / "one").iterdir())
     names = {path.name for path in made}
     assert {f"{file}{end}" for file in FILES for end in (".svg", ".png")} <= names
@@ -153,9 +143,8 @@ def test_every_figure_is_drawn_and_a_second_run_gives_equal_bytes(tmp_path):
 
 
 def test_without_input_there_is_no_figure_and_no_page(tmp_path):
-    arguments = ["--params", json.dumps({"run": "full", "published": {}}), f"out={tmp_path}"]
-    figures.main(arguments)
-    assert [path.name for path in tmp_path.iterdir()] == ["figures.json"]
+    evidence_cases.run("photostyle", command_line(tmp_path, {}, {}, "out"))
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["figures.json"]
 
 
 @pytest.mark.parametrize("case", sorted(set(all_metrics()) - {"style_shallow_content"}))
@@ -205,9 +194,9 @@ def test_masks_stand_in_the_corners_of_content_and_style():
 
 def test_embedded_photographs_are_small(tmp_path):
     large = {name: image(n, 500, 700) for n, name in enumerate(["content", "style", *LAMBDAS])}
+    (plot,) = drawn({}, {"lambda_sweep_picture": large})
     with plots.style():
-        (plot,) = figures.drawn(PARAMS, {}, {"lambda_sweep_picture": large})
-        plots.write(tmp_path, [plot])
+        plots.save(tmp_path, plot)
     # Noise is the worst that a PNG can get
     assert (tmp_path / "lambda_strip.svg").stat().st_size < 2_000_000
     sides = [max(shown.get_array().shape) for shown in plot.figure.axes[0].images]
@@ -241,22 +230,10 @@ def test_what_is_no_mask_is_refused(broken):
         drawn({}, {"pair3_picture": picture})
 
 
-def test_a_file_that_is_no_safetensors_ends_with_exit_code_2(tmp_path, capsys):
-    path = tmp_path / "pair3_picture.safetensors"
-    path.write_bytes(b"no tensors")
-    params = ["--params", json.dumps({"run": "full", "published": {}})]
-    for where in (path, tmp_path / "missing.safetensors"):
-        with pytest.raises(SystemExit) as error:
-            figures.main([*params, f"pair3_picture={where}", f"out={tmp_path / 'out'}"])
-        assert error.value.code == 2
-        assert where.name in capsys.readouterr().err
-    assert not (tmp_path / "out" / "figures.json").exists()
-
-
 @pytest.mark.parametrize("numbers", [3, {"a": "b"}, {"a": float("nan")}])
 def test_published_numbers_that_are_none_are_refused(numbers):
     with pytest.raises(UserError, match=r"published\.pair3"):
-        figures.drawn(figures.Params("full", {"pair3": numbers}), {}, {})
+        figures.figures(figures.Params("full", {"pair3": numbers}))
 
 
 def test_texts_of_the_page_are_escaped():
@@ -268,7 +245,7 @@ def test_texts_of_the_page_are_escaped():
 
 
 def test_the_page_has_every_lambda_and_needs_no_network():
-    page = figures.lambda_page(all_pictures())
+    page = figures.lambda_page({}, all_pictures())
     assert f'max="{len(LAMBDAS) - 1}"' in page
     assert page.count('class="result"') == len(LAMBDAS)
     assert all(f"lambda {v:g}" in page for v in (1.0, 1e2, 1e4, 1e6, 1e8))
@@ -297,4 +274,4 @@ def test_the_policy_of_the_page_allows_its_script():
 def test_a_page_without_results_is_refused():
     with pytest.raises(UserError, match="no result"):
         slider_page.page("t", [], [])
-    assert figures.lambda_page({}) is None
+    assert figures.lambda_page({}, {}) is None

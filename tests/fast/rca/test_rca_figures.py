@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 
+import evidence_cases
 import numpy as np
 import pytest
 import yaml
@@ -165,28 +166,21 @@ def all_pictures():
 
 def command_line(folder, metrics, pictures, out, context=CONTEXT):
     params = {"run": "embedded", "published": {}, "context": context}
-    arguments = ["--params", json.dumps(params), f"out={folder / out}"]
-    given = {case: {"metrics": own} for case, own in metrics.items()} | pictures
-    for name, value in given.items():
-        (folder / f"{name}.json").write_text(json.dumps(value))
-        arguments.append(f"{name}={folder / name}.json")
-    return arguments
+    return evidence_cases.command_line(folder, "rca", metrics, pictures, params, out)
 
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
     """Run the step on all cases, once for this module."""
     folder = tmp_path_factory.mktemp("figures")
-    figures.main(command_line(folder, all_metrics(), all_pictures(), "out"))
+    evidence_cases.run("rca", command_line(folder, all_metrics(), all_pictures(), "out"))
     return folder
 
 
 def drawn(metrics=None, pictures=None, context=CONTEXT):
     """Draw as the step does, in the project's style: file -> plot."""
     params = figures.Params("embedded", {}, context)
-    with plots.style():
-        found = figures.drawn(params, metrics or {}, pictures or {})
-    return {plot.file: plot for plot in found}
+    return evidence_cases.drawn(figures.figures(params), metrics or {}, pictures or {})
 
 
 def only(*names):
@@ -216,8 +210,7 @@ def test_all_figures_are_written_and_listed_in_order(written):
 
 @pytest.mark.slow
 def test_a_rerun_elsewhere_gives_the_same_bytes_and_needs_no_heavy_library(written):
-    code = (
-        "import sys; from pr12.rca import figures; figures.main(sys.argv[1:]);"
+    code = evidence_cases.CODE.format(paper="rca") + (
         "heavy = {'torch', 'SimpleITK', 'sklearn', 'monai', 'matplotlib.pyplot'};"
         "assert not heavy & set(sys.modules), heavy & set(sys.modules)"
     )
@@ -232,7 +225,7 @@ def test_a_rerun_elsewhere_gives_the_same_bytes_and_needs_no_heavy_library(writt
 
 
 def test_nothing_gives_no_figure(tmp_path):
-    figures.main(command_line(tmp_path, {}, {}, "out"))
+    evidence_cases.run("rca", command_line(tmp_path, {}, {}, "out"))
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["figures.json"]
     assert json.loads((tmp_path / "out" / "figures.json").read_text()) == []
 
@@ -240,7 +233,8 @@ def test_nothing_gives_no_figure(tmp_path):
 def test_thousands_of_points_do_not_swell_an_svg(written, tmp_path):
     many = {f"{case}_picture": points(error, subjects=180) for case, error in REVERSE.items()}
     with plots.style():
-        plots.write(tmp_path, list(drawn({}, many).values()))
+        for plot in drawn({}, many).values():
+            plots.save(tmp_path, plot)
     assert len(many["atlas_picture"]["segmenter"]) == 3240
     paths = [*tmp_path.glob("*.svg"), *(written / "out").glob("*.svg")]
     assert len(paths) == 3 + len(STEMS)
@@ -613,13 +607,13 @@ def test_a_wrong_picture_is_refused(name, change, message):
 
 
 @pytest.mark.parametrize("name", ["atlas", "segmenters", "calibrated", "digits"])
-def test_what_is_no_picture_is_refused_before_anything_is_written(tmp_path, capsys, name):
+def test_what_is_no_picture_is_refused_before_the_list_is_written(tmp_path, capsys, name):
     metrics = only(name)[0]
     with pytest.raises(SystemExit) as caught:
-        figures.main(command_line(tmp_path, metrics, {f"{name}_picture": [1]}, "out"))
+        evidence_cases.run("rca", command_line(tmp_path, metrics, {f"{name}_picture": [1]}, "out"))
     assert caught.value.code == 2
     assert f"{name}_picture has no" in capsys.readouterr().err.splitlines()[-1]
-    assert not (tmp_path / "out").exists()
+    assert not (tmp_path / "out" / "figures.json").exists()
 
 
 @pytest.mark.parametrize("pair", [0.5, [0.5], ["0.5", 0.1], [1.2, 0.1], [0.5, -0.1], [True, 0.1]])
@@ -632,7 +626,7 @@ def test_context_must_be_pairs_of_correlation_and_error(pair):
 @pytest.mark.parametrize("published", [{"atlas": 0.9}, {"atlas": {"pooled/mae_dice": "1"}}])
 def test_published_numbers_must_be_numbers(published):
     with pytest.raises(UserError, match=r"--params.published.atlas is .*; it must be a mapping"):
-        figures.drawn(figures.Params("full", published, {}), {}, {})
+        figures.figures(figures.Params("full", published, {}))
 
 
 def test_pictures_of_other_cases_are_not_looked_at():

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 
+import evidence_cases
 import numpy as np
 import pytest
 from matplotlib.collections import PathCollection
@@ -175,28 +176,21 @@ def all_pictures():
 
 def command_line(folder, metrics, pictures, out, **params):
     params = {"run": "full", "published": PUBLISHED} | params
-    arguments = ["--params", json.dumps(params), f"out={folder / out}"]
-    given = {case: {"metrics": own} for case, own in metrics.items()} | pictures
-    for name, value in given.items():
-        (folder / f"{name}.json").write_text(json.dumps(value))
-        arguments.append(f"{name}={folder / name}.json")
-    return arguments
+    return evidence_cases.command_line(folder, "stn", metrics, pictures, params, out)
 
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
     """Run the step on all cases, once for this module."""
     folder = tmp_path_factory.mktemp("figures")
-    figures.main(command_line(folder, all_metrics(), all_pictures(), "out"))
+    evidence_cases.run("stn", command_line(folder, all_metrics(), all_pictures(), "out"))
     return folder
 
 
 def drawn(metrics=None, pictures=None, run="full", published=PUBLISHED):
     """Draw as the step does, in the project's style: file -> plot."""
     params = figures.Params(run, published)
-    with plots.style():
-        found = figures.drawn(params, metrics or {}, pictures or {})
-    return {plot.file: plot for plot in found}
+    return evidence_cases.drawn(figures.figures(params), metrics or {}, pictures or {})
 
 
 def only(*cases):
@@ -235,8 +229,7 @@ def test_every_figure_is_written_with_its_text_and_training_has_an_animation(wri
 
 @pytest.mark.slow
 def test_a_rerun_elsewhere_gives_the_same_bytes_and_needs_no_torch(written):
-    code = (
-        "import sys; from pr12.stn import figures; figures.main(sys.argv[1:]); "
+    code = evidence_cases.CODE.format(paper="stn") + (
         "assert 'torch' not in sys.modules and 'matplotlib.pyplot' not in sys.modules"
     )
     arguments = command_line(written, all_metrics(), all_pictures(), "again")
@@ -260,7 +253,7 @@ def test_only_what_has_results_is_drawn(tmp_path):
         "addition",
     ]
     assert list(drawn(pictures={"fcn_picture": all_pictures()["fcn_picture"]})) == []
-    figures.main(command_line(tmp_path, {}, {}, "empty"))
+    evidence_cases.run("stn", command_line(tmp_path, {}, {}, "empty"))
     assert [path.name for path in (tmp_path / "empty").iterdir()] == ["figures.json"]
 
 
@@ -642,16 +635,7 @@ def test_what_is_no_png_is_refused(png):
 )
 def test_bad_params_are_refused(tmp_path, capsys, params, message):
     with pytest.raises(SystemExit) as caught:
-        figures.main(command_line(tmp_path, {}, {}, "out", **params))
+        evidence_cases.run("stn", command_line(tmp_path, {}, {}, "out", **params))
     assert caught.value.code == 2
     assert message in capsys.readouterr().err.splitlines()[-1]
-    assert not (tmp_path / "out").exists()
-
-
-def test_a_bad_metrics_file_is_refused(tmp_path, capsys):
-    arguments = command_line(tmp_path, only("fcn"), {}, "out")
-    (tmp_path / "fcn.json").write_text('{"metrics": {"test/error_R_percent": [NaN]}}')
-    with pytest.raises(SystemExit) as caught:
-        figures.main(arguments)
-    assert caught.value.code == 2
-    assert "it must be a list of finite numbers" in capsys.readouterr().err.splitlines()[-1]
+    assert not (tmp_path / "out" / "figures.json").exists()

@@ -3,11 +3,11 @@
 import base64
 import io
 
+import evidence_cases
 import numpy as np
 import pytest
 from PIL import Image
 
-from pr12.shared import plots
 from pr12.shared.errors import UserError
 from pr12.stn import figures
 
@@ -15,9 +15,7 @@ ACROSS = [0.0, 4.0, 28.0, 32.0]  # left, top, right, bottom
 
 
 def drawn(pictures):
-    with plots.style():
-        found = figures.drawn(figures.Params("full", {}), {}, pictures)
-    return {plot.file: plot for plot in found}
+    return evidence_cases.drawn(figures.figures(figures.Params("full", {})), {}, pictures)
 
 
 def parts(windows, right=(True, False)):

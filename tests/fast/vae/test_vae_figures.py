@@ -6,11 +6,13 @@ import re
 import subprocess
 import sys
 
+import evidence_cases
 import numpy as np
 import pytest
 from matplotlib.collections import PathCollection
 from PIL import Image
 
+from pr12.report import stored_pictures
 from pr12.shared import address, plots
 from pr12.shared.errors import UserError
 from pr12.vae import figures, figures_of_bounds, figures_of_spaces, latent_page, pictures
@@ -137,27 +139,22 @@ def all_pictures():
 
 def command_line(folder, metrics, given, out):
     params = {"run": "full", "published": PUBLISHED}
-    arguments = ["--params", json.dumps(params), f"out={folder / out}"]
-    values = {case: {"metrics": own} for case, own in metrics.items()} | given
-    for name, value in values.items():
-        (folder / f"{name}.json").write_text(json.dumps(value))
-        arguments.append(f"{name}={folder / name}.json")
-    return arguments
+    return evidence_cases.command_line(folder, "vae", metrics, given, params, out)
 
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
     """Run the step on all cases, once for this module."""
     folder = tmp_path_factory.mktemp("figures")
-    figures.main(command_line(folder, all_metrics(), all_pictures(), "out"))
+    evidence_cases.run("vae", command_line(folder, all_metrics(), all_pictures(), "out"))
     return folder
 
 
 def drawn(metrics=None, given=None, run="full"):
     """Draw as the step does, in the project's style: file -> plot."""
-    with plots.style():
-        found = figures.drawn(figures.Params(run, PUBLISHED), metrics or {}, given or {})
-    return {plot.file: plot for plot in found}
+    return evidence_cases.drawn(
+        figures.figures(figures.Params(run, PUBLISHED)), metrics or {}, given or {}
+    )
 
 
 def only(*cases):
@@ -179,13 +176,13 @@ def test_all_figures_are_written_and_listed_in_order(written):
     pages = {"figures.json", "latent_plane.html"}
     assert names == pages | {stem + suffix for stem in STEMS for suffix in (".svg", ".png")}
     page = (written / "out" / "latent_plane.html").read_text(encoding="utf-8")
-    assert page == latent_page.page(all_pictures()["latent_space_picture"]["planes"])
+    picture = stored_pictures.unpacked(written / "evidence" / "latent_space")
+    assert page == latent_page.page(picture["planes"])
 
 
 @pytest.mark.slow
 def test_a_rerun_elsewhere_gives_the_same_bytes_and_needs_no_torch(written):
-    code = (
-        "import sys; from pr12.vae import figures; figures.main(sys.argv[1:]);"
+    code = evidence_cases.CODE.format(paper="vae") + (
         "assert 'torch' not in sys.modules and 'matplotlib.pyplot' not in sys.modules"
     )
     arguments = command_line(written, all_metrics(), all_pictures(), "again")
@@ -199,7 +196,7 @@ def test_a_rerun_elsewhere_gives_the_same_bytes_and_needs_no_torch(written):
 
 
 def test_nothing_gives_no_figure(tmp_path):
-    figures.main(command_line(tmp_path, {}, {}, "out"))
+    evidence_cases.run("vae", command_line(tmp_path, {}, {}, "out"))
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["figures.json"]
     assert json.loads((tmp_path / "out" / "figures.json").read_text()) == []
 
@@ -402,18 +399,18 @@ def test_a_wrong_picture_is_refused(name, change, message):
 
 
 @pytest.mark.parametrize("name", OF_PICTURES)
-def test_what_is_no_picture_is_refused_before_anything_is_written(tmp_path, capsys, name):
+def test_what_is_no_picture_is_refused_before_the_list_is_written(tmp_path, capsys, name):
     with pytest.raises(SystemExit) as caught:
-        figures.main(command_line(tmp_path, only("aevb_z3"), {name: [1]}, "out"))
+        evidence_cases.run("vae", command_line(tmp_path, only("aevb_z3"), {name: [1]}, "out"))
     assert caught.value.code == 2
     assert f"{name} has no" in capsys.readouterr().err.splitlines()[-1]
-    assert not (tmp_path / "out").exists()
+    assert not (tmp_path / "out" / "figures.json").exists()
 
 
 @pytest.mark.parametrize("published", [{"aevb_z3": -152.9}, {"aevb_z3": {"test/elbo_nats": "1"}}])
 def test_published_numbers_must_be_numbers(published):
     with pytest.raises(UserError, match=r"--params.published.aevb_z3 is .*; it must be a mapping"):
-        figures.drawn(figures.Params("full", published), {}, {})
+        figures.figures(figures.Params("full", published))
 
 
 def test_an_svg_holds_no_date_and_a_thousand_codes_do_not_swell_it(written):
