@@ -44,6 +44,19 @@ for paper in PAPERS:
         input:
             TARGETS[paper],
 
+    # What DVC's two stages of a paper ask for.
+    rule:
+        name:
+            f"{paper}_results"
+        input:
+            evidence_made(paper),
+
+    rule:
+        name:
+            f"{paper}_report"
+        input:
+            pages(paper, "there"),
+
     rule:
         name:
             f"{paper}_pages"

@@ -6,6 +6,8 @@ a rerun gives the same bytes), and to the folder `out` what the page over all pa
 A figure NAME with a page NAME.html or an animation NAME.gif beside its pictures takes it along.
 """
 
+import csv
+import io
 import re
 import shutil
 from collections.abc import Mapping, Sequence
@@ -287,6 +289,36 @@ def markdown(contents: Mapping[str, Any]) -> str:
     return template.render(**{key: contents[key] for key in shown})
 
 
+def claims_table(records: Sequence[Mapping[str, Any]]) -> str:
+    """Return the measured claims as CSV, which ``dvc plots diff`` lays over another revision's.
+
+    Parameters
+    ----------
+    records : sequence of mapping
+        What `claims.judge` returned.
+
+    Examples
+    --------
+    >>> claims_table([])
+    'claim,measured,low,high,published,verdict\\n'
+    """
+    stream = io.StringIO()
+    keys = ("claim", "measured", "low", "high", "published", "verdict")
+    table = csv.DictWriter(stream, keys, lineterminator="\n")
+    table.writeheader()
+    for record in records:
+        measured = record["measured"]
+        if measured:
+            numbers = {
+                "measured": measured["mean"],
+                "low": measured["low"],
+                "high": measured["high"],
+            }
+            texts = {key: record[key] for key in ("published", "verdict")}
+            table.writerow({"claim": record["id"], **numbers, **texts})
+    return stream.getvalue()
+
+
 def publish(out: Path, public: Path) -> None:
     """Copy what was written to the folder in git, evidence untouched; remove figures of before.
 
@@ -297,7 +329,7 @@ def publish(out: Path, public: Path) -> None:
     """
     listed = figures.check(files.read_json(out / "figures" / figures.LIST), out / "figures")
     pictures = [figures.LIST, *(name for entry in listed for name in figures.names(entry))]
-    names = ["README.md", *(f"{name}.json" for name in PUBLISHED)]
+    names = ["README.md", "claims.csv", *(f"{name}.json" for name in PUBLISHED)]
     for name in [*(f"figures/{picture}" for picture in pictures), *names]:
         with files.atomic(public / name) as temporary:
             shutil.copyfile(out / name, temporary)
@@ -319,8 +351,10 @@ def main(job: step.Job) -> None:
     contents = compiled(params, texts, today["cases"], rows, drawn, lock)
     for name, value in contents.items():
         files.write_json(out / f"{name}.json", value)
-    with files.atomic(out / "README.md") as temporary:
-        temporary.write_text(markdown(contents), encoding="utf-8")
+    texts = {"README.md": markdown(contents), "claims.csv": claims_table(contents["claims"])}
+    for name, text in texts.items():
+        with files.atomic(out / name) as temporary:
+            temporary.write_text(text, encoding="utf-8")
     publish(out, public)
     freshness.write(out / "stamp.json", params.fixed, public)
 

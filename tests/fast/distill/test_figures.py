@@ -6,11 +6,11 @@ import re
 import subprocess
 import sys
 
-import evidence_cases
 import matplotlib
 import pytest
 from PIL import Image
 
+import evidence_cases
 from pr12.distill import figures, figures_of_targets
 from pr12.shared import address, plots, stats
 from pr12.shared.errors import UserError

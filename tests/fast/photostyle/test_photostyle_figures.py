@@ -4,11 +4,11 @@ import io
 import json
 import re
 
-import evidence_cases
 import numpy as np
 import pytest
 from PIL import Image
 
+import evidence_cases
 from pr12.photostyle import (
     figures,
     figures_of_measures,

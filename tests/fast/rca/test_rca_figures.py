@@ -5,7 +5,6 @@ import re
 import subprocess
 import sys
 
-import evidence_cases
 import numpy as np
 import pytest
 import yaml
@@ -14,6 +13,7 @@ from matplotlib.text import Text
 from PIL import Image
 from sklearn.metrics import roc_auc_score, roc_curve
 
+import evidence_cases
 from pr12.rca import (
     figure_values,
     figures,

@@ -7,12 +7,12 @@ import re
 import subprocess
 import sys
 
-import evidence_cases
 import numpy as np
 import pytest
 from matplotlib.collections import PathCollection
 from PIL import Image, ImageSequence
 
+import evidence_cases
 from pr12.shared import address, plots
 from pr12.shared.errors import UserError
 from pr12.stn import (

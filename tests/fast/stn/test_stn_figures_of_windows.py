@@ -3,11 +3,11 @@
 import base64
 import io
 
-import evidence_cases
 import numpy as np
 import pytest
 from PIL import Image
 
+import evidence_cases
 from pr12.shared.errors import UserError
 from pr12.stn import figures
 

@@ -6,12 +6,12 @@ import re
 import subprocess
 import sys
 
-import evidence_cases
 import numpy as np
 import pytest
 from matplotlib.collections import PathCollection
 from PIL import Image
 
+import evidence_cases
 from pr12.report import stored_pictures
 from pr12.shared import address, plots
 from pr12.shared.errors import UserError
