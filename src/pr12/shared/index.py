@@ -89,9 +89,9 @@ def page(papers: Mapping[str, Mapping[str, Any]], run: str) -> str:
     ----------
     papers : mapping
         Paper -> the contents of its report's JSON files (``report``, ``claims``, ``metrics``,
-        ``provenance``), ``timings`` (see `measured_here`), ``pictures``: figure file -> data URI, ``pages``: file
-        of an interactive figure -> its HTML, and ``animations``: file of an animated figure ->
-        data URI of the GIF.
+        ``provenance``), ``timings`` (see `measured_here`), ``pictures``: figure file -> data URI,
+        ``pages``: file of an interactive figure -> its HTML, and ``animations``: file of an
+        animated figure -> data URI of the GIF.
     run : str
         The run that the reports come from.
 

@@ -290,7 +290,7 @@ def markdown(contents: Mapping[str, Any]) -> str:
 
 
 def claims_table(records: Sequence[Mapping[str, Any]]) -> str:
-    """Return the measured claims as CSV, which ``dvc plots diff`` lays over another revision's.
+    r"""Return the measured claims as CSV, which ``dvc plots diff`` lays over another revision's.
 
     Parameters
     ----------
@@ -300,7 +300,7 @@ def claims_table(records: Sequence[Mapping[str, Any]]) -> str:
     Examples
     --------
     >>> claims_table([])
-    'claim,measured,low,high,published,verdict\\n'
+    'claim,measured,low,high,published,verdict\n'
     """
     stream = io.StringIO()
     keys = ("claim", "measured", "low", "high", "published", "verdict")
