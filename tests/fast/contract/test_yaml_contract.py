@@ -10,7 +10,7 @@ import pytest
 from dvc.utils.hydra import apply_overrides
 from dvc.utils.serialize import modify_yaml
 
-from pr12.shared import yaml_files
+from pr12.shared import settings, yaml_files
 from pr12.shared.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -61,6 +61,7 @@ def changed(path):
     ("override", "line"),
     [
         ("distill.train.learning_rate=0.002", "    learning_rate: 0.002 # Adam, falling"),
+        ("distill.train.learning_rate=2e-3", "    learning_rate: 0.002 # Adam, falling"),
         ("run=full", "run: full "),
         ("distill.cases.soft_30_T8.temperature=9.5", "    soft_30_T8: {hidden: [30, 30], soft_we"),
         ("distill.runs.full.train.epochs=13", "      train: {width_scale: 1.0, epochs: 13"),
@@ -79,6 +80,14 @@ def test_a_number_that_dvc_writes_as_yaml_1_1_reads_a_text_is_refused(copy):
         yaml_files.load(copy)
     apply_overrides(copy, ["vae.train.adam_epsilon=0.002"])
     assert yaml_files.load(copy)["vae"]["train"]["adam_epsilon"] == 0.002
+
+
+def test_a_text_that_dvc_sets_in_place_of_a_number_is_refused(copy):
+    apply_overrides(copy, ["distill.train.learning_rate='1e-3'"])
+    with pytest.raises(
+        UserError, match=r"^distill\.train\.learning_rate is the text '1e-3', not a"
+    ):
+        settings.resolve(yaml_files.load(copy))
 
 
 def test_an_experiment_of_dvc_changes_one_line(tmp_path, copy):
