@@ -216,7 +216,7 @@ def _differences(
         params = [{**defaults, **node["params"]} for node in (old, new)]
         for key in sorted(params[0].keys() | params[1].keys()):
             values = [p.get(key, "absent") for p in params]
-            if values[0] != values[1]:
+            if repr(values[0]) != repr(values[1]):  # 1, 1.0 and True are equal in Python
                 alike = False
                 yield f"{_short(new['step'])}.{key} was {values[0]}, now {values[1]}"
         if old["raw"] != new["raw"]:

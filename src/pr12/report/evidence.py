@@ -110,7 +110,7 @@ def read(folder: Path) -> Evidence:
     path = folder / NAME
     try:
         found = files.read_json(path)
-    except UserError as error:
+    except (UserError, RecursionError) as error:
         raise _damaged(path, f"cannot be read ({error})") from None
     if not isinstance(found, dict) or type(found.get("schema")) is not int:
         raise _damaged(path, "is no evidence")
@@ -121,6 +121,8 @@ def read(folder: Path) -> Evidence:
         )
     if set(found) != set(KEYS) or found["digest"] != _digest(found):
         raise _damaged(path, "is not as it was written")
+    if found["case"] != folder.name:
+        raise _damaged(path, f"is evidence of {found['case']}")
     for name, digest in found["files"].items():
         if not (folder / name).is_file() or files.sha256(folder / name) != digest:
             raise _damaged(folder / name, "is missing or not as it was written")

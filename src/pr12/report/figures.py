@@ -47,7 +47,7 @@ def one_of(*cases: str) -> str:
     >>> one_of("teacher", "hard_800")
     'teacher|hard_800'
     """
-    return "|".join(map(re.escape, cases))
+    return "|".join(map(re.escape, dict.fromkeys(cases)))
 
 
 def _matching(pattern: str, cases: Iterable[str]) -> list[str]:

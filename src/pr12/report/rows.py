@@ -46,11 +46,12 @@ def read(folder: Path, today: Mapping[str, Any], withdrawn: Mapping[str, str]) -
         result = today["results"][case]
         if case not in there:
             continue
-        if result is None:  # a raw file that its address needs is not on this machine
+        if case in withdrawn:
+            standing = Standing("withdrawn", withdrawn[case])
+        elif result is None:  # a raw file that its address needs is not on this machine
             standing = Standing("other params", "its raw files are unknown on this machine")
         else:
             made_now = chains.collect(today["nodes"], result)
-            reason = withdrawn.get(case)
-            standing = chains.standing(there[case].chain, made_now, before, reason)
+            standing = chains.standing(there[case].chain, made_now, before)
         rows[case] = Row(there[case], standing)
     return rows

@@ -72,7 +72,7 @@ def packed(value: list) -> tuple[np.ndarray | None, int]:
         raise ValueError("a number is infinite")
     for scale in SCALES:
         whole = np.rint(numbers * scale)
-        near = 1e-6 if scale == 255 else 0.0
+        near = 1e-6 * np.abs(numbers).max() if scale == 255 else 0.0
         if np.abs(whole).max() < 2**31 and (np.abs(whole / scale - numbers) <= near).all():
             filled = np.zeros(array.shape, np.int64)
             filled[~none] = whole

@@ -14,7 +14,7 @@ compressed file of arrays:
 import base64
 import io
 import json
-import zlib
+import lzma
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from pr12.shared.errors import UserError
 
 LONGEST = 700  # pixels of a photograph's longer side
 FEWEST = 16  # rows that are worth columns
-TREE, ARRAYS = "picture.json", "picture.safetensors.zlib"
+TREE, ARRAYS = "picture.json", "picture.safetensors.xz"
 
 
 def packed(path: Path) -> dict[str, bytes]:
@@ -88,7 +88,7 @@ def unpacked(folder: Path) -> Any:
         return {name: _pixels(folder / file) for name, file in tree["$images"].items()}
     arrays = {}
     if (folder / ARRAYS).exists():
-        arrays = safetensors.numpy.load(zlib.decompress((folder / ARRAYS).read_bytes()))
+        arrays = safetensors.numpy.load(lzma.decompress((folder / ARRAYS).read_bytes()))
     return _grown(tree, arrays)
 
 
@@ -133,7 +133,7 @@ def _tree(value: Any) -> dict[str, bytes]:
     tree = _shrunk(value, arrays)
     contents = {TREE: _text(tree)}
     if arrays:
-        contents[ARRAYS] = zlib.compress(safetensors.numpy.save(arrays), 9)
+        contents[ARRAYS] = lzma.compress(safetensors.numpy.save(arrays), preset=9)
     return contents
 
 

@@ -1,0 +1,207 @@
+"""Figures are drawn from the evidence that they name, or stay as they are committed."""
+
+import json
+import subprocess
+import sys
+
+import evidence_cases
+import pytest
+
+from pr12.report import evidence, figure_list, figures
+from pr12.report.chain import Standing
+from pr12.report.figures import Figure
+from pr12.report.rows import Row
+from pr12.shared import address, files, plots
+from pr12.shared.errors import UserError
+
+
+def drawer(seen, name="curve"):
+    """Give what draws a figure and remembers what it was given."""
+
+    def draw(metrics, pictures):
+        seen.append((dict(metrics), dict(pictures)))
+        canvas, ((axes,),) = plots.canvas(4, 3)
+        axes.plot([values["test/error"][0] for values in metrics.values()])
+        return plots.Plot(name, "Title", f"Of {len(metrics)} cases.", "A line.", canvas)
+
+    return draw
+
+
+def rows_of(folder, picture=None, **errors):
+    """Write evidence of cases with an error each and give their rows."""
+    for case, error in errors.items():
+        chain = [evidence_cases.node(f"vae/{case}/evaluate")]
+        evidence_cases.write_case(folder, case, {"test/error": [error]}, chain, picture)
+    current = Standing("current", None)
+    return {case: Row(evidence.read(folder / case), current) for case in errors}
+
+
+def listed(folder):
+    return json.loads((folder / "figures.json").read_text())
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.fixture
+def committed(tmp_path):
+    """Draw a curve of the cases a and b, and their pictures, as it may be committed."""
+    rows = rows_of(tmp_path / "first", {"codes": [1]}, a=0.5, b=0.25)
+    curve = Figure("curve", drawer([]), "[abc]", "[ab]")
+    figures.draw([curve], rows, ["a", "b"], tmp_path / "none", tmp_path / "committed")
+    return tmp_path / "committed"
+
+
+def test_a_figure_gets_the_cases_that_it_names_and_no_others(tmp_path):
+    rows = rows_of(tmp_path, {"codes": [1]}, a=0.5, ab=0.25, b=0.125)
+    seen = []
+    few = Figure("few", drawer(seen, "few"), "a|b", "b")
+    figures.draw([few], rows, [*rows], tmp_path / "none", tmp_path / "out")
+    metrics = {"a": {"test/error": [0.5]}, "b": {"test/error": [0.125]}}
+    assert seen == [(metrics, {"b_picture": {"codes": [1]}})]
+    (entry,) = listed(tmp_path / "out")
+    assert (entry["cases"], entry["pictures"]) == (["a", "b"], ["b"])
+
+
+def test_a_figure_that_names_nothing_that_is_there_is_left_out(tmp_path):
+    seen = []
+    none = Figure("none", drawer(seen, "none"), "z", "z")
+    figures.draw([none], rows_of(tmp_path, a=0.5), ["a"], tmp_path / "x", tmp_path / "out")
+    assert (seen, listed(tmp_path / "out")) == ([], [])
+
+
+@pytest.mark.parametrize("lost", ["case", "picture"])
+def test_a_committed_figure_stays_until_all_that_it_shows_is_there(tmp_path, committed, lost):
+    pictured = {"codes": [1]}
+    rows = rows_of(tmp_path / "new", pictured, a=0.75)
+    if lost == "picture":
+        rows |= rows_of(tmp_path / "new", None, b=0.125)
+    seen = []
+    curve = Figure("curve", drawer(seen), "[abc]", "[ab]")
+    figures.draw([curve], rows, ["a", "b"], committed, tmp_path / "out")
+    assert seen == []
+    missing = ["b", "b (picture)"] if lost == "case" else ["b (picture)"]
+    assert listed(tmp_path / "out") == [listed(committed)[0] | {"waits_for": missing}]
+    for name in ("curve.svg", "curve.png"):
+        assert contents(tmp_path / "out")[name] == contents(committed)[name]
+    # Also if that is committed in turn
+    rows |= rows_of(tmp_path / "new", pictured, b=0.125)
+    figures.draw([curve], rows, ["a", "b"], tmp_path / "out", tmp_path / "then")
+    assert len(seen) == 1
+    assert "waits_for" not in listed(tmp_path / "then")[0]
+    assert contents(tmp_path / "then")["curve.svg"] != contents(committed)["curve.svg"]
+
+
+def test_cases_that_are_gone_are_not_waited_for(tmp_path, committed):
+    rows = rows_of(tmp_path / "new", {"codes": [1]}, a=0.75)
+    seen = []
+    figures.draw(
+        [Figure("curve", drawer(seen), "[abc]", "[ab]")],
+        rows,
+        ["a", "c"],
+        committed,
+        tmp_path / "o",
+    )
+    assert [[*metrics] for metrics, _ in seen] == [["a"]]
+    assert listed(tmp_path / "o")[0]["cases"] == ["a"]
+
+
+def test_cases_that_the_figure_names_no_more_are_not_waited_for(tmp_path, committed):
+    rows = rows_of(tmp_path / "new", a=0.75)
+    narrow = Figure("curve", drawer([]), "a")
+    figures.draw([narrow], rows, ["a", "b"], committed, tmp_path / "out")
+    assert listed(tmp_path / "out")[0]["cases"] == ["a"]
+
+
+def test_new_cases_join_a_committed_figure(tmp_path, committed):
+    rows = rows_of(tmp_path / "new", {"codes": [1]}, a=0.5, b=0.25, c=0.125)
+    wide = Figure("curve", drawer([]), "[abc]", "[ab]")
+    figures.draw([wide], rows, [*rows], committed, tmp_path / "out")
+    assert listed(tmp_path / "out")[0]["cases"] == ["a", "b", "c"]
+
+
+def test_the_same_evidence_gives_the_same_bytes(tmp_path, committed):
+    rows = rows_of(tmp_path / "first", {"codes": [1]}, a=0.5, b=0.25)
+    curve = Figure("curve", drawer([]), "[abc]", "[ab]")
+    figures.draw([curve], rows, ["a", "b"], committed, tmp_path / "again")
+    assert contents(tmp_path / "again") == contents(committed)
+
+
+def test_a_page_and_an_animation_lie_beside_a_figure_and_stay_with_it(tmp_path):
+    whole = Figure(
+        "curve",
+        drawer([]),
+        "a",
+        page=lambda metrics, pictures: "<!doctype html>",
+        animation=lambda metrics, pictures: b"GIF89a",
+    )
+    rows = rows_of(tmp_path, a=0.5)
+    figures.draw([whole], rows, ["a"], tmp_path / "none", tmp_path / "one")
+    (entry,) = listed(tmp_path / "one")
+    assert figures.names(entry) == ["curve.svg", "curve.png", "curve.html", "curve.gif"]
+    assert contents(tmp_path / "one")["curve.gif"] == b"GIF89a"
+    figures.draw([whole], {}, ["a"], tmp_path / "one", tmp_path / "two")
+    assert contents(tmp_path / "two").keys() == contents(tmp_path / "one").keys()
+
+
+def test_a_figure_that_draws_another_is_a_mistake(tmp_path):
+    wrong = Figure("other", drawer([]), "a")
+    with pytest.raises(ValueError, match="the figure other drew curve"):
+        figures.draw([wrong], rows_of(tmp_path, a=0.5), ["a"], tmp_path / "x", tmp_path / "out")
+
+
+GOOD = {"file": "curve", "title": "", "caption": "", "alt": "", "cases": [], "pictures": []}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({}, "is not a list of figures"),
+        ([1], "is not a list of figures"),
+        ([{key: GOOD[key] for key in GOOD if key != "alt"}], "[0].alt is missing"),
+        ([GOOD | {"cases": "a"}], "[0].cases is 'a'"),
+        ([GOOD | {"pictures": [1]}], "[0].pictures is [1]"),
+        ([GOOD | {"file": 7}], "[0].file is 7"),
+        ([GOOD | {"page": None}], "[0].page is None"),
+        ([GOOD | {"file": "../curve"}], "names '../curve.svg'; only letters"),
+        ([GOOD | {"page": "/etc/passwd"}], "names '/etc/passwd'; only letters"),
+        ([GOOD | {"file": "lost"}], "names lost.svg, which is not there"),
+    ],
+)
+def test_a_damaged_list_is_refused_with_what_to_do(tmp_path, content, message):
+    for name in ("curve.svg", "curve.png"):
+        (tmp_path / name).write_text("")
+    files.write_json(tmp_path / "figures.json", content)
+    with pytest.raises(UserError) as caught:
+        figure_list.read(tmp_path)
+    assert f"{tmp_path / 'figures.json'}" in str(caught.value)
+    assert message in str(caught.value)
+    assert str(caught.value).endswith(f"git checkout -- {tmp_path} brings back what was committed")
+
+
+def test_a_list_that_is_no_json_is_refused_with_what_to_do(tmp_path):
+    (tmp_path / "figures.json").write_text("[{")
+    with pytest.raises(UserError, match=r"figures\.json is not JSON .* git checkout -- "):
+        figure_list.read(tmp_path)
+
+
+@pytest.mark.parametrize("paper", ["distill", "photostyle", "rca", "stn", "vae"])
+def test_figures_need_no_heavy_library(paper):
+    heavy = "{'torch', 'torchvision', 'SimpleITK', 'sklearn', 'monai', 'matplotlib.pyplot'}"
+    code = f"import sys, pr12.{paper}.figures; assert not {heavy} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, env={"PYTHONPATH": str(address.SRC)})
+
+
+def test_damaged_evidence_ends_the_step_in_a_sentence(tmp_path, capsys):
+    params = {"run": "full", "published": {}, "student_cases": {}}
+    metrics = {"hard_800": {"test/errors": [1]}}
+    command = evidence_cases.command_line(tmp_path, "distill", metrics, {}, params, "out")
+    path = tmp_path / "evidence" / "hard_800" / "evidence.json"
+    path.write_text(path.read_text().replace('"test/errors": [\n   1', '"test/errors": [\n   2'))
+    with pytest.raises(SystemExit) as caught:
+        evidence_cases.run("distill", command)
+    assert caught.value.code == 2
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith(f"error: {path} is not as it was written; git checkout -- {path.parent}")
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,171 @@
+"""Evidence as files: whole, or refused in a sentence that names the file and what to do."""
+
+import json
+from pathlib import Path
+
+import evidence_cases
+import pytest
+
+from pr12.report import evidence
+from pr12.shared import files, step
+from pr12.shared.errors import UserError
+
+CODES = {"codes": [[0.125 * i, -0.5, i] for i in range(40)]}
+AGAIN = "git checkout -- {} brings back what was committed, and snakemake makes the case again"
+
+
+def written(folder, metrics=None, picture=CODES):
+    """Write one case's evidence and give its folder."""
+    metrics = metrics or {"test/error": [0.5, 0.25]}
+    chain = [evidence_cases.node("vae/z2/evaluate", params={"samples": 5})]
+    evidence_cases.write_case(folder, "z2", metrics, chain, picture)
+    return folder / "z2"
+
+
+def refusal(folder):
+    """Give the sentence with which evidence is refused, None if it is not."""
+    try:
+        evidence.read(folder)
+    except UserError as error:
+        return str(error)
+    return None
+
+
+def test_what_is_written_is_read(tmp_path):
+    found = evidence.read(written(tmp_path))
+    assert (found.case, found.metrics) == ("z2", {"test/error": [0.5, 0.25]})
+    assert found.pictured
+    assert set(found.files) == {"picture.json", "picture.safetensors.xz"}
+    assert not evidence.read(written(tmp_path, picture=None)).pictured
+    assert [path.name for path in (tmp_path / "z2").iterdir()] == ["evidence.json"]
+
+
+def test_the_same_result_gives_the_same_bytes(tmp_path):
+    first = {path.name: path.read_bytes() for path in written(tmp_path / "one").iterdir()}
+    assert first == {path.name: path.read_bytes() for path in written(tmp_path / "two").iterdir()}
+
+
+def test_any_flipped_bit_of_evidence_is_known(tmp_path):
+    folder = written(tmp_path, picture=None)
+    path = folder / "evidence.json"
+    whole, first = path.read_bytes(), evidence.read(folder)
+    unknown = []
+    for place in range(0, 8 * len(whole), 5):  # a bit or two of every byte
+        changed = bytearray(whole)
+        changed[place // 8] ^= 1 << place % 8
+        path.write_bytes(changed)
+        message = refusal(folder)
+        if message is None:
+            assert evidence.read(folder) == first  # a blank has become another one
+            unknown.append(whole[place // 8])
+        else:
+            assert message.startswith(str(path))
+            assert "\n" not in message
+    assert set(unknown) <= set(b" \n")
+
+
+@pytest.mark.parametrize("name", ["picture.json", "picture.safetensors.xz"])
+def test_a_flipped_bit_of_a_picture_is_known(tmp_path, name):
+    folder = written(tmp_path)
+    path = folder / name
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 4
+    path.write_bytes(content)
+    with pytest.raises(UserError) as caught:
+        evidence.read(folder)
+    again = AGAIN.format(folder)
+    assert str(caught.value) == f"{path} is missing or not as it was written; {again}"
+    path.unlink()
+    with pytest.raises(UserError, match=f"{name} is missing"):
+        evidence.read(folder)
+
+
+def edited(**change):
+    return lambda text: json.dumps(json.loads(text) | change)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda text: text[: len(text) // 2], "cannot be read ("),
+        (lambda text: "", "cannot be read ("),
+        (lambda text: "[" * 100_000, "cannot be read ("),
+        (lambda text: "[1]", "is no evidence"),
+        (lambda text: text.replace("0.25", "0.26"), "is not as it was written"),
+        (edited(more=1), "is not as it was written"),
+        (edited(metrics={"test/error": [float("inf")]}), "is not as it was written"),
+        (edited(schema=True), "is no evidence"),
+        (edited(case="z3"), "is not as it was written"),
+    ],
+)
+def test_damaged_evidence_is_refused_with_what_to_do(tmp_path, change, message):
+    folder = written(tmp_path)
+    path = folder / "evidence.json"
+    path.write_text(change(path.read_text()))
+    with pytest.raises(UserError) as caught:
+        evidence.read(folder)
+    assert str(caught.value).startswith(f"{path} {message}")
+    assert str(caught.value).endswith(AGAIN.format(folder))
+    assert "\n" not in str(caught.value)
+
+
+def test_evidence_of_another_schema_is_refused_with_the_command_that_migrates_it(tmp_path):
+    folder = written(tmp_path)
+    path = folder / "evidence.json"
+    path.write_text(edited(schema=7)(path.read_text()))
+    with pytest.raises(UserError, match=r"is of schema 7, this code reads 1; run: python -m pr12"):
+        evidence.read(folder)
+
+
+def test_evidence_of_another_case_is_refused(tmp_path):
+    folder = written(tmp_path)
+    folder.rename(tmp_path / "z3")
+    with pytest.raises(UserError, match=r"z3/evidence\.json is evidence of z2"):
+        evidence.read_all(tmp_path)
+
+
+def test_a_folder_without_evidence_is_refused(tmp_path):
+    (tmp_path / "z2").mkdir()
+    with pytest.raises(UserError, match=r"z2/evidence\.json cannot be read"):
+        evidence.read_all(tmp_path)
+
+
+def test_a_mark_tells_whether_evidence_is_published_and_whole(tmp_path):
+    folder = written(tmp_path)
+    mark = tmp_path / "mark.json"
+    mark.write_bytes((folder / "evidence.json").read_bytes())
+    assert evidence.published(mark, folder)
+    (folder / "picture.json").unlink()
+    assert not evidence.published(mark, folder)
+
+
+def test_the_step_copies_a_result(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    own = evidence_cases.node("vae/z2/evaluate")
+    result = Path(own["folder"]) / "metrics.json"
+    command = f"python -m pr12.vae.evaluate model={tmp_path / 'build' / 'm'} data=/else/where/d.gz"
+    provenance = {"command": command, "source": own["source"], "seconds": 3.5, "machine": "node7"}
+    timings = {"a/milliseconds": [2.0], "b/milliseconds": [6.0]}
+    whole = {"metrics": {"test/error": [0.5]}, "provenance": provenance, "timings": timings}
+    files.write_json(result, whole)
+    chains = {"nodes": {own["folder"]: own}, "results": {"vae": {"z2": own["folder"]}}}
+    files.write_json("chains.json", chains)
+    names = {"metrics": result, "chains": "chains.json", "out": "reports/z2"}
+    names |= {"timings": "timings.json", "mark": "mark.json"}
+    paths = {name: Path(path) for name, path in names.items()}
+    params = evidence.Params("full", "vae", "z2")
+    job = step.Job(params, paths, (), "pr12.report.evidence", "python", 0.0)
+    evidence.main(job)
+    found = evidence.read(Path("reports/z2"))
+    assert found.provenance["command"] == "python -m pr12.vae.evaluate model=build/m data=d.gz"
+    assert found.ratios == {"a/milliseconds": [1.0], "b/milliseconds": [3.0]}
+    assert "node7" not in Path("reports/z2/evidence.json").read_text()
+    assert files.read_json("timings.json") == timings | {"step/seconds": [3.5]}
+    assert evidence.published(Path("mark.json"), Path("reports/z2"))
+    files.write_json(result, whole | {"provenance": provenance | {"source": "0000000000"}})
+    with pytest.raises(UserError, match="was made by another source"):
+        evidence.main(job)
+    for metrics in ({"test/error": []}, {"test/error": ["x"]}, [1], {"test/error": [True]}):
+        files.write_json(result, whole | {"metrics": metrics})
+        with pytest.raises(UserError, match=r"metrics\.json.*delete the file and run its step"):
+            evidence.main(job)
