@@ -16,7 +16,7 @@ PYTEST = pytest --numprocesses 2 --dist worksteal
 .PHONY: help report test test-all golden lint full plan measured clean
 
 help: ## say what there is
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/'
 
 report: $(VENV)/ready ## regenerate every number of the embedded run, and its report
 	snakemake --cores all
