@@ -275,6 +275,10 @@ def _check_records(values: Any, place: str, fields: tuple[str, ...] | None) -> N
             raise UserError(
                 f"{place}[{index}] is {dict(value)}; it must have the texts {' and '.join(fields)}"
             )
+        if "case" in (fields or ()) and value["case"] in [v["case"] for v in values[:index]]:
+            raise UserError(
+                f"{place}[{index}] names the case {value['case']!r} again; join the reasons"
+            )
 
 
 def _deviations(path: Path) -> list[str]:
