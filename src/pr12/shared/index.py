@@ -18,7 +18,7 @@ from typing import Annotated, Any
 
 from markupsafe import Markup
 
-from pr12.report import freshness
+from pr12.report import chain, freshness
 from pr12.shared import claims, files, report, settings, step
 from pr12.shared.errors import UserError
 from pr12.shared.step import NotEmpty
@@ -138,16 +138,18 @@ def measured_here(
     Returns
     -------
     dict
-        ``machine``, ``cpus``, ``cases`` (summaries) and ``claims``: id -> measured, verdict, note.
+        ``machine``, ``cpus``, ``cases`` (summaries) and ``claims``: id -> measured, verdict, note
+        and reason; not of a claim whose evidence counts no more.
     """
     times = {path.stem: files.read_json(path) for path in sorted(folder.glob("*.json"))}
     judged = {}
     for claim, record in zip(listed, records, strict=True):
-        if record["timing"] and record["measured"] is None:
+        counts = all(chain.Standing(s["state"], None).counts for s in record["standing"])
+        if record["timing"] and record["measured"] is None and counts:
             measured, verdict, note = claims.outcome(claim, times, run)
             if measured:
                 found = {"measured": asdict(measured), "verdict": verdict, "note": note}
-                judged[claim["id"]] = found
+                judged[claim["id"]] = found | {"reason": claims.reason(claim, verdict)}
     return {
         "machine": platform.node(),
         "cpus": os.cpu_count(),

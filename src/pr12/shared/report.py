@@ -247,6 +247,19 @@ def escape_markdown(value: Any) -> str:
     return re.sub(r"([\\`*_\[\]<>|$~#&])", r"\\\1", line)
 
 
+def _code(text: Any) -> Markup:
+    """Write a text as code within a line, perhaps of a table."""
+    line = " ".join(str(text).split())
+    return Markup("`" + line.replace("`", "'").replace("|", "\\|") + "`")
+
+
+def _fenced(text: Any) -> Markup:
+    """Write lines as a block of code, between fences that are longer than any within."""
+    longest = max(map(len, re.findall("`+", str(text))), default=0)
+    fence = "`" * max(3, longest + 1)
+    return Markup(f"{fence}\n{text}\n{fence}")
+
+
 def environment(markdown: bool) -> jinja2.Environment:
     """Give the templates' environment: every text is escaped unless a filter made it safe.
 
@@ -268,8 +281,8 @@ def environment(markdown: bool) -> jinja2.Environment:
         "number": stats.number,
         "written": stats.written,
         "bound": bound_text,
-        "code": lambda text: Markup("`" + str(text).replace("`", "'").replace("|", "\\|") + "`"),
-        "fenced": lambda text: Markup(str(text)),  # in a code block, where nothing is markup
+        "code": _code,
+        "fenced": _fenced,
         "verdict": lambda name: f"{SYMBOLS[name]} {name}",
     }
     made.globals |= {"counts": counts, "SYMBOLS": SYMBOLS}
@@ -333,8 +346,9 @@ def publish(out: Path, public: Path) -> None:
     for name in [*(f"figures/{picture}" for picture in pictures), *names]:
         with files.atomic(public / name) as temporary:
             shutil.copyfile(out / name, temporary)
+    drawn = (".svg", ".png", *figures.BESIDE.values())
     for path in (public / "figures").iterdir():
-        if path.name not in pictures:
+        if path.suffix in drawn and path.name not in pictures:
             path.unlink()
 
 

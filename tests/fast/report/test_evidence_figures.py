@@ -4,9 +4,9 @@ import json
 import subprocess
 import sys
 
-import evidence_cases
 import pytest
 
+import evidence_cases
 from pr12.report import evidence, figure_list, figures
 from pr12.report.chain import Standing
 from pr12.report.figures import Figure

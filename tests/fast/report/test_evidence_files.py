@@ -3,9 +3,9 @@
 import json
 from pathlib import Path
 
-import evidence_cases
 import pytest
 
+import evidence_cases
 from pr12.report import evidence
 from pr12.shared import files, step
 from pr12.shared.errors import UserError
@@ -139,6 +139,19 @@ def test_a_mark_tells_whether_evidence_is_published_and_whole(tmp_path):
     assert not evidence.published(mark, folder)
 
 
+WRONG = [
+    {"metrics": {"test/error": []}},
+    {"metrics": {"test/error": ["x"]}},
+    {"metrics": {"test/error": [True]}},
+    {"metrics": {"test/error": [float("nan")]}},
+    {"metrics": {"test/error": 3}},
+    {"metrics": [1]},
+    {"metrics": None},
+    {"timings": [1]},
+    {"provenance": {}},
+]
+
+
 def test_the_step_copies_a_result(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     own = evidence_cases.node("vae/z2/evaluate")
@@ -148,8 +161,7 @@ def test_the_step_copies_a_result(tmp_path, monkeypatch):
     timings = {"a/milliseconds": [2.0], "b/milliseconds": [6.0]}
     whole = {"metrics": {"test/error": [0.5]}, "provenance": provenance, "timings": timings}
     files.write_json(result, whole)
-    chains = {"nodes": {own["folder"]: own}, "results": {"vae": {"z2": own["folder"]}}}
-    files.write_json("chains.json", chains)
+    files.write_json("chains.json", evidence_cases.today([own], {"z2": own["folder"]}))
     names = {"metrics": result, "chains": "chains.json", "out": "reports/z2"}
     names |= {"timings": "timings.json", "mark": "mark.json"}
     paths = {name: Path(path) for name, path in names.items()}
@@ -165,7 +177,7 @@ def test_the_step_copies_a_result(tmp_path, monkeypatch):
     files.write_json(result, whole | {"provenance": provenance | {"source": "0000000000"}})
     with pytest.raises(UserError, match="was made by another source"):
         evidence.main(job)
-    for metrics in ({"test/error": []}, {"test/error": ["x"]}, [1], {"test/error": [True]}):
-        files.write_json(result, whole | {"metrics": metrics})
+    for change in WRONG:
+        result.write_text(json.dumps(whole | change))
         with pytest.raises(UserError, match=r"metrics\.json.*delete the file and run its step"):
             evidence.main(job)
