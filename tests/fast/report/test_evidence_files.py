@@ -35,7 +35,7 @@ def test_what_is_written_is_read(tmp_path):
     found = evidence.read(written(tmp_path))
     assert (found.case, found.metrics) == ("z2", {"test/error": [0.5, 0.25]})
     assert found.pictured
-    assert set(found.files) == {"picture.json", "picture.safetensors.xz"}
+    assert set(found.files) == {"picture.json", "picture.safetensors"}
     assert not evidence.read(written(tmp_path, picture=None)).pictured
     assert [path.name for path in (tmp_path / "z2").iterdir()] == ["evidence.json"]
 
@@ -64,7 +64,7 @@ def test_any_flipped_bit_of_evidence_is_known(tmp_path):
     assert set(unknown) <= set(b" \n")
 
 
-@pytest.mark.parametrize("name", ["picture.json", "picture.safetensors.xz"])
+@pytest.mark.parametrize("name", ["picture.json", "picture.safetensors"])
 def test_a_flipped_bit_of_a_picture_is_known(tmp_path, name):
     folder = written(tmp_path)
     path = folder / name
