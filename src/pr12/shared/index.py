@@ -19,7 +19,7 @@ from typing import Annotated, Any
 from markupsafe import Markup
 
 from pr12.report import chain, freshness
-from pr12.shared import claims, files, report, settings, step
+from pr12.shared import claims, files, report, report_templates, settings, step
 from pr12.shared.errors import UserError
 from pr12.shared.step import NotEmpty
 
@@ -101,7 +101,7 @@ def page(papers: Mapping[str, Mapping[str, Any]], run: str) -> str:
         HTML in which every text is escaped, and whose policy forbids all scripts but its own and
         those of the embedded pages, which inherit the policy.
     """
-    environment = report.environment(markdown=False)
+    environment = report_templates.environment(markdown=False)
     script = environment.get_template("index.js.j2").render()
     pages = (item for contents in papers.values() for item in contents["pages"].items())
     scripts = [script, *(only_script(html, f"{file}.html") for file, html in pages)]
