@@ -85,7 +85,7 @@ def result(case, errors, seconds=SECONDS, root=""):
             "machine": "little-machine",
             "seconds": seconds,
             "cpu_seconds": seconds,
-            "peak_memory_bytes": 123456789,
+            "peak_memory_bytes": 5566778899,
         },
     }
 
@@ -111,7 +111,7 @@ def write_graph(out=OUT, **changed):
     """Write today's graph; ``soft={"source": ...}`` changes the first step of a case."""
     chains = {case: chain(case, **changed.get(case, {})) for case in CASES}
     today = {
-        "cases": CASES,
+        "cases": [*CASES],
         "nodes": {node["folder"]: node for steps in chains.values() for node in steps},
         "results": {case: steps[-1]["folder"] for case, steps in chains.items()},
         "before": {},

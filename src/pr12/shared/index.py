@@ -19,7 +19,7 @@ from typing import Annotated, Any
 from markupsafe import Markup
 
 from pr12.report import chain, freshness
-from pr12.shared import claims, files, report, settings, step
+from pr12.shared import claims, files, report, report_templates, settings, step
 from pr12.shared.errors import UserError
 from pr12.shared.step import NotEmpty
 
@@ -101,7 +101,7 @@ def page(papers: Mapping[str, Mapping[str, Any]], run: str) -> str:
         HTML in which every text is escaped, and whose policy forbids all scripts but its own and
         those of the embedded pages, which inherit the policy.
     """
-    environment = report.environment(markdown=False)
+    environment = report_templates.environment(markdown=False)
     script = environment.get_template("index.js.j2").render()
     pages = (item for contents in papers.values() for item in contents["pages"].items())
     scripts = [script, *(only_script(html, f"{file}.html") for file, html in pages)]
@@ -158,6 +158,23 @@ def measured_here(
     }
 
 
+def add_times(
+    contents: dict[str, Any], listed: Sequence[Mapping[str, Any]], folder: Path, run: str
+) -> None:
+    """Add what this machine measured to a paper's contents, and its verdicts to the claims.
+
+    Parameters
+    ----------
+    contents : dict
+        With ``claims``; ``timings`` is added.
+    listed, folder, run
+        See `measured_here`.
+    """
+    contents["timings"] = measured_here(folder, listed, contents["claims"], run)
+    for record in contents["claims"]:
+        record |= contents["timings"]["claims"].get(record["id"], {})
+
+
 def main(arguments: Sequence[str]) -> None:
     """Run the step.
 
@@ -182,10 +199,7 @@ def main(arguments: Sequence[str]) -> None:
         papers = {paper: _contents(job.paths[paper]) for paper in job.params.papers}
         for paper, contents in papers.items():
             listed = settings.paper(job.paths["texts"] / paper)["claims"]
-            times = job.paths["timings"] / paper
-            contents["timings"] = measured_here(times, listed, contents["claims"], run)
-            for record in contents["claims"]:
-                record |= contents["timings"]["claims"].get(record["id"], {})
+            add_times(contents, listed, job.paths["timings"] / paper, run)
         out = job.paths["out"]
         with files.atomic(out) as temporary:
             temporary.write_text(page(papers, run), encoding="utf-8")
