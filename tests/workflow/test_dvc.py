@@ -1,10 +1,12 @@
 import csv
 import io
 import json
+import re
 
 from checkout import UP_TO_DATE, Checkout, job_table
 
 METRICS = "reports/smoke/distill/metrics.json"
+CLAIMS = "reports/smoke/distill/claims.csv"
 PAGE = {"index", "all"}  # the page over all papers, which neither git nor DVC keeps
 EVALUATE = "src/pr12/distill/evaluate.py"
 
@@ -23,6 +25,12 @@ def jobs_run(text):
 def metric(results, key, case="soft_800_T20"):
     """Give the mean over seeds of a published metric."""
     return json.loads(results[METRICS])[case][key]["mean"]
+
+
+def verdicts(results):
+    """Give claim's id -> verdict."""
+    rows = csv.DictReader(io.StringIO(results[CLAIMS].decode()))
+    return {row["claim"]: row["verdict"] for row in rows}
 
 
 def experiments(checkout):
@@ -110,6 +118,8 @@ def test_branches_with_other_params_keep_their_results_and_are_compared(versione
     main = versioned.results()
     versioned.git("switch", "--quiet", "--create", "softer")
     versioned.set("distill.cases.soft_800_T20.temperature", 2.0)
+    strict, *others = versioned.claims()
+    versioned.write_claims([strict | {"less": strict["less"] | {"margin": 1000}}, *others])
     ran = jobs_run(versioned.dvc("repro"))
     assert ran["distill_train"] == ran["distill_evaluate"] == 1
     versioned.commit("Softer")
@@ -120,6 +130,17 @@ def test_branches_with_other_params_keep_their_results_and_are_compared(versione
     change = compared[METRICS]["soft_800_T20.test/nll_nats.mean"]
     assert change["old"] == metric(main, "test/nll_nats")
     assert change["new"] == metric(softer, "test/nll_nats") != change["old"]
+    compared = json.loads(versioned.run("dvc", "params", "diff", "--json", "main"))
+    name = "distill.cases.soft_800_T20.temperature"
+    assert compared == {"params.yaml": {name: {"old": 20.0, "new": 2.0}}}
+    versioned.dvc("plots", "diff", "--out", str(tmp_path / "diff"), "main")
+    page = (tmp_path / "diff/index.html").read_text(encoding="utf-8")
+    for rev, results in (("main", main), ("workspace", softer)):
+        for row in csv.DictReader(io.StringIO(results[CLAIMS].decode())):
+            point = rf'"claim": "{row["claim"]}", "measured": {row["measured"]}[^{{}}]*"{rev}"'
+            assert re.search(point, page), point
+    assert verdicts(main)["teacher_beats_hard"] == "inconclusive"
+    assert verdicts(softer)["teacher_beats_hard"] == "differs"  # by a thousand errors
     versioned.dvc("plots", "show", "--out", str(tmp_path / "plots"))
     page = (tmp_path / "plots/index.html").read_text(encoding="utf-8")
     figures = versioned.bytes("reports/smoke/distill/figures/*.[sp][vn]g")

@@ -159,6 +159,29 @@ def test_no_training_reads_test_data(plans, run):
     assert [name for name in read["evaluate"] if TEST_ARRAYS.search(name)]  # so it would be seen
 
 
+HEAVY = {"torch", "sklearn", "skimage", "SimpleITK", "monai", "pandas", "h5py", "dvc"}
+
+
+def test_reports_need_no_heavy_package():
+    """Who only makes pages installs few packages."""
+    shared = ("report", "index", "readme", "claims", "settings")
+    modules = [f"pr12.report.{path.stem}" for path in sorted(ROOT.glob("src/pr12/report/*.py"))]
+    modules += [f"pr12.shared.{name}" for name in shared]
+    modules += [f"pr12.{paper}.figures" for paper in PAPERS]
+    lines = [f"import {name.removesuffix('.__init__')}" for name in modules]
+    lines += ["import sys", "print(*{name.partition('.')[0] for name in sys.modules})"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}
+    imported = subprocess.run(
+        [sys.executable, "-c", "\n".join(lines)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split()
+    assert {"numpy", "matplotlib", "jinja2"} <= set(imported)  # what is imported is seen
+    assert not HEAVY & set(imported)
+
+
 def test_snakemake_has_what_is_mended_in_it():
     """A new version may name it otherwise: then the mend does nothing, and is to be looked at."""
     for kind, name in ((JobScheduler, "_schedule_reevalutation"), (DAG, "check_output_mtime")):
