@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import sync_playwright
 
-from pr12.shared import files, index, report
+from pr12.shared import address, files, index, report
 from pr12.vae import latent_page
 
 HOW = "no Chromium on this machine: apt-get update && apt-get install -y chromium"
@@ -76,16 +76,22 @@ def folder(tmp_path_factory):
     """Give a folder with index.html, and the report of one interactive figure."""
     root = tmp_path_factory.mktemp("pages")
     figure = {"file": "latent_plane", "title": "Plane", "caption": "All images.", "alt": "A grid."}
-    files.write_json(root / "drawn/figures.json", [figure])
+    figure |= {"cases": ["z2"], "pictures": ["z2"], "page": "latent_plane.html"}
+    drawn = root / "vae/figures"
+    files.write_json(drawn / "figures.json", [figure])
     for suffix in (".svg", ".png"):
-        (root / f"drawn/latent_plane{suffix}").write_bytes(b"<svg/>")
-    (root / "drawn/latent_plane.html").write_text(latent_page.page(PLANES), encoding="utf-8")
-    params = {"run": "embedded", "paper": "vae", "title": "AEVB", "citation": "2013"}
-    params |= {"cases": ["z2"], "claims": [], "tables": [], "deviations": []}
-    made, drawn = f"out={root}/vae", f"figures={root}/drawn"
-    report.main(["--params", json.dumps(params), made, drawn])
-    params = json.dumps({"run": "embedded", "papers": ["vae"]})
-    index.main(["--params", params, f"out={root}/index.html", f"vae={root}/vae"])
+        (drawn / f"latent_plane{suffix}").write_bytes(b"<svg/>")
+    (drawn / "latent_plane.html").write_text(latent_page.page(PLANES), encoding="utf-8")
+    about = {"title": "AEVB", "citation": "2013", "claims": [], "tables": [], "deviations": []}
+    params = report.Params("embedded", "vae", "0")
+    contents = report.compiled(params, about, ["z2"], {}, [figure], None)
+    for name, value in contents.items():
+        files.write_json(root / f"vae/{name}.json", value)
+    (root / "timings").mkdir()
+    params = json.dumps({"run": "embedded", "papers": ["vae"], "fixed": "0"})
+    paths = [f"{name}={root / name}" for name in ("vae", "timings", "stamp")]
+    texts = address.SRC.parent / "papers"
+    index.main(["--params", params, f"out={root}/index.html", f"texts={texts}", *paths])
     return root
 
 

@@ -1,11 +1,13 @@
 import csv
 import io
 import json
+import re
 
 from checkout import UP_TO_DATE, Checkout, job_table
 
 METRICS = "reports/smoke/distill/metrics.json"
-PAGE = {"index_publish", "all"}  # the copy of the page over all papers, which git does not keep
+CLAIMS = "reports/smoke/distill/claims.csv"
+PAGE = {"index", "all"}  # the page over all papers, which neither git nor DVC keeps
 EVALUATE = "src/pr12/distill/evaluate.py"
 
 
@@ -15,14 +17,20 @@ def jobs_run(text):
     for part in text.split("Building DAG of jobs...")[1:]:
         for rule, count in job_table(part).items():
             counts[rule] = counts.get(rule, 0) + count
-    # What DVC asks for by name, and the publication of a page that git and DVC do not keep
-    targets = ("data", "distill", "all", "prune", "index_publish")
+    # What DVC asks for by name, and a page that git and DVC do not keep
+    targets = ("data", "distill_results", "distill_report", "report", "prune", "index")
     return {rule: count for rule, count in counts.items() if rule not in targets}
 
 
 def metric(results, key, case="soft_800_T20"):
     """Give the mean over seeds of a published metric."""
     return json.loads(results[METRICS])[case][key]["mean"]
+
+
+def verdicts(results):
+    """Give claim's id -> verdict."""
+    rows = csv.DictReader(io.StringIO(results[CLAIMS].decode()))
+    return {row["claim"]: row["verdict"] for row in rows}
 
 
 def experiments(checkout):
@@ -39,11 +47,10 @@ def experiments(checkout):
 
 def test_repro_after_snakemake_does_no_work_and_leaves_none(locked, complete):
     text = locked.root.with_suffix(".log").read_text(encoding="utf-8")
-    assert text.count("Building DAG of jobs...") == 6  # three stages, each with its prune
+    assert text.count("Building DAG of jobs...") == 7  # three stages with their prunes, the index
     assert jobs_run(text) == {}
-    before, after = (each.bytes("build/smoke/[di]*/**/*") for each in (complete, locked))
-    assert after
-    assert after.items() <= before.items()  # pruned: no more than marks of publications
+    before, after = (each.bytes("build/smoke/*/**/*") for each in (complete, locked))
+    assert after == before
     assert locked.results() == complete.results()
     assert locked.jobs() == {}
     assert UP_TO_DATE in locked.dvc("status")
@@ -92,26 +99,27 @@ def test_code_committed_without_a_run_is_run_by_the_next_who_pulls(clone, tmp_pa
     other.dvc("pull", "--quiet")
     old = {case: other.folder(case, "evaluate").name for case in ("hard_800", "soft_800_T20")}
     ran = jobs_run(other.dvc("repro"))
-    follow = dict.fromkeys(("distill_figures", "distill_report", "distill_publish", "index"), 1)
-    assert ran == {"distill_evaluate": 2} | follow
+    assert ran == {"distill_evaluate": 2, "evidence": 2, "distill_pages": 1}
     for case, name in old.items():  # the stale ones are pruned, hence not locked
         assert other.folder(case, "evaluate").name != name
     assert UP_TO_DATE in other.dvc("status")
     assert other.jobs() == {}
-    provenance = json.loads((other / "reports/smoke/distill/provenance.json").read_text())
+    evidence = other / "reports/smoke/distill/evidence/hard_800/evidence.json"
     digest = other.run(
         "python",
         "-c",
         "from pr12.shared import address; print(address.source_digest('pr12.distill.evaluate'))",
         PYTHONPATH="src",
     ).strip()
-    assert provenance["hard_800"]["source"] == digest
+    assert json.loads(evidence.read_text())["chain"][-1]["source"] == digest
 
 
 def test_branches_with_other_params_keep_their_results_and_are_compared(versioned, tmp_path):
     main = versioned.results()
     versioned.git("switch", "--quiet", "--create", "softer")
     versioned.set("distill.cases.soft_800_T20.temperature", 2.0)
+    strict, *others = versioned.claims()
+    versioned.write_claims([strict | {"less": strict["less"] | {"margin": 1000}}, *others])
     ran = jobs_run(versioned.dvc("repro"))
     assert ran["distill_train"] == ran["distill_evaluate"] == 1
     versioned.commit("Softer")
@@ -122,9 +130,20 @@ def test_branches_with_other_params_keep_their_results_and_are_compared(versione
     change = compared[METRICS]["soft_800_T20.test/nll_nats.mean"]
     assert change["old"] == metric(main, "test/nll_nats")
     assert change["new"] == metric(softer, "test/nll_nats") != change["old"]
+    compared = json.loads(versioned.run("dvc", "params", "diff", "--json", "main"))
+    name = "distill.cases.soft_800_T20.temperature"
+    assert compared == {"params.yaml": {name: {"old": 20.0, "new": 2.0}}}
+    versioned.dvc("plots", "diff", "--out", str(tmp_path / "diff"), "main")
+    page = (tmp_path / "diff/index.html").read_text(encoding="utf-8")
+    for rev, results in (("main", main), ("workspace", softer)):
+        for row in csv.DictReader(io.StringIO(results[CLAIMS].decode())):
+            point = rf'"claim": "{row["claim"]}", "measured": {row["measured"]}[^{{}}]*"{rev}"'
+            assert re.search(point, page), point
+    assert verdicts(main)["teacher_beats_hard"] == "inconclusive"
+    assert verdicts(softer)["teacher_beats_hard"] == "differs"  # by a thousand errors
     versioned.dvc("plots", "show", "--out", str(tmp_path / "plots"))
     page = (tmp_path / "plots/index.html").read_text(encoding="utf-8")
-    figures = versioned.bytes("reports/smoke/distill/figures/*")
+    figures = versioned.bytes("reports/smoke/distill/figures/*.[sp][vn]g")
     assert len(figures) > 5
     assert all(name in page for name in figures)
 

@@ -3,15 +3,20 @@ import random
 import re
 import shutil
 import signal
+from pathlib import Path
 
 import pytest
 
-from checkout import cpu_seconds, job_table, wait_for
+from checkout import CASES, cpu_seconds, job_table, wait_for
 
-AFTER = {"distill_figures": 1, "distill_report": 1, "distill_publish": 1}
-AFTER |= {"index": 1, "index_publish": 1, "all": 1}
+PAGES = {"distill_pages": 1, "index": 1, "all": 1}
 IMPORTED_TORCH = re.compile(r"\| +torch$", re.M)
 EVALUATE = "src/pr12/distill/evaluate.py"
+
+
+def after(cases):
+    """Give the jobs that follow when results of so many cases are new."""
+    return {"evidence": cases} | PAGES
 
 
 def refusals(text):
@@ -25,13 +30,15 @@ def test_a_complete_run_makes_everything_once_and_then_there_is_nothing_to_do(co
     ran = job_table(complete.root.with_suffix(".log").read_text(encoding="utf-8"))
     once = ("data_arrays", "distill_soft_labels", "distill_ensemble", "distill_temperature")
     once += ("distill_library", "distill_compress", "distill_evaluate_compression")
-    assert ran == {"distill_train": 3, "distill_evaluate": 2} | dict.fromkeys(once, 1) | AFTER
+    assert ran == {"distill_train": 3, "distill_evaluate": 2} | dict.fromkeys(once, 1) | after(6)
     assert complete.jobs() == {}
     assert complete.bytes("reports/smoke/index.html")
     assert set(complete.bytes("reports/smoke/*/*")) == {
         f"reports/smoke/distill/{name}"
-        for name in ("README.md", "metrics.json", "provenance.json", "claims.json")
+        for name in ("README.md", "metrics.json", "claims.json", "claims.csv")
     }
+    evidence = complete.bytes("reports/smoke/distill/evidence/*/evidence.json")
+    assert {Path(name).parent.name for name in evidence} == set(CASES)
 
 
 def test_a_smoke_run_changes_no_tracked_file(complete, bare):
@@ -58,25 +65,25 @@ def test_dates_comments_docstrings_and_lost_records_rerun_nothing(made):
 
 def test_an_edited_evaluation_reruns_evaluations_and_what_follows(made):
     made.append(EVALUATE, "\nUNUSED = 1\n")
-    assert made.jobs() == {"distill_evaluate": 2} | AFTER
+    assert made.jobs() == {"distill_evaluate": 2} | after(2)
 
 
 def test_an_edited_model_reruns_all_steps_that_import_it_and_no_other(made):
     made.append("src/pr12/distill/model.py", "\nUNUSED = 1\n")
     of_nets = ("distill_soft_labels", "distill_ensemble", "distill_temperature")
     nets = {"distill_train": 3, "distill_evaluate": 2} | dict.fromkeys(of_nets, 1)
-    assert made.jobs() == nets | AFTER
+    assert made.jobs() == nets | after(4)
     # ... and the net that mimics an ensemble is in a module of its own
     made.append("src/pr12/distill/mimic.py", "\nUNUSED = 1\n")
     mimics = {"distill_compress": 1, "distill_evaluate_compression": 1}
-    assert made.jobs() == nets | mimics | AFTER
+    assert made.jobs() == nets | mimics | after(5)
 
 
 def test_edited_figures_and_a_page_template_rerun_only_the_reports(made):
     made.append("src/pr12/distill/figures.py", "\nUNUSED = 1\n")
-    assert made.jobs() == AFTER
+    assert made.jobs() == PAGES
     made.append("src/pr12/shared/templates/index.css.j2", "\n")
-    assert made.jobs() == AFTER
+    assert made.jobs() == PAGES
 
 
 @pytest.mark.parametrize(
@@ -96,25 +103,25 @@ def test_edited_figures_and_a_page_template_rerun_only_the_reports(made):
 def test_a_changed_param_reruns_its_cases_and_no_other(made, path, value, expected):
     made.set(path, value)
     if expected is not None:
-        expected = {rule: count for rule, count in (AFTER | expected).items() if count}
+        expected = after(1) | expected
     assert made.jobs() == (expected or {})
 
 
 def test_another_deviation_makes_the_report_anew_and_nothing_else(made):
     made.append("papers/distill/deviations.md", "- One more.\n")
-    assert made.jobs() == {rule: n for rule, n in AFTER.items() if rule != "distill_figures"}
+    assert made.jobs() == PAGES
 
 
 def test_a_new_case_runs_alone(made):
     made.set("distill.cases.soft_800_T4", {"soft_weight": 1.0, "temperature": 4.0})
-    assert made.jobs() == {"distill_train": 1, "distill_evaluate": 1} | AFTER
+    assert made.jobs() == {"distill_train": 1, "distill_evaluate": 1} | after(1)
 
 
 def test_a_param_set_back_finds_its_old_results_and_they_are_published_again(made):
     before = made.results()
     made.set("distill.cases.soft_800_T20.temperature", 5.0)
     ran = job_table(made.snakemake())
-    assert ran == {"distill_train": 1, "distill_evaluate": 1} | AFTER
+    assert ran == {"distill_train": 1, "distill_evaluate": 1} | after(1)
     changed = made.results()
     report = "reports/smoke/distill/README.md"
     assert {name: changed[name] for name in before if name.startswith("build/")} == {
@@ -125,7 +132,7 @@ def test_a_param_set_back_finds_its_old_results_and_they_are_published_again(mad
         != (before["reports/smoke/distill/metrics.json"])
     )
     made.set("distill.cases.soft_800_T20.temperature", 20.0)
-    assert made.jobs() == {"distill_publish": 1, "index_publish": 1, "all": 1}
+    assert made.jobs() == after(1)  # its evidence, from the old results
     made.snakemake()
     assert made.jobs() == {}
     again = made.results()
@@ -137,10 +144,8 @@ def forget_students(checkout):
     """Remove the students' nets and all that was made from them."""
     for case in ("hard_800", "soft_800_T20"):
         shutil.rmtree(checkout / f"build/smoke/distill/{case}")
-    for name in ("distill/figures", "distill/report", "distill/publish", "index/page"):
-        for path in checkout.root.glob(f"build/smoke/{name}.*"):
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
-    shutil.rmtree(checkout / "reports/smoke")
+    for name in ("build/smoke/report", "reports/smoke"):
+        shutil.rmtree(checkout / name)
 
 
 def in_training(checkout):
@@ -157,7 +162,7 @@ def test_a_killed_run_goes_on_to_the_same_bytes(made):
     running.wait()
     for pid in made.processes():  # jobs in process groups of their own
         os.kill(pid, signal.SIGKILL)
-    assert not made.bytes("reports/smoke/**/*")
+    assert not made.bytes("reports/smoke/*", "reports/smoke/distill/*")
     assert "--unlock" in made.snakemake(code=1)
     made.snakemake("--unlock")
     made.snakemake()
@@ -186,7 +191,8 @@ def test_a_second_run_is_refused_and_the_first_is_unharmed(made):
 
 
 def test_reports_are_rebuilt_from_what_there_is_without_torch(made):
-    shutil.rmtree(made.folder("soft_800_T20", "evaluate"))
+    shutil.rmtree(made / "build/smoke/distill")
+    shutil.rmtree(made / "reports/smoke/distill/evidence/soft_800_T20")
     # Python then tells all its imports on standard error, which steps send to their logs
     tell = {"PYTHONPROFILEIMPORTTIME": "1"}
     command = ("python", "-m", "pr12.distill.evaluate", "--params", "[]")
@@ -194,29 +200,27 @@ def test_reports_are_rebuilt_from_what_there_is_without_torch(made):
     started = cpu_seconds()
     text = made.snakemake("report", **tell)
     spent = cpu_seconds() - started
-    expected = {"distill_figures": 1, "distill_report": 1, "distill_publish": 1}
-    assert job_table(text) == expected | {"index": 1, "index_publish": 1, "report": 1}
-    logs = [
-        *made.root.glob("build/smoke/**/figures.log"),
-        *made.root.glob("build/smoke/**/report.log"),
-    ]
+    assert job_table(text) == {"distill_pages": 1, "index": 1, "report": 1}
+    logs = [made / f"build/smoke/report/{name}there.log" for name in ("distill/", "")]
     told = [text, *(path.read_text(encoding="utf-8") for path in logs)]
-    told = [each for each in told if "import time:" in each]
-    assert len(told) == 3  # Snakemake, the figures, the report
+    # Snakemake; the figures, the report and the table in README.md; the index
+    assert [len(re.findall(r"\| +site$", each, re.M)) for each in told] == [1, 3, 1]
     assert not any(IMPORTED_TORCH.search(each) for each in told)
     assert spent < 15  # seconds of processor time: a laptop rebuilds its reports while you wait
     report = (made / "reports/smoke/distill/README.md").read_text(encoding="utf-8")
     assert re.search(r"not run.*soft\\?_800\\?_T20", report, re.S)
     assert "soft_800_T20" not in (made / "reports/smoke/distill/metrics.json").read_text()
     assert "not run" in (made / "reports/smoke/index.html").read_text(encoding="utf-8")
-    assert "distill_train" not in made.jobs("report")
+    assert made.jobs("report") == {}
 
 
 def test_one_paper_is_a_target_of_its_own(empty):
     wanted = empty.jobs("distill")
     assert wanted["distill_train"] == 3
-    assert wanted["distill_report"] == 1
+    assert wanted["distill_pages"] == 1
     assert "index" not in wanted
+    results = {rule: n for rule, n in wanted.items() if rule not in ("distill", "distill_pages")}
+    assert empty.jobs("distill_results") == results | {"distill_results": 1}
     assert set(empty.jobs("data")) == {"data", "data_arrays"}
 
 
@@ -319,28 +323,24 @@ def test_prune_removes_exactly_what_nothing_addresses(made):
     stale = {
         str(made.folder("hard_800", step).relative_to(made.root)) for step in ("train", "evaluate")
     }
-    for name in ("figures", "report"):
-        (folder,) = made.root.glob(f"build/smoke/distill/{name}.*")
-        stale.add(str(folder.relative_to(made.root)))
-    for folder in (
-        *made.root.glob("build/smoke/distill/publish.*/"),
-        *made.root.glob("build/smoke/index/page.*"),
-    ):
-        stale.add(str(folder.relative_to(made.root)))
-    left = ("build/embedded/distill/teacher/train.0123456789", "data/raw/mnist.0123456789")
-    for name in (*left, "build/smoke/distill/gone/train.0123456789"):
+    (chains,) = made.root.glob("build/smoke/report/distill/chains.*")
+    stale.add(str(chains.relative_to(made.root)))
+    others = ("build/embedded/distill/teacher/train.0123456789", "data/raw/mnist.0123456789")
+    for name in (*others, "build/smoke/distill/gone/train.0123456789"):
         (made / name).mkdir(parents=True)
         (made / name / "kept").touch()
     before = set(made.bytes("build/**/*", "data/**/*", "reports/**/*"))
     made.snakemake("prune")
-    after = set(made.bytes("build/**/*", "data/**/*", "reports/**/*"))
+    left = set(made.bytes("build/**/*", "data/**/*", "reports/**/*"))
     stale.add("build/smoke/distill/gone/train.0123456789")
-    assert before - after == {
+    assert before - left == {
         name for name in before if name.startswith(tuple(f"{s}/" for s in stale))
     }
-    assert after - before == {"build/smoke/prune.log"}
+    (chains,) = made.root.glob("build/smoke/report/distill/chains.*")  # of today's params
+    new = {"build/smoke/prune.log", str(chains.relative_to(made.root) / "chains.json")}
+    assert left - before == new
     made.set("distill.cases.hard_800", {"hard_weight": 1.0})
-    assert made.jobs() == {"distill_train": 1, "distill_evaluate": 1} | AFTER
+    assert made.jobs() == {"distill_train": 1, "distill_evaluate": 1} | after(1)
 
 
 def test_without_a_data_host_the_rest_runs_and_the_report_says_what_did_not(empty):
@@ -357,4 +357,4 @@ def test_without_a_data_host_the_rest_runs_and_the_report_says_what_did_not(empt
     assert "data_fetch" not in made
     report = (empty / "reports/full/distill/README.md").read_text(encoding="utf-8")
     assert "not run" in report
-    assert set(empty.bytes("build/full/distill/**/metrics.json")) > set(results)
+    assert set(empty.bytes("build/full/distill/**/metrics.json")) == set(results)

@@ -28,10 +28,17 @@ class Step:
 
     @property
     def job(self) -> Job:
-        """Where its first output lies below ``build/<run>``: paper, case, step."""
-        folders = PurePath(self.outputs[0]).parent.parts[2:]
-        paper, *case, step = folders if len(folders) > 1 else ("", *folders)
-        return Job(paper, "/".join(case), step.partition(".")[0])
+        """Where its first output lies below ``build/<run>``: paper, case, step.
+
+        The mark of evidence lies beside the result that it is of, and pages have no case.
+        """
+        first = PurePath(self.outputs[0])
+        folders = first.parent.parts[2:]
+        if folders[0] == "report":
+            return Job(folders[1], "", "pages") if folders[1:] else Job("", "", "index")
+        paper, *case, step = folders
+        evidence = first.name == "evidence.json"
+        return Job(paper, "/".join(case), "evidence" if evidence else step.partition(".")[0])
 
 
 def parse(text: str) -> list[Step]:

@@ -22,7 +22,7 @@ class Params:
 
 
 class Job(NamedTuple):
-    """A job's place below ``build/<run>``; figures and reports have the empty case."""
+    """A job's place below ``build/<run>``; what is made for all cases has the empty case."""
 
     paper: str
     case: str

@@ -181,7 +181,8 @@ def publish(out: Path, public: Path) -> None:
         Folders with README.md, the JSON files and figures/.
     """
     listed = figures.check(files.read_json(out / "figures" / figures.LIST), out / "figures")
-    pictures = [figures.LIST, *(name for entry in listed for name in figures.names(entry))]
+    pictures = [name for entry in listed for name in figures.names(entry)]
+    pictures.append(figures.LIST)  # last: a list in git never names what is not there
     names = ["README.md", "claims.csv", *(f"{name}.json" for name in PUBLISHED)]
     for name in [*(f"figures/{picture}" for picture in pictures), *names]:
         with files.atomic(public / name) as temporary:

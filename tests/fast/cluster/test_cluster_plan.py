@@ -123,24 +123,40 @@ DRY_RUN = """
         resources: tmpdir=/tmp, mem_mb=800, gpu=1, runtime=6
 
 [Thu]
-localrule vae_figures:
+localrule evidence:
     input: build/full/vae/z2/evaluate.cd/metrics.json
-    output: build/full/vae/figures.ef/figures.json
+    output: build/full/vae/z2/evaluate.cd/evidence.json
+    resources: tmpdir=/tmp
+
+[Thu]
+localrule vae_pages:
+    input: build/full/vae/z2/evaluate.cd/evidence.json
+    output: build/full/report/vae/all.done
+    resources: tmpdir=/tmp
+
+[Thu]
+localrule index:
+    input: build/full/report/vae/all.done
+    output: build/full/report/all.done
     resources: tmpdir=/tmp
 
 [Thu]
 rule all:
-    input: build/full/vae/figures.ef/figures.json
+    input: build/full/report/all.done
     jobid: 0
 """
 
 
 def test_a_dry_run_is_read_with_its_groups():
-    evaluate, train, figures = dag.parse(DRY_RUN)
-    assert [each.group for each in (evaluate, train, figures)] == ["vae_nets_0", "vae_nets_0", None]
+    evaluate, train, *here = dag.parse(DRY_RUN)
+    assert evaluate.group == train.group == "vae_nets_0"
+    assert [each.group for each in here] == [None, None, None]
     assert (train.threads, train.memory_mb, train.gpus, train.minutes) == (2, 800, 1, 6)
     assert train.job == Job("vae", "z2", "train")
-    assert figures.job == Job("vae", "", "figures")
+    # The mark of evidence lies in the folder of a result that has a time of its own
+    assert evaluate.job == Job("vae", "z2", "evaluate")
+    jobs = [Job("vae", "z2", "evidence"), Job("vae", "", "pages"), Job("", "", "index")]
+    assert [each.job for each in here] == jobs
     assert len(train.inputs) == len(train.outputs) == 2
     with pytest.raises(UserError, match="the dry run has no job"):
         dag.parse("Nothing to be done")
@@ -162,7 +178,7 @@ def called(module, *arguments, code=0):
 @pytest.fixture
 def files(tmp_path):
     (tmp_path / "dag.txt").write_text(DRY_RUN)
-    rows = ["vae,z2,train,100,90,500", "vae,,figures,5,4,90"]
+    rows = ["vae,z2,train,100,90,500"]
     (tmp_path / "table.csv").write_text("\n".join([",".join(measured.HEADER), *rows]) + "\n")
     return (
         f"dag={tmp_path / 'dag.txt'}",
@@ -173,9 +189,10 @@ def files(tmp_path):
 
 def test_the_plan_is_told_with_what_it_does_not_know(files):
     said = called("plan", "--params", '{"nodes": 2, "cores": 4}', *files)
-    assert "jobs: 1 on the cluster, 1 steps on the submitting host" in said
-    assert "critical path: 0:05:45 (345 s)" in said  # 100 + a third of 12 minutes + 5
-    assert "1 of 3 steps were never measured" in said
+    assert "jobs: 1 on the cluster, 3 steps on the submitting host" in said
+    # 100 + a third of 12 minutes + what evidence, pages and index take
+    assert "critical path: 0:05:53 (353 s)" in said
+    assert "1 of 5 steps were never measured" in said
     assert "vae_evaluate" in said
 
 

@@ -238,7 +238,7 @@ def test_a_table_keeps_what_did_not_run_here(tmp_path):
     path = tmp_path / "measured.csv"
     old = {
         Job("vae", "z2", "train"): Measured(1.0, 2.0, 3.0),
-        Job("vae", "", "figures"): Measured(4.0, 5.0, 6.0),
+        Job("data", "mnist", "data"): Measured(4.0, 5.0, 6.0),
     }
     measured.write(path, old)
     assert measured.read(path) == old
