@@ -2,7 +2,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
@@ -250,6 +250,7 @@ def test_the_interval_of_a_ratio_is_that_of_its_logarithm():
 POSITIVE = st.lists(st.tuples(st.integers(1, 100), st.integers(1, 100)), min_size=2, max_size=5)
 
 
+@settings(deadline=None)  # a busy machine is no mistake
 @given(POSITIVE, st.integers(1, 1000))
 def test_a_ratio_the_other_way_round_is_the_inverse_and_no_unit_matters(pairs, unit):
     case, than = (list(values) for values in zip(*pairs, strict=True))
@@ -319,6 +320,7 @@ SEEDS = st.lists(st.integers(0, 100), min_size=2, max_size=5)
 TWO = st.lists(st.tuples(st.integers(0, 100), st.integers(0, 100)), min_size=2, max_size=5)
 
 
+@settings(deadline=None)
 @given(TWO)
 def test_less_is_antisymmetric(pairs):
     case, than = (list(values) for values in zip(*pairs, strict=True))
@@ -330,6 +332,7 @@ def test_less_is_antisymmetric(pairs):
     assert other["verdict"] == mirrored[one["verdict"]]
 
 
+@settings(deadline=None)
 @given(SEEDS)
 def test_a_shift_far_away_flips_every_verdict(values):
     far = [value + 1e6 for value in values]
@@ -350,6 +353,7 @@ def test_a_shift_far_away_flips_every_verdict(values):
     assert judge(FALLS, series(values, middle, far))["verdict"] == "differs"
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.tuples(st.integers(0, 200), st.integers(120, 180), st.integers(0, 60)),
