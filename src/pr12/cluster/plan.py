@@ -18,7 +18,6 @@ from pr12.cluster.replay import Overheads, replay, works
 from pr12.shared import files, step
 from pr12.shared.step import AtLeast
 
-
 # What only copies and draws is not measured: seconds of a job, on the submitting host
 UNMEASURED = {"evidence": 1.0, "pages": 10.0, "index": 2.0}
 

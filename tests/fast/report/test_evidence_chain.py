@@ -1,9 +1,9 @@
 """How results stand to today's code, by the steps behind them."""
 
-import evidence_cases
 import pytest
-from evidence_cases import node
 
+import evidence_cases
+from evidence_cases import node
 from pr12.report import chain, rows
 from pr12.shared import files
 from pr12.shared.errors import UserError

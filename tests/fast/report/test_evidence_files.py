@@ -3,9 +3,9 @@
 import json
 from pathlib import Path
 
-import evidence_cases
 import pytest
 
+import evidence_cases
 from pr12.report import evidence
 from pr12.shared import files, step
 from pr12.shared.errors import UserError
@@ -137,6 +137,36 @@ def test_a_mark_tells_whether_evidence_is_published_and_whole(tmp_path):
     assert evidence.published(mark, folder)
     (folder / "picture.json").unlink()
     assert not evidence.published(mark, folder)
+
+
+def test_evidence_is_never_taken_for_whole_while_it_is_written(tmp_path, monkeypatch):
+    folder = written(tmp_path)
+    mark = tmp_path / "mark.json"
+    mark.write_bytes((folder / "evidence.json").read_bytes())
+    copies = len(list(folder.iterdir()))
+    other = {"codes": [[0.25 * i, -0.5, i] for i in range(40)]}
+    replace, whole = Path.replace, []
+    for number in range(copies):  # stopped before the first file is there, the second, the last
+        left = iter(range(number))
+
+        def stopped(path, target, left=left):
+            if next(left, None) is None:
+                raise KeyboardInterrupt
+            return replace(path, target)
+
+        monkeypatch.setattr(Path, "replace", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            written(tmp_path, {"test/error": [0.125]}, other)
+        monkeypatch.setattr(Path, "replace", replace)
+        whole.append(refusal(folder) is None)
+        assert evidence.published(mark, folder) == whole[-1]
+        # Also where there was none
+        monkeypatch.setattr(Path, "replace", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            written(tmp_path / f"new{number}")
+        monkeypatch.setattr(Path, "replace", replace)
+        assert refusal(tmp_path / f"new{number}/z2") is not None
+    assert whole == [True, False, False]  # untouched, or refused
 
 
 def test_the_step_copies_a_result(tmp_path, monkeypatch):

@@ -4,11 +4,11 @@ import base64
 import json
 import re
 
-import evidence_cases
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+import evidence_cases
 from pr12.report import stored_pictures
 from pr12.shared.errors import UserError
 
