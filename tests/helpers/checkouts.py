@@ -25,6 +25,13 @@ def once(tmp_path_factory, worker_id, name, make):
     return Checkout(root)
 
 
+def run_once(checkout, root):
+    """Run Snakemake with steps that start fast; what it printed is kept beside the checkout."""
+    with warm.python(root.with_suffix(".warm")) as folder:
+        path = f"{folder}{os.pathsep}{checkout.environment()['PATH']}"
+        root.with_suffix(".log").write_text(checkout.snakemake(PATH=path), encoding="utf-8")
+
+
 @pytest.fixture(scope="session")
 def worker(request):
     return getattr(request.config, "workerinput", {}).get("workerid", "master")
@@ -47,7 +54,7 @@ def complete(tmp_path_factory, worker, bare):
 
     def make(root):
         root.rmdir()
-        (root.with_suffix(".log")).write_text(bare.copy(root).snakemake(), encoding="utf-8")
+        run_once(bare.copy(root), root)
 
     return once(tmp_path_factory, worker, "complete", make)
 
@@ -69,10 +76,7 @@ def everything(tmp_path_factory, worker, bare_smoke):
 
     def make(root):
         root.rmdir()
-        checkout = bare_smoke.copy(root)
-        with warm.python(root.with_suffix(".warm")) as folder:
-            path = f"{folder}{os.pathsep}{checkout.environment()['PATH']}"
-            root.with_suffix(".log").write_text(checkout.snakemake(PATH=path), encoding="utf-8")
+        run_once(bare_smoke.copy(root), root)
 
     return once(tmp_path_factory, worker, "everything", make)
 

@@ -90,8 +90,9 @@ def folder(tmp_path_factory):
     (root / "timings").mkdir()
     params = json.dumps({"run": "embedded", "papers": ["vae"], "fixed": "0"})
     paths = [f"{name}={root / name}" for name in ("vae", "timings", "stamp")]
-    texts = address.SRC.parent / "papers"
-    index.main(["--params", params, f"out={root}/index.html", f"texts={texts}", *paths])
+    shutil.copytree(address.SRC.parent / "papers/vae", root / "texts/vae")
+    (root / "texts/vae/claims.yaml").write_text("[]\n", encoding="utf-8")
+    index.main(["--params", params, f"out={root}/index.html", f"texts={root}/texts", *paths])
     return root
 
 

@@ -1,6 +1,7 @@
 """Figures are drawn from the evidence that they name, or stay as they are committed."""
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -11,7 +12,7 @@ from pr12.report import evidence, figure_list, figures
 from pr12.report.chain import Standing
 from pr12.report.figures import Figure
 from pr12.report.rows import Row
-from pr12.shared import address, files, plots
+from pr12.shared import address, files, plots, report
 from pr12.shared.errors import UserError
 
 
@@ -205,3 +206,29 @@ def test_damaged_evidence_ends_the_step_in_a_sentence(tmp_path, capsys):
     last = capsys.readouterr().err.splitlines()[-1]
     assert last.startswith(f"error: {path} is not as it was written; git checkout -- {path.parent}")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_stopped_publication_leaves_a_list_of_figures_that_are_there(tmp_path, monkeypatch):
+    entry = dict.fromkeys(("title", "caption", "alt"), "x") | {"cases": [], "pictures": []}
+    for folder, names in (("public", ["old"]), ("out", ["old", "new"])):
+        files.write_json(
+            tmp_path / folder / "figures/figures.json", [entry | {"file": name} for name in names]
+        )
+        for name in (f"{n}{suffix}" for n in names for suffix in (".svg", ".png")):
+            (tmp_path / folder / "figures" / name).touch()
+    for name in ("README.md", "claims.csv", "claims.json", "metrics.json"):
+        (tmp_path / "out" / name).touch()
+    copy = shutil.copyfile
+    for number in range(9):
+        left = iter(range(number))
+
+        def stopped(source, target, left=left):
+            if next(left, None) is None:
+                raise KeyboardInterrupt
+            return copy(source, target)
+
+        monkeypatch.setattr(shutil, "copyfile", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            report.publish(tmp_path / "out", tmp_path / "public")
+        listed = figure_list.read(tmp_path / "public/figures")
+        assert [own["file"] for own in listed] in (["old"], ["old", "new"])

@@ -139,6 +139,36 @@ def test_a_mark_tells_whether_evidence_is_published_and_whole(tmp_path):
     assert not evidence.published(mark, folder)
 
 
+def test_evidence_is_never_taken_for_whole_while_it_is_written(tmp_path, monkeypatch):
+    folder = written(tmp_path)
+    mark = tmp_path / "mark.json"
+    mark.write_bytes((folder / "evidence.json").read_bytes())
+    copies = len(list(folder.iterdir()))
+    other = {"codes": [[0.25 * i, -0.5, i] for i in range(40)]}
+    replace, whole = Path.replace, []
+    for number in range(copies):  # stopped before the first file is there, the second, the last
+        left = iter(range(number))
+
+        def stopped(path, target, left=left):
+            if next(left, None) is None:
+                raise KeyboardInterrupt
+            return replace(path, target)
+
+        monkeypatch.setattr(Path, "replace", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            written(tmp_path, {"test/error": [0.125]}, other)
+        monkeypatch.setattr(Path, "replace", replace)
+        whole.append(refusal(folder) is None)
+        assert evidence.published(mark, folder) == whole[-1]
+        # Also where there was none
+        monkeypatch.setattr(Path, "replace", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            written(tmp_path / f"new{number}")
+        monkeypatch.setattr(Path, "replace", replace)
+        assert refusal(tmp_path / f"new{number}/z2") is not None
+    assert whole == [True, False, False]  # untouched, or refused
+
+
 WRONG = [
     {"metrics": {"test/error": []}},
     {"metrics": {"test/error": ["x"]}},
