@@ -78,7 +78,7 @@ for paper in PAPERS:
             drawn=as_json(figures_params(paper)),
             json=as_json(report_params(paper)),
             public=public(paper),
-            out=f"{BUILD}/report/{paper}",
+            out=lambda w, output: os.path.dirname(output[0]),
             read=f"evidence={public(paper)}/evidence chains={chains(paper)[0]} texts=papers/{paper}",
         shell:
             "mkdir -p {params.public}/evidence {params.public}/figures"
