@@ -12,7 +12,9 @@ def untrue(mark):
 
     (Snakemake does not make a `temp` output that only a target rule asks for.)
     """
-    if workflow.is_main_process:  # on a node, the job that writes the mark may be at work
+    if (
+        workflow.is_main_process
+    ):  # on a node, the job that writes the mark may be at work
         Path(mark).unlink(missing_ok=True)
     return mark
 
