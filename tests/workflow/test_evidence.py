@@ -166,7 +166,7 @@ def test_damaged_evidence_is_told_and_mended_by_git(copied):
         ("hard_800/evidence.json", digit),
         ("hard_800/evidence.json", half),
         ("soft_labels/picture.json", lambda path: path.unlink()),
-        ("soft_labels/picture.safetensors.xz", half),
+        ("soft_labels/picture.safetensors", half),
     ):
         damaged = f"{FOLDER}/evidence/{name}"
         damage(copied / damaged)

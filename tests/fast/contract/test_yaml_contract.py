@@ -13,7 +13,7 @@ from dvc.utils.serialize import modify_yaml
 from pr12.shared import settings, yaml_files
 from pr12.shared.errors import UserError
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 BIN = Path(sys.executable).parent
 TEXT = (ROOT / "params.yaml").read_text(encoding="utf-8")
 TRACKED = subprocess.run(
