@@ -13,10 +13,10 @@ CORES ?= 8
 unexport PYTHONDONTWRITEBYTECODE
 PYTEST = pytest --numprocesses 2 --dist worksteal
 
-.PHONY: help report test test-all golden lint full plan measured clean
+.PHONY: help report test test-all pages golden lint full plan measured clean
 
 help: ## say what there is
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/'
 
 report: $(VENV)/ready ## regenerate every number of the embedded run, and its report
 	snakemake --cores all
@@ -28,6 +28,9 @@ test: $(VENV)/ready ## run the fast tests, the examples in the code, and one sma
 
 test-all: $(VENV)/ready ## run all other tests: slow ones, kills, clones, Slurm, ssh, S3, a browser
 	$(PYTEST) --numprocesses 3 -m 'slow or (workflow and not quick)'
+
+pages: .venv-report/ready ## write the pages of RUN=full from the evidence in git: no torch, no data
+	PATH="$(abspath .venv-report/bin):$$PATH" snakemake --cores all --config run=$(RUN) -- report
 
 golden: $(VENV)/ready ## note the values of a smoke run, where a change of numbers is meant
 	snakemake --cores all --config run=smoke
@@ -61,4 +64,9 @@ $(VENV)/ready: requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --requirement requirements.lock
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	touch $@
+
+.venv-report/ready: requirements.lock pyproject.toml
+	$(PYTHON) -m venv .venv-report
+	.venv-report/bin/python -m pip install --quiet --constraint requirements.lock --editable '.[report]'
 	touch $@

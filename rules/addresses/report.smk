@@ -12,7 +12,10 @@ def untrue(mark):
 
     (Snakemake does not make a `temp` output that only a target rule asks for.)
     """
-    Path(mark).unlink(missing_ok=True)
+    if (
+        workflow.is_main_process
+    ):  # on a node, the job that writes the mark may be at work
+        Path(mark).unlink(missing_ok=True)
     return mark
 
 

@@ -28,6 +28,12 @@ def node(place, digest="0123456789", source="abcdef0123", params=None, reads=(),
     }
 
 
+def today(nodes, results):
+    """Give what the Snakefile writes of a paper's graph."""
+    by_folder = {own["folder"]: own for own in nodes}
+    return {"cases": [*results], "nodes": by_folder, "results": results, "before": {}}
+
+
 def packed(picture, scratch):
     """Pack what a step would write."""
     arrays = isinstance(picture, dict) and any(isinstance(p, np.ndarray) for p in picture.values())
@@ -59,8 +65,7 @@ def write(folder, paper, metrics, pictures):
         picture = pictures.get(f"{case}_picture")
         write_case(folder / "evidence", case, metrics.get(case, {}), [own], picture)
     results = {case: own["folder"] for case, own in nodes.items()}
-    chains = {"nodes": {own["folder"]: own for own in nodes.values()}, "results": {paper: results}}
-    files.write_json(folder / "chains.json", chains)
+    files.write_json(folder / "chains.json", today(nodes.values(), results))
     names = ("evidence", "committed", "texts")
     return [*(f"{name}={folder / name}" for name in names), f"chains={folder / 'chains.json'}"]
 

@@ -2,7 +2,7 @@ import json
 import re
 
 from checkout import REPOSITORY, job_table
-from pr12.shared import settings, yaml_files
+from pr12.shared import files, golden, settings, yaml_files
 
 ARCHIVES = ("svhn", "cub")
 PUBLISHED = ("pair3", "pair14", "pair15", "pair16")
@@ -45,3 +45,10 @@ def test_all_cases_of_all_papers_run_at_smoke_scale_and_every_claim_finds_its_me
         figures = {path.stem for path in (folder / "figures").glob("*.svg")}
         assert len(figures) > 5
         assert figures == {path.stem for path in (folder / "figures").glob("*.png")}
+
+
+def test_a_smoke_run_gives_the_golden_values(everything):
+    written = files.read_json(REPOSITORY / "tests/golden/smoke.json")
+    now = golden.collect(everything / "build/smoke") | {"capability": golden.capability()}
+    lines = golden.differences(written, now)
+    assert lines == [], "numbers moved; if that is meant: make golden, and say why in CHANGELOG.md"

@@ -119,16 +119,36 @@ def read(folder: Path) -> Evidence:
             f"{path} is of schema {found['schema']}, this code reads {SCHEMA}; run: "
             f"python -m pr12.report.migrate report={folder.parent.parent}"
         )
-    if set(found) != set(KEYS) or found["digest"] != _digest(found):
+    if set(found) != set(KEYS):
         raise _damaged(path, "is not as it was written")
+    check_files(folder, found)
     if found["case"] != folder.name:
         raise _damaged(path, f"is evidence of {found['case']}")
-    for name, digest in found["files"].items():
-        if not (folder / name).is_file() or files.sha256(folder / name) != digest:
-            raise _damaged(folder / name, "is missing or not as it was written")
     return Evidence(
         folder=folder, **{key: found[key] for key in KEYS if key not in ("schema", "digest")}
     )
+
+
+def check_files(folder: Path, found: Mapping[str, Any]) -> None:
+    """Check that evidence and its files are as they were written.
+
+    Parameters
+    ----------
+    folder : Path
+        The case's.
+    found : mapping
+        What its evidence.json holds.
+
+    Raises
+    ------
+    UserError
+        For the first file that is missing, damaged or was edited.
+    """
+    if found.get("digest") != _digest(found):
+        raise _damaged(folder / NAME, "is not as it was written")
+    for name, digest in found["files"].items():
+        if not (folder / name).is_file() or files.sha256(folder / name) != digest:
+            raise _damaged(folder / name, "is missing or not as it was written")
 
 
 def read_all(folder: Path) -> dict[str, Evidence]:

@@ -32,7 +32,8 @@ def first_edition(folder: Path, today: dict[str, Any]) -> dict[str, dict[str, An
     Parameters
     ----------
     folder : Path
-        Such as ``reports/full/vae``, with metrics.json and provenance.json.
+        Such as ``reports/full/vae``, with metrics.json and provenance.json. A case that has
+        evidence already is left out.
     today : dict
         What `pr12.report.chain.read` returned.
 
@@ -44,19 +45,24 @@ def first_edition(folder: Path, today: dict[str, Any]) -> dict[str, dict[str, An
     metrics = files.read_json(folder / "metrics.json")
     contents = {}
     for case, provenance in files.read_json(folder / "provenance.json").items():
-        place = re.search(r"metrics=(\S+)/metrics\.json", provenance["command"])
+        if (folder / "evidence" / case / evidence.NAME).exists():
+            continue  # nothing but the case's new result ever replaces evidence
+        where = f"{folder}/provenance.json: {case}"
+        place = re.search(r"metrics=(\S+)/metrics\.json", provenance.get("command", ""))
         result = today["results"].get(case)
         if place is None or result != place[1]:
             raise UserError(
-                f"{folder}/provenance.json: {case} was written to {place and place[1]}, today's "
-                f"graph has {result}; migrate with the code that made it"
+                f"{where} was written to {place and place[1]}, today's graph has {result}; migrate "
+                "with the code that made it"
             )
         made_by = chains.collect(today["nodes"], result)
-        if made_by[-1]["source"] != provenance["source"]:
+        if made_by[-1]["source"] != provenance.get("source"):
             raise UserError(
-                f"{folder}/provenance.json: {case} was made by the source {provenance['source']}, "
-                f"today's is {made_by[-1]['source']}; migrate with the code that made it"
+                f"{where} was made by the source {provenance.get('source')}, today's is "
+                f"{made_by[-1]['source']}; migrate with the code that made it"
             )
+        if case not in metrics:
+            raise UserError(f"{where} has no numbers in metrics.json; bring both back from git")
         values = {key: summary["values"] for key, summary in metrics[case].items()}
         found = {"metrics": values, "provenance": provenance}
         contents[case] = evidence.content(case, found, made_by, {}, Path.cwd())
@@ -76,13 +82,15 @@ def migrated(found: dict[str, Any], where: str) -> dict[str, Any]:
     Raises
     ------
     UserError
-        If no step leads from its schema to today's.
+        If it has no schema, or no step leads from that to today's.
 
     Examples
     --------
     >>> migrated({"schema": evidence.SCHEMA}, "evidence.json") == {"schema": evidence.SCHEMA}
     True
     """
+    if not isinstance(found, dict) or type(found.get("schema")) is not int:
+        raise UserError(f"{where} is no evidence; bring it back from git")
     while found["schema"] != evidence.SCHEMA:
         if found["schema"] not in STEPS:
             raise UserError(
@@ -103,11 +111,13 @@ def main(job: step.Job) -> None:
         for case, content in contents.items():
             evidence.write(folder / "evidence" / case, content, {})
         (folder / "provenance.json").unlink()
-    for path in sorted(folder.glob("evidence/*/evidence.json")):
-        content = migrated(files.read_json(path), str(path))
-        if content["schema"] != files.read_json(path)["schema"]:
-            names = [name for name in path.parent.iterdir() if name != path]
-            evidence.write(path.parent, content, {n.name: n.read_bytes() for n in names})
+    for path in sorted(folder.glob(f"evidence/*/{evidence.NAME}")):
+        found = files.read_json(path)
+        content = migrated(found, str(path))
+        if content["schema"] != found["schema"]:
+            evidence.check_files(path.parent, found)  # a new digest must not hide damage
+            pictures = {name: (path.parent / name).read_bytes() for name in found["files"]}
+            evidence.write(path.parent, content, pictures)
 
 
 if __name__ == "__main__":

@@ -36,7 +36,8 @@ def read(folder: Path, today: Mapping[str, Any], withdrawn: Mapping[str, str]) -
 
     Examples
     --------
-    >>> read(Path("/nowhere"), {"cases": ["z2"], "nodes": {}, "results": {"z2": "a.1"}}, {})
+    >>> today = {"cases": ["z2"], "nodes": {}, "results": {"z2": "a.1"}, "before": {}}
+    >>> read(Path("/nowhere"), today, {})
     {}
     """
     there = evidence.read_all(folder)

@@ -2,7 +2,7 @@
 
 A picture is JSON or safetensors. Photographs become JPEG files of at most 700 pixels, masks PNG
 files. Of JSON, picture.json keeps the shape and all that is short; what is long lies in one
-compressed file of arrays:
+file of arrays:
 
 - numbers, nested evenly: whole ones as the smallest integers; those of at most four decimals, and
   shares of 255, as integers too (exact); others as floats of 16 bits where these keep three digits,
@@ -14,7 +14,6 @@ compressed file of arrays:
 import base64
 import io
 import json
-import lzma
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -28,7 +27,7 @@ from pr12.shared.errors import UserError
 
 LONGEST = 700  # pixels of a photograph's longer side
 FEWEST = 16  # rows that are worth columns
-TREE, ARRAYS = "picture.json", "picture.safetensors.xz"
+TREE, ARRAYS = "picture.json", "picture.safetensors"
 
 
 def packed(path: Path) -> dict[str, bytes]:
@@ -88,7 +87,7 @@ def unpacked(folder: Path) -> Any:
         return {name: _pixels(folder / file) for name, file in tree["$images"].items()}
     arrays = {}
     if (folder / ARRAYS).exists():
-        arrays = safetensors.numpy.load(lzma.decompress((folder / ARRAYS).read_bytes()))
+        arrays = safetensors.numpy.load_file(folder / ARRAYS)
     return _grown(tree, arrays)
 
 
@@ -133,7 +132,7 @@ def _tree(value: Any) -> dict[str, bytes]:
     tree = _shrunk(value, arrays)
     contents = {TREE: _text(tree)}
     if arrays:
-        contents[ARRAYS] = lzma.compress(safetensors.numpy.save(arrays), preset=9)
+        contents[ARRAYS] = safetensors.numpy.save(arrays)  # git compresses; a library's bytes vary
     return contents
 
 

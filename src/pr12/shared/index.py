@@ -18,8 +18,8 @@ from typing import Annotated, Any
 
 from markupsafe import Markup
 
-from pr12.report import freshness
-from pr12.shared import claims, files, report, settings, step
+from pr12.report import chain, freshness
+from pr12.shared import claims, files, report, report_templates, settings, step
 from pr12.shared.errors import UserError
 from pr12.shared.step import NotEmpty
 
@@ -101,7 +101,7 @@ def page(papers: Mapping[str, Mapping[str, Any]], run: str) -> str:
         HTML in which every text is escaped, and whose policy forbids all scripts but its own and
         those of the embedded pages, which inherit the policy.
     """
-    environment = report.environment(markdown=False)
+    environment = report_templates.environment(markdown=False)
     script = environment.get_template("index.js.j2").render()
     pages = (item for contents in papers.values() for item in contents["pages"].items())
     scripts = [script, *(only_script(html, f"{file}.html") for file, html in pages)]
@@ -138,22 +138,41 @@ def measured_here(
     Returns
     -------
     dict
-        ``machine``, ``cpus``, ``cases`` (summaries) and ``claims``: id -> measured, verdict, note.
+        ``machine``, ``cpus``, ``cases`` (summaries) and ``claims``: id -> measured, verdict, note
+        and reason; not of a claim whose evidence counts no more.
     """
     times = {path.stem: files.read_json(path) for path in sorted(folder.glob("*.json"))}
     judged = {}
     for claim, record in zip(listed, records, strict=True):
-        if record["timing"] and record["measured"] is None:
+        counts = all(chain.Standing(s["state"], None).counts for s in record["standing"])
+        if record["timing"] and record["measured"] is None and counts:
             measured, verdict, note = claims.outcome(claim, times, run)
             if measured:
                 found = {"measured": asdict(measured), "verdict": verdict, "note": note}
-                judged[claim["id"]] = found
+                judged[claim["id"]] = found | {"reason": claims.reason(claim, verdict)}
     return {
         "machine": platform.node(),
         "cpus": os.cpu_count(),
         "cases": {case: report.summaries(values) for case, values in times.items()},
         "claims": judged,
     }
+
+
+def add_times(
+    contents: dict[str, Any], listed: Sequence[Mapping[str, Any]], folder: Path, run: str
+) -> None:
+    """Add what this machine measured to a paper's contents, and its verdicts to the claims.
+
+    Parameters
+    ----------
+    contents : dict
+        With ``claims``; ``timings`` is added.
+    listed, folder, run
+        See `measured_here`.
+    """
+    contents["timings"] = measured_here(folder, listed, contents["claims"], run)
+    for record in contents["claims"]:
+        record |= contents["timings"]["claims"].get(record["id"], {})
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -180,10 +199,7 @@ def main(arguments: Sequence[str]) -> None:
         papers = {paper: _contents(job.paths[paper]) for paper in job.params.papers}
         for paper, contents in papers.items():
             listed = settings.paper(job.paths["texts"] / paper)["claims"]
-            times = job.paths["timings"] / paper
-            contents["timings"] = measured_here(times, listed, contents["claims"], run)
-            for record in contents["claims"]:
-                record |= contents["timings"]["claims"].get(record["id"], {})
+            add_times(contents, listed, job.paths["timings"] / paper, run)
         out = job.paths["out"]
         with files.atomic(out) as temporary:
             temporary.write_text(page(papers, run), encoding="utf-8")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pr12.shared import files, report, step
+from pr12.shared import files, report_templates, step
 from pr12.shared.errors import UserError
 
 BEGIN, END = "<!-- claims:begin -->", "<!-- claims:end -->"
@@ -61,7 +61,7 @@ def table(claims: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
     >>> table({})
     'No report has been made yet.'
     """
-    template = report.environment(markdown=True).get_template("headlines.md.j2")
+    template = report_templates.environment(markdown=True).get_template("headlines.md.j2")
     return template.render(papers=claims, runs=RUNS).strip()
 
 

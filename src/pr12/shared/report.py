@@ -15,17 +15,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import jinja2
-from markupsafe import Markup
-
 from pr12.report import chain, figure_list, freshness
 from pr12.report import rows as evidence_rows
 from pr12.report.rows import Row
-from pr12.shared import claims, files, settings, stats, step
-from pr12.shared.errors import UserError
+from pr12.shared import claims, files, report_tables, settings, stats, step
+from pr12.shared.report_templates import environment
 
-TEMPLATES = Path(__file__).parent / "templates"
-SYMBOLS = {"reproduced": "✔", "differs": "✘", "inconclusive": "◐", "not run": "○"}
 PUBLISHED = ("metrics", "claims")  # of what is compiled, what is in git
 
 
@@ -36,61 +31,6 @@ class Params:
     run: str
     paper: str
     fixed: str  # digest of code, params and texts, for the stamp
-
-
-def _table(
-    spec: Mapping[str, Any],
-    cases: Sequence[str],
-    metrics: Mapping[str, Mapping[str, Sequence[float]]],
-    where: str,
-) -> dict[str, Any]:
-    """Fill one table of tables.yaml with measured numbers."""
-    _check_keys(spec, ("title", "rows", "columns"), ("note",), where)
-    for key in ("rows", "columns"):
-        if not isinstance(spec[key], list | tuple):
-            raise UserError(f"{where}.{key} is {spec[key]!r}; it must be a list")
-    for index, row in enumerate(spec["rows"]):
-        _check_keys(row, ("case", "label"), (), f"{where}.rows[{index}]")
-    for index, column in enumerate(spec["columns"]):
-        _check_keys(column, ("metric", "label"), ("published",), f"{where}.columns[{index}]")
-    named = [row["case"] for row in spec["rows"]]
-    named += [case for column in spec["columns"] for case in column.get("published", {})]
-    for case in named:
-        if case not in cases:
-            raise UserError(f"{where} names the unknown case {case!r}; known: {', '.join(cases)}")
-    rows = []
-    for row in spec["rows"]:
-        own = metrics.get(row["case"], {})
-        cells = [
-            {
-                "measured": asdict(stats.mean(own[c["metric"]])) if c["metric"] in own else None,
-                "published": c.get("published", {}).get(row["case"]),
-            }
-            for c in spec["columns"]
-        ]
-        rows.append({"case": row["case"], "label": row["label"], "cells": cells})
-    columns = [
-        {
-            "metric": column["metric"],
-            "label": column["label"],
-            "better": claims.direction(column["metric"]),
-            "published": bool(column.get("published")),
-        }
-        for column in spec["columns"]
-    ]
-    return {"title": spec["title"], "note": spec.get("note"), "columns": columns, "rows": rows}
-
-
-def _check_keys(value: Any, required: Sequence[str], optional: Sequence[str], where: str) -> None:
-    allowed = ", ".join((*required, *optional))
-    if not isinstance(value, Mapping):
-        raise UserError(f"{where} is {value!r}; it must be a mapping with {allowed}")
-    for key in value:
-        if key not in (*required, *optional):
-            raise UserError(f"{where}.{key} is unknown; allowed here: {allowed}")
-    for key in required:
-        if key not in value:
-            raise UserError(f"{where}.{key} is missing; needed here: {', '.join(required)}")
 
 
 def _other_versions(provenance: Mapping[str, Mapping[str, Any]], lock: str) -> list[dict[str, Any]]:
@@ -157,7 +97,7 @@ def compiled(
             "title": texts["title"],
             "citation": texts["citation"],
             "tables": [
-                _table(spec, cases, metrics, f"{where}[{index}]")
+                report_tables.filled(spec, cases, metrics, f"{where}[{index}]")
                 for index, spec in enumerate(texts["tables"])
             ],
             "figures": list(drawn),
@@ -187,93 +127,6 @@ def summaries(metrics: Mapping[str, Sequence[float]]) -> dict[str, Any]:
     74.0
     """
     return {key: asdict(stats.mean(v)) | {"values": list(v)} for key, v in sorted(metrics.items())}
-
-
-def bound_text(bound: Mapping[str, Any]) -> str:
-    """Write a bound in words.
-
-    Parameters
-    ----------
-    bound : mapping
-        As `claims.bound` gives it.
-
-    Examples
-    --------
-    >>> bound_text({"low": 68.0, "high": 80.0, "strict": False})
-    'from 68 to 80'
-    >>> bound_text({"low": 0, "high": None, "strict": True})
-    'above 0'
-    """
-    if bound["low"] is None:
-        return f"at most {stats.number(bound['high'])}"
-    low = stats.number(bound["low"])
-    if bound["high"] is None:
-        return f"above {low}" if bound["strict"] else f"at least {low}"
-    return f"from {low} to {stats.number(bound['high'])}"
-
-
-def counts(records: Sequence[Mapping[str, Any]]) -> dict[str, int]:
-    """Count the verdicts.
-
-    Parameters
-    ----------
-    records : sequence of mapping
-        What `claims.judge` gave.
-
-    Examples
-    --------
-    >>> counts([{"verdict": "differs"}])
-    {'reproduced': 0, 'differs': 1, 'inconclusive': 0, 'not run': 0}
-    """
-    return {name: sum(r["verdict"] == name for r in records) for name in claims.VERDICTS}
-
-
-def escape_markdown(value: Any) -> str:
-    r"""Write a text so that GitHub's Markdown shows it as it is, on one line.
-
-    Parameters
-    ----------
-    value : Any
-        The text; `Markup` passes unchanged.
-
-    Examples
-    --------
-    >>> print(escape_markdown("a|b <i> x_1"))
-    a\|b \<i\> x\_1
-    """
-    if isinstance(value, Markup):
-        return value
-    line = re.sub(r"\s*[\r\n]\s*", " ", str(value))
-    return re.sub(r"([\\`*_\[\]<>|$~#&])", r"\\\1", line)
-
-
-def environment(markdown: bool) -> jinja2.Environment:
-    """Give the templates' environment: every text is escaped unless a filter made it safe.
-
-    Parameters
-    ----------
-    markdown : bool
-        Escape for GitHub's Markdown instead of HTML.
-    """
-    made = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        autoescape=not markdown,
-        finalize=escape_markdown if markdown else None,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    made.filters |= {
-        "number": stats.number,
-        "written": stats.written,
-        "bound": bound_text,
-        "code": lambda text: Markup("`" + str(text).replace("`", "'").replace("|", "\\|") + "`"),
-        "fenced": lambda text: Markup(str(text)),  # in a code block, where nothing is markup
-        "verdict": lambda name: f"{SYMBOLS[name]} {name}",
-    }
-    made.globals |= {"counts": counts, "SYMBOLS": SYMBOLS}
-    return made
 
 
 def markdown(contents: Mapping[str, Any]) -> str:
@@ -334,8 +187,9 @@ def publish(out: Path, public: Path) -> None:
     for name in [*(f"figures/{picture}" for picture in pictures), *names]:
         with files.atomic(public / name) as temporary:
             shutil.copyfile(out / name, temporary)
+    drawn = (".svg", ".png", *figure_list.BESIDE.values())
     for path in (public / "figures").iterdir():
-        if path.name not in pictures:
+        if path.suffix in drawn and path.name not in pictures:
             path.unlink()
 
 

@@ -275,6 +275,10 @@ def _check_records(values: Any, place: str, fields: tuple[str, ...] | None) -> N
             raise UserError(
                 f"{place}[{index}] is {dict(value)}; it must have the texts {' and '.join(fields)}"
             )
+        if "case" in (fields or ()) and value["case"] in [v["case"] for v in values[:index]]:
+            raise UserError(
+                f"{place}[{index}] names the case {value['case']!r} again; join the reasons"
+            )
 
 
 def _deviations(path: Path) -> list[str]:
@@ -386,13 +390,32 @@ def before(module: str) -> dict[str, Any]:
     module : str
         Dotted name of the step.
 
+    Raises
+    ------
+    UserError
+        If that is no plain mapping, or names a field that the step has not.
+
     Examples
     --------
     >>> before("pr12.vae.train")
     {}
     """
     path = address.SRC.joinpath(*module.split(".")).with_suffix(".py")
+    value = None
     for node in ast.parse(path.read_text(encoding="utf-8")).body:
-        if isinstance(node, ast.Assign) and [ast.unparse(t) for t in node.targets] == ["BEFORE"]:
-            return dict(ast.literal_eval(node.value))
-    return {}
+        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+        if [ast.unparse(target) for target in targets if target] == ["BEFORE"]:
+            value = node.value
+    if value is None:
+        return {}
+    try:
+        declared = ast.literal_eval(value)
+    except (ValueError, TypeError):
+        declared = None
+    fields = [field.name for field in dataclasses.fields(params_class(module))]
+    if not isinstance(declared, Mapping) or not set(declared) <= set(fields):
+        raise UserError(
+            f"{module}: BEFORE is {ast.unparse(value)}; it must be a plain mapping with keys out "
+            f"of {', '.join(fields)}"
+        )
+    return dict(declared)

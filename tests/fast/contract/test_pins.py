@@ -139,7 +139,8 @@ def test_recipes_start_from_one_python(name):
 
 def test_recipes_install_the_lock_and_nothing_else():
     lock = r"--no-cache-dir --requirement (?:/opt/)?requirements\.lock"
-    (itself,) = pip_installs(recipe("Makefile"))[1:]
+    itself, report = pip_installs(recipe("Makefile"))[1:]
+    assert report == f"--quiet --constraint {LOCK} --editable '.[report]'"
     docker = pip_installs(recipe("containers/Dockerfile"))
     assert re.fullmatch(lock, docker[0])
     assert docker[1:] == [itself.replace("--quiet", "--no-cache-dir")]

@@ -2,9 +2,8 @@
 
 import pytest
 
-import evidence_cases
 from evidence_cases import node
-from pr12.report import chain, rows
+from pr12.report import chain
 from pr12.shared import files
 from pr12.shared.errors import UserError
 
@@ -92,39 +91,15 @@ def test_what_is_withdrawn_is_so_also_if_it_is_current():
     assert not standing.counts
 
 
-@pytest.mark.parametrize("content", [[], {"nodes": []}, {"nodes": {}}, {"results": {}}])
+GRAPH = {"cases": [], "nodes": {}, "results": {}, "before": {}}
+
+
+@pytest.mark.parametrize(
+    "content", [[], {}, GRAPH | {"nodes": []}, GRAPH | {"cases": {}}, GRAPH | {"before": None}]
+)
 def test_what_is_no_list_of_chains_is_refused(tmp_path, content):
+    files.write_json(tmp_path / "chains.json", GRAPH)
+    assert chain.read(tmp_path / "chains.json") == GRAPH
     files.write_json(tmp_path / "chains.json", content)
     with pytest.raises(UserError, match=r"chains\.json is no list of chains; delete it and run"):
         chain.read(tmp_path / "chains.json")
-
-
-def written(folder, cases):
-    """Write evidence of cases that all have the same steps, and give today's graph."""
-    nodes = {case: made() for case in cases}
-    for case, steps in nodes.items():
-        evidence_cases.write_case(folder, case, {"test/error": [0.5]}, steps)
-    today = {own["folder"]: own for own in made()}
-    return {"nodes": today, "results": {"vae": dict.fromkeys(cases, made()[-1]["folder"])}}
-
-
-def test_rows_stand_in_the_order_of_cases_and_each_has_its_standing(tmp_path):
-    today = written(tmp_path, ["b", "a", "gone", "lost"])
-    results = {"a": made()[-1]["folder"], "missing": "x", "lost": None, "b": made()[-1]["folder"]}
-    today["results"]["vae"] = results
-    found = rows.read(tmp_path, today, "vae", {"b": "a fault"})
-    assert {case: row.standing.state for case, row in found.items()} == {
-        "a": "current",
-        "lost": "other params",
-        "b": "withdrawn",
-    }
-    assert [*found] == ["a", "lost", "b"]
-    assert found["a"].evidence.metrics == {"test/error": [0.5]}
-    assert "raw files are unknown" in found["lost"].standing.note
-
-
-def test_what_is_withdrawn_is_so_also_where_raw_files_are_unknown(tmp_path):
-    today = written(tmp_path, ["a"])
-    today["results"]["vae"] = {"a": None}
-    standing = rows.read(tmp_path, today, "vae", {"a": "a fault"})["a"].standing
-    assert standing == chain.Standing("withdrawn", "a fault")

@@ -35,7 +35,7 @@ def test_what_is_written_is_read(tmp_path):
     found = evidence.read(written(tmp_path))
     assert (found.case, found.metrics) == ("z2", {"test/error": [0.5, 0.25]})
     assert found.pictured
-    assert set(found.files) == {"picture.json", "picture.safetensors.xz"}
+    assert set(found.files) == {"picture.json", "picture.safetensors"}
     assert not evidence.read(written(tmp_path, picture=None)).pictured
     assert [path.name for path in (tmp_path / "z2").iterdir()] == ["evidence.json"]
 
@@ -64,7 +64,7 @@ def test_any_flipped_bit_of_evidence_is_known(tmp_path):
     assert set(unknown) <= set(b" \n")
 
 
-@pytest.mark.parametrize("name", ["picture.json", "picture.safetensors.xz"])
+@pytest.mark.parametrize("name", ["picture.json", "picture.safetensors"])
 def test_a_flipped_bit_of_a_picture_is_known(tmp_path, name):
     folder = written(tmp_path)
     path = folder / name
@@ -169,6 +169,19 @@ def test_evidence_is_never_taken_for_whole_while_it_is_written(tmp_path, monkeyp
     assert whole == [True, False, False]  # untouched, or refused
 
 
+WRONG = [
+    {"metrics": {"test/error": []}},
+    {"metrics": {"test/error": ["x"]}},
+    {"metrics": {"test/error": [True]}},
+    {"metrics": {"test/error": [float("nan")]}},
+    {"metrics": {"test/error": 3}},
+    {"metrics": [1]},
+    {"metrics": None},
+    {"timings": [1]},
+    {"provenance": {}},
+]
+
+
 def test_the_step_copies_a_result(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     own = evidence_cases.node("vae/z2/evaluate")
@@ -178,8 +191,7 @@ def test_the_step_copies_a_result(tmp_path, monkeypatch):
     timings = {"a/milliseconds": [2.0], "b/milliseconds": [6.0]}
     whole = {"metrics": {"test/error": [0.5]}, "provenance": provenance, "timings": timings}
     files.write_json(result, whole)
-    chains = {"nodes": {own["folder"]: own}, "results": {"vae": {"z2": own["folder"]}}}
-    files.write_json("chains.json", chains)
+    files.write_json("chains.json", evidence_cases.today([own], {"z2": own["folder"]}))
     names = {"metrics": result, "chains": "chains.json", "out": "reports/z2"}
     names |= {"timings": "timings.json", "mark": "mark.json"}
     paths = {name: Path(path) for name, path in names.items()}
@@ -195,7 +207,7 @@ def test_the_step_copies_a_result(tmp_path, monkeypatch):
     files.write_json(result, whole | {"provenance": provenance | {"source": "0000000000"}})
     with pytest.raises(UserError, match="was made by another source"):
         evidence.main(job)
-    for metrics in ({"test/error": []}, {"test/error": ["x"]}, [1], {"test/error": [True]}):
-        files.write_json(result, whole | {"metrics": metrics})
+    for change in WRONG:
+        result.write_text(json.dumps(whole | change))
         with pytest.raises(UserError, match=r"metrics\.json.*delete the file and run its step"):
             evidence.main(job)

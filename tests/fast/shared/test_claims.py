@@ -2,32 +2,44 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
+import report_cases
 from pr12.shared import claims
 from pr12.shared.errors import UserError
+from report_cases import CURRENT, EARLIER, OTHER, WITHDRAWN
 
 TEXTS = {"id": "x", "says": "It is so.", "where": "Sec. 3"}
 CASES = ["case", "than", "from", "to", "a", "b", "c", "d"]
 ERRORS = "test/errors"
 
 
-def judge(form, samples, run="full", **more):
-    """Judge a claim on made-up samples: (case, metric) or case -> values."""
+def rows_of(samples, standings=None):
+    """Give rows of made-up samples: (case, metric) or case -> values."""
     metrics = {}
     for key, values in samples.items():
         case, metric = key if isinstance(key, tuple) else (key, ERRORS)
         metrics.setdefault(case, {})[metric] = values
+    standings = standings or {}
+    return {
+        case: report_cases.row(case, own, standings.get(case, CURRENT))
+        for case, own in metrics.items()
+    }
+
+
+def judge(form, samples, run="full", standings=None, **more):
+    """Judge a claim on made-up samples, by how each case stands to today's code."""
     claim = TEXTS | form | more
     claims.check([claim], CASES, "paper.claims")
-    return claims.judge(claim, metrics, run, {}, {})
+    return claims.judge(claim, rows_of(samples, standings), run)
 
 
 PUBLISHED = {"case": "case", "metric": ERRORS, "published": 74, "tolerance": 6}
 LESS = {"less": {"case": "case", "than": "than"}, "metric": ERRORS}
 GAP = {"gap": {"case": "case", "from": "from", "to": "to"}, "metric": ERRORS, "at_least": 0.5}
+RATIO = {"ratio": {"case": "case", "than": "than"}, "metric": ERRORS, "at_least": 1.5}
 INSIDE = {"best_inside": ["a", "b", "c", "d"], "metric": ERRORS}
 FALLS = {"falls": ["test/e1", "test/e2", "test/e3"], "case": "case"}
 AT_MOST = {"case": "case", "metric": ERRORS, "at_most": 80}
@@ -59,6 +71,13 @@ ALL_VERDICTS = [
     (LESS, {"case": [70], "than": [70]}, "differs"),
     (LESS, {"case": [70]}, "not run"),
     (LESS | {"margin": 10}, {"case": [70, 71], "than": [75, 76]}, "differs"),
+    (RATIO, {"case": [10, 20, 30], "than": [20, 40, 61]}, "reproduced"),  # paired: 2, 2, 2.03
+    (RATIO, {"case": [10, 20, 30], "than": [10, 20, 30.5]}, "differs"),
+    (RATIO, {"case": [10, 20, 30], "than": [30, 20, 10]}, "inconclusive"),
+    (RATIO, {"case": [2], "than": [3]}, "reproduced"),
+    (RATIO, {"case": [1, 2, 3], "than": [9, 0, 9]}, "inconclusive"),  # no logarithm
+    (RATIO, {"case": [1], "than": [-1]}, "inconclusive"),
+    (RATIO, {"case": [1, 2]}, "not run"),
     (GAP, {"case": [72, 72.5], "from": [100, 101], "to": [60]}, "reproduced"),
     (GAP, {"case": [95, 96], "from": [100, 101], "to": [60]}, "differs"),
     (GAP, {"case": [72, 90], "from": [100, 101], "to": [60]}, "inconclusive"),
@@ -126,24 +145,132 @@ def test_a_reason_is_kept_only_where_one_is_needed():
     assert judge(AT_MOST, {"case": [70]}, reason="why")["reason"] is None
 
 
-def test_a_time_is_judged_on_the_timings_alone():
-    claim = TEXTS | {"case": "case", "metric": "test/ratio", "at_least": 5, "timing": True}
-    good, bad = ({"case": {"test/ratio": [value]}} for value in (9, 1))
-    assert claims.judge(claim, bad, "full", good, {})["verdict"] == "reproduced"
-    assert claims.judge(claim, good, "full", {"case": {}}, {})["verdict"] == "not run"
+TIME = TEXTS | {"case": "case", "metric": "test/ratio", "at_least": 5, "timing": True}
+
+
+def timed(run, metric, ratio, standing=CURRENT, **more):
+    ratios = {} if ratio is None else {"test/ratio": [ratio]}
+    row = report_cases.row("case", {"test/ratio": [metric]}, standing, ratios)
+    return claims.judge(TIME | more, {"case": row}, run)
+
+
+def test_a_time_is_judged_on_the_ratios_alone_in_the_full_run():
+    assert timed("full", metric=1, ratio=9)["verdict"] == "reproduced"
+    assert timed("full", metric=9, ratio=1)["verdict"] == "differs"
+    record = timed("full", metric=9, ratio=None)
+    assert (record["verdict"], record["note"]) == ("not run", "the case case has no test/ratio")
+
+
+@pytest.mark.parametrize("run", ["embedded", "smoke"])
+def test_a_time_of_another_run_is_not_run_but_on_the_page_that_is_not_committed(run):
+    record = timed(run, metric=9, ratio=9)
+    assert (record["verdict"], record["measured"]) == ("not run", None)
+    assert record["note"] == "a time: its verdict is in index.html"
+    elsewhere = timed(run, metric=9, ratio=9, runs=["full"])
+    assert elsewhere["note"] == "judged in the run full only"
+
+
+def test_a_time_of_a_withdrawn_case_is_not_promised_on_any_page():
+    record = timed("embedded", metric=9, ratio=9, standing=WITHDRAWN)
+    assert record["verdict"] == "not run"
+    assert "index.html" not in record["note"]
 
 
 def test_command_and_sources_are_those_of_the_cases():
-    made = {
-        name: {"command": f"python -m {name}", "inputs": {"m": {"path": name, "sha256": name * 2}}}
+    rows = {
+        name: report_cases.row(
+            name,
+            {},
+            command=f"python -m {name}",
+            inputs={"m": {"path": name, "sha256": name * 2}},
+        )
         for name in ("case", "than", "to")
     }
-    record = claims.judge(TEXTS | LESS, {}, "full", {}, made)
+    record = claims.judge(TEXTS | LESS, rows, "full")
     assert record["command"] == "PYTHONPATH=src python -m case\nPYTHONPATH=src python -m than"
     assert record["sources"] == [
         {"case": "case", "name": "m", "path": "case", "sha256": "casecase"},
         {"case": "than", "name": "m", "path": "than", "sha256": "thanthan"},
     ]
+
+
+def test_an_earlier_source_keeps_number_and_verdict_and_is_marked():
+    samples = {"case": [73, 74, 75]}
+    record = judge(PUBLISHED, samples, standings={"case": EARLIER})
+    current = judge(PUBLISHED, samples)
+    mark = {"case": "case", "state": "earlier source", "note": EARLIER.note}
+    assert current["standing"] == []
+    assert record == current | {"standing": [mark]}
+    assert record["verdict"] == "reproduced"
+
+
+@pytest.mark.parametrize("standing", [OTHER, WITHDRAWN])
+def test_what_counts_no_more_is_not_run_with_its_reason_and_the_earlier_number(standing):
+    record = judge(PUBLISHED, {"case": [73, 74, 75]}, standings={"case": standing}, reason="why")
+    assert (record["verdict"], record["measured"], record["reason"]) == ("not run", None, None)
+    assert record["note"] == (
+        f"no result that counts today (case: {standing.note}); it was 74.0 [71.5, 76.5]"
+    )
+    assert record["standing"][0]["state"] == standing.state
+    assert record["command"]
+
+
+def test_one_case_that_counts_no_more_is_enough():
+    samples = {"case": [70, 71, 72], "than": [80]}
+    record = judge(LESS, samples, standings={"than": OTHER, "case": EARLIER})
+    assert record["verdict"] == "not run"
+    assert record["note"].startswith(f"no result that counts today (than: {OTHER.note}); it was 9")
+    both = judge(LESS, samples, standings={"than": OTHER, "case": WITHDRAWN})
+    assert f"(case: {WITHDRAWN.note}; than: {OTHER.note})" in both["note"]
+
+
+def test_what_counts_no_more_and_never_had_the_number_says_no_number():
+    record = judge(PUBLISHED, {("case", "test/other"): [1]}, standings={"case": OTHER})
+    assert record["note"] == f"no result that counts today (case: {OTHER.note})"
+
+
+def test_a_run_that_a_claim_does_not_name_is_said_before_what_counts_no_more():
+    record = judge(PUBLISHED, {"case": [74]}, "smoke", {"case": OTHER}, runs=["full"])
+    assert record["note"] == "judged in the run full only"
+
+
+def test_the_interval_of_a_ratio_is_that_of_its_logarithm():
+    case, than = np.array([1.0, 2.0, 4.0]), np.array([100.0, 20.0, 1000.0])
+    record = judge(RATIO, {"case": list(case), "than": list(than)})
+    logs = np.log(than) - np.log(case)
+    half = scipy_stats.t.ppf(0.975, 2) * logs.std(ddof=1) / math.sqrt(3)
+    measured = record["measured"]
+    assert measured["mean"] == pytest.approx(math.exp(logs.mean()))
+    assert measured["low"] == pytest.approx(math.exp(logs.mean() - half))
+    assert measured["high"] == pytest.approx(math.exp(logs.mean() + half))
+    assert measured["low"] > 0
+    assert record["quantity"] == "test/errors of than / test/errors of case"
+
+
+POSITIVE = st.lists(st.tuples(st.integers(1, 100), st.integers(1, 100)), min_size=2, max_size=5)
+
+
+@settings(deadline=None)  # a busy machine is no mistake
+@given(POSITIVE, st.integers(1, 1000))
+def test_a_ratio_the_other_way_round_is_the_inverse_and_no_unit_matters(pairs, unit):
+    case, than = (list(values) for values in zip(*pairs, strict=True))
+    one = judge(RATIO, {"case": case, "than": than})["measured"]
+    other = judge(RATIO, {"case": than, "than": case})["measured"]
+    assert one["mean"] * other["mean"] == pytest.approx(1)
+    assert one["low"] * other["high"] == pytest.approx(1)
+    scaled = judge(RATIO, {"case": [unit * v for v in case], "than": [unit * v for v in than]})
+    assert scaled["measured"]["mean"] == pytest.approx(one["mean"])
+    assert scaled["measured"]["high"] == pytest.approx(one["high"])
+
+
+def test_a_ratio_of_two_metrics_of_one_case_can_be_a_time():
+    ratio = {"ratio": {"case": "case", "than": "case"}, "metric": "a/milliseconds"}
+    claim = TEXTS | ratio | {"than_metric": "b/milliseconds", "at_least": 2, "timing": True}
+    claims.check([claim], CASES, "paper.claims")
+    ratios = {"a/milliseconds": [1.0, 1.0], "b/milliseconds": [3.0, 3.0]}
+    record = claims.judge(claim, {"case": report_cases.row("case", {}, ratios=ratios)}, "full")
+    assert record["verdict"] == "reproduced"
+    assert record["measured"]["mean"] == pytest.approx(3)
 
 
 def test_other_metric_keys_at_the_other_end():
@@ -193,6 +320,7 @@ SEEDS = st.lists(st.integers(0, 100), min_size=2, max_size=5)
 TWO = st.lists(st.tuples(st.integers(0, 100), st.integers(0, 100)), min_size=2, max_size=5)
 
 
+@settings(deadline=None)
 @given(TWO)
 def test_less_is_antisymmetric(pairs):
     case, than = (list(values) for values in zip(*pairs, strict=True))
@@ -204,6 +332,7 @@ def test_less_is_antisymmetric(pairs):
     assert other["verdict"] == mirrored[one["verdict"]]
 
 
+@settings(deadline=None)
 @given(SEEDS)
 def test_a_shift_far_away_flips_every_verdict(values):
     far = [value + 1e6 for value in values]
@@ -224,6 +353,7 @@ def test_a_shift_far_away_flips_every_verdict(values):
     assert judge(FALLS, series(values, middle, far))["verdict"] == "differs"
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.tuples(st.integers(0, 200), st.integers(120, 180), st.integers(0, 60)),
@@ -264,7 +394,7 @@ def without(form, key):
     ("claim", "message"),
     [
         ("text", r"paper.claims\[0\] is 'text'; it must be a mapping"),
-        (TEXTS, r"paper.claims\[0\] \(claim x\) has no form; .* published, less, gap"),
+        (TEXTS, r"paper.claims\[0\] \(claim x\) has no form; .* published, less, ratio, gap"),
         (TEXTS | LESS | AT_MOST, r"the forms less and at_most; it must have exactly one"),
         (TEXTS | LESS | {"tolerance": 1}, r"the forms less and published"),
         (TEXTS | LESS | {"margn": 1}, r"paper.claims\[0\].margn \(claim x\) is unknown; .*margin"),
@@ -273,6 +403,10 @@ def without(form, key):
         (without(GAP, "at_least"), r"at_least \(claim x\) is missing"),
         (TEXTS | LESS | {"less": {"case": "a"}}, r"less \(claim x\) is .* a mapping of case, than"),
         (TEXTS | LESS | {"less": ["a", "b"]}, r"a mapping of case, than to names of cases"),
+        (without(RATIO, "at_least"), r"at_least \(claim x\) is missing; .* form ratio needs it"),
+        (TEXTS | RATIO | {"margin": 1}, r"margin \(claim x\) is unknown; .* form ratio: at_least"),
+        (TEXTS | RATIO | {"ratio": {"case": "a"}}, r"ratio \(claim x\) is .* of case, than"),
+        (TEXTS | RATIO | LESS, r"the forms less and ratio; it must have exactly one"),
         (TEXTS | INSIDE | {"best_inside": ["a", "b"]}, r"a list of at least 3 names"),
         (TEXTS | FALLS | {"falls": "test/e1"}, r"a list of at least 2 names"),
         (TEXTS | AT_MOST | {"at_most": "80"}, r"at_most \(claim x\) is '80'; it must be a number"),
@@ -306,8 +440,8 @@ RANKED = {
 
 
 def ranked_verdict(a, other, b):
-    metrics = {"a": {"test/error": a, "test/other": other}, "b": {"test/error": b}}
-    return claims.judge(RANKED, metrics, "full", {}, {})
+    samples = {("a", "test/error"): a, ("a", "test/other"): other, ("b", "test/error"): b}
+    return claims.judge(RANKED, rows_of(samples), "full")
 
 
 def test_ranked_cells_in_the_published_order_are_reproduced_whatever_their_values():
@@ -328,11 +462,18 @@ def test_ranked_cells_that_are_all_equal_have_no_order():
 
 
 def test_ranked_without_a_cell_that_it_names_is_not_run():
-    assert claims.judge(RANKED, {"a": {}, "b": {}}, "full", {}, {})["verdict"] == "not run"
+    rows = {case: report_cases.row(case, {}) for case in "ab"}
+    assert claims.judge(RANKED, rows, "full")["verdict"] == "not run"
 
 
 @pytest.mark.parametrize(
-    "cells", [{"a": 1.0}, {"a": {"k": 1.0}}, {"a": {"k": "x", "l": 1, "m": 2}}]
+    "cells",
+    [
+        {"a": 1.0},
+        {"a": {"k": 1.0}},
+        {"a": {"k": "x", "l": 1, "m": 2}},
+        {"a": {"k": math.nan, "l": 1, "m": 2}},
+    ],
 )
 def test_ranked_cells_of_another_kind_are_refused(cells):
     with pytest.raises(UserError, match="three numbers or more"):

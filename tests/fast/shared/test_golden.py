@@ -97,8 +97,14 @@ def result(build, name, metrics=None, **written):
 
 @pytest.fixture
 def build(tmp_path):
-    result(tmp_path, "vae/z2/train.0123456789", history=[0.5, 0.25], cost={"timings": {}})
-    result(tmp_path, "vae/z5/train.0123456789", history=[0.5], picture={"provenance": {}})
+    result(tmp_path, "vae/z2/train.0123456789", history=[0.5, 0.25, 0.1, 0.1], cost={"timings": {}})
+    result(
+        tmp_path,
+        "vae/z5/train.0123456789",
+        history=[0.5, 0.25, 0.125],
+        picture={"provenance": {}},
+        rows=[{"seconds": 1}],
+    )
     result(tmp_path, "vae/z2/evaluate.abcdef0123", {"test/errors": [3], "test/nll_nats": [0.1]})
     result(tmp_path, "data/digits/data.abcdef0123", verified={"images": "md5"})
     result(tmp_path, "vae/z2/figures.abcdef0123", figures=[])

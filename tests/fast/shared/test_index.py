@@ -2,26 +2,27 @@ import base64
 import hashlib
 import json
 import re
+import tempfile
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 
-from pr12.shared import index, report
+import report_cases
+from pr12.report import freshness
+from pr12.shared import files, index, report
 from pr12.shared.errors import UserError
+from report_cases import CURRENT, EARLIER, EVIL, OTHER, WITHDRAWN, row
 
-EVIL = '<script>alert("x")</script>&'
 SVG = b"<svg xmlns='http://www.w3.org/2000/svg'/>"
-RESULT = {
-    "metrics": {"test/errors": [73.0, 74.0, 75.0]},
-    "timings": {"test/speedup_ratio": [9.5]},
-    "times": {"seconds": 12.5},
-    "provenance": {
-        "command": "python -m pr12.distill.evaluate model=m",
-        "inputs": {"model": {"path": "m", "sha256": "ab" * 32}},
-        "device": "cpu",
-    },
+METRICS = {"test/errors": [73.0, 74.0, 75.0]}
+PROVENANCE = {
+    "command": "python -m pr12.distill.evaluate model=m",
+    "inputs": {"model": {"path": "m", "sha256": "ab" * 32}},
+    "device": "cpu",
 }
+TIMES = {"test/speedup_ratio": [9.5], "step/seconds": [12.5]}
+FIGURE = {"file": "curve", "title": "Curve", "caption": "It falls.", "alt": "A line."}
 
 
 def claim(**more):
@@ -29,25 +30,33 @@ def claim(**more):
     return base | {"metric": "test/errors", "at_most": 80} | more
 
 
-def contents(**more):
-    params = {
-        "run": "embedded",
-        "paper": "distill",
-        "title": "Distilling",
-        "citation": "Hinton 2015, https://arxiv.org/abs/1503.02531",
-        "cases": ("soft", "later"),
-        "claims": (
-            claim(headline=True, published=74),
-            claim(id="b", at_most=10, reason="Other data."),
-            claim(id="c", at_most=74),
-            claim(id="d", case="later"),
-            claim(id="e", metric="test/speedup_ratio", at_most=99, timing=True),
-        ),
-        "tables": (),
-        "deviations": ("None of note",),
-    }
-    figures = [{"file": "curve", "title": "Curve", "caption": "It falls.", "alt": "A line."}]
-    made = report.compiled(report.Params(**(params | more)), {"soft": RESULT}, figures, None)
+TIME = claim(id="e", metric="test/speedup_ratio", at_most=99, timing=True)
+TEXTS = {
+    "title": "Distilling",
+    "citation": "Hinton 2015, https://arxiv.org/abs/1503.02531",
+    "claims": (
+        claim(headline=True, published=74),
+        claim(id="b", at_most=10, reason="Other data."),
+        claim(id="c", at_most=74),
+        claim(id="d", case="later"),
+        TIME,
+    ),
+    "tables": (),
+    "deviations": ("None of note",),
+}
+
+
+def contents(standing=CURRENT, times=TIMES, run="embedded", ratios=None, figure=None, **more):
+    """Give what the page shows of a paper; this machine measured `times` of its one case."""
+    texts = TEXTS | more
+    rows = {"soft": row("soft", METRICS, standing, ratios, **PROVENANCE)}
+    params = report.Params(run, "distill", "0123456789")
+    drawn = [FIGURE | (figure or {})]
+    made = report.compiled(params, texts, ("soft", "later"), rows, drawn, None)
+    with tempfile.TemporaryDirectory() as folder:
+        if times:
+            files.write_json(Path(folder, "soft.json"), times)
+        index.add_times(made, texts["claims"], Path(folder), run)
     return made | {"pictures": {"curve": index.data_uri(SVG, b"")}, "pages": {}}
 
 
@@ -128,6 +137,26 @@ def test_every_text_is_escaped():
     assert sum(EVIL in text for text in reader.texts) >= 10
 
 
+@pytest.mark.parametrize("standing", [EARLIER, OTHER, WITHDRAWN])
+def test_texts_of_evidence_notes_reasons_and_times_are_escaped_too(monkeypatch, standing):
+    monkeypatch.setattr("platform.node", lambda: EVIL)
+    monkeypatch.setitem(PROVENANCE, "command", EVIL)
+    monkeypatch.setitem(PROVENANCE, "device", EVIL)
+    monkeypatch.setitem(PROVENANCE, "inputs", {EVIL: {"path": EVIL, "sha256": EVIL}})
+    monkeypatch.setitem(METRICS, EVIL, [1.0])
+    evil = contents(
+        standing._replace(note=EVIL),
+        times=TIMES | {EVIL: [1.0]},
+        figure={"title": EVIL, "caption": EVIL, "alt": EVIL, "waits_for": [EVIL]},
+        claims=(claim(says=EVIL), claim(id="t", metric=EVIL, timing=True, reason=EVIL)),
+    )
+    page = index.page({"distill": evil}, "embedded")
+    reader = Reader(page)
+    assert page.count("<script") == 1  # the page's own
+    assert not any(name.startswith("on") for _, attributes in reader.tags for name in attributes)
+    assert sum(EVIL in text for text in reader.texts) >= 10
+
+
 def test_only_the_pages_own_script_may_run(page):
     script = page.partition("<script>")[2].partition("</script>")[0]
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
@@ -188,11 +217,66 @@ def test_details_hold_bound_command_and_checksum(page):
     assert "Other data." in body
 
 
+def body_of(page, claim):
+    return page.partition(f'id="distill-claim-{claim}"')[2].partition("</tbody>")[0]
+
+
 def test_times_stand_on_the_page_with_their_machine(page, monkeypatch):
-    body = page.partition('id="distill-claim-e"')[2].partition("</tbody>")[0]
-    assert "9.5" in body
+    assert "9.5" in body_of(page, "e")
     monkeypatch.setattr("platform.node", lambda: "little-machine")
-    assert "little-machine" in index.page({"distill": contents()}, "embedded")
+    again = index.page({"distill": contents()}, "embedded")
+    assert "A time, measured on little-machine." in body_of(again, "e")
+    assert "this report was made on little-machine" in again
+    assert "<code>step/seconds</code> (this machine)" in again
+
+
+def test_a_time_is_judged_by_this_machine_only_where_the_report_leaves_it(page):
+    row = contents()["claims"][4]
+    assert (row["verdict"], row["measured"]["mean"], row["note"]) == ("reproduced", 9.5, None)
+    assert "its verdict is in index.html" not in page
+    none = contents(times=None)["claims"][4]
+    assert (none["verdict"], none["note"]) == ("not run", "a time: its verdict is in index.html")
+    slow = contents(claims=(TIME | {"at_most": 3, "reason": "An old machine."},))
+    assert slow["claims"][0]["verdict"] == "differs"
+    assert "An old machine." in body_of(index.page({"distill": slow}, "embedded"), "e")
+
+
+def test_a_time_of_the_full_run_is_that_of_its_evidence():
+    full = contents(run="full", ratios={"test/speedup_ratio": [50.0]})
+    assert full["claims"][4]["measured"]["mean"] == 50.0
+    assert full["timings"]["claims"] == {}
+    assert "A time, measured on" not in index.page({"distill": full}, "full")
+
+
+@pytest.mark.parametrize("run", ["embedded", "full"])
+@pytest.mark.parametrize("standing", [OTHER, WITHDRAWN])
+def test_no_machine_gives_a_verdict_on_what_counts_no_more(standing, run):
+    made = contents(standing, run=run, ratios={"test/speedup_ratio": [50.0]})
+    page = index.page({"distill": made}, run)
+    assert {record["verdict"] for record in made["claims"]} == {"not run"}
+    assert f"(soft: {standing.note}); it was 74.0 [71.5, 76.5]" in body_of(page, "a")
+    assert "no result that counts today" in body_of(page, "e")
+    assert f"<code>soft</code>: {standing.state}; {standing.note}" in page
+    assert "distill-case-soft" not in page
+
+
+def test_an_earlier_source_keeps_its_numbers_and_is_marked(page):
+    earlier = index.page({"distill": contents(EARLIER)}, "embedded")
+    mark = "made by an earlier source of train (abcdef0123)"
+    for name in "abce":
+        assert f"<code>soft</code> was {mark}." in body_of(earlier, name)
+    assert mark not in body_of(earlier, "d")
+    assert f"<code>soft</code>: earlier source; {mark}" in earlier
+    assert "earlier source" not in page
+    numbers = [re.findall(r"7\d\.\d \[[^]]+\]", text) for text in (page, earlier)]
+    assert numbers[0] == numbers[1] != []
+
+
+def test_a_figure_that_waits_says_so(page):
+    waiting = contents(figure={"waits_for": ["soft", "later (picture)"]})
+    sentence = "This figure stays as it was drawn: it waits for new evidence of soft, later (pic"
+    assert sentence in index.page({"distill": waiting}, "embedded")
+    assert "stays as it was drawn" not in page
 
 
 def test_links_inside_the_page_lead_somewhere():
@@ -211,55 +295,73 @@ def test_links_inside_the_page_lead_somewhere():
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
+    """Work in a folder with one paper's report and what this machine measured of it."""
     monkeypatch.chdir(tmp_path)
-    made = contents()
-    (tmp_path / "made" / "figures").mkdir(parents=True)
-    for name in ("report", "claims", "metrics", "provenance", "timings"):
-        (tmp_path / "made" / f"{name}.json").write_text(json.dumps(made[name]))
-    for suffix in (".svg", ".png"):
-        (tmp_path / "made" / "figures" / f"curve{suffix}").write_bytes(SVG)
+    report_cases.write_paper()
+    report_cases.write_report()
+    files.write_json("timings/distill/soft.json", {"test/speedup_ratio": [9.5, 9.6]})
     return tmp_path
 
 
+def write_index(*papers):
+    params = json.dumps({"run": "embedded", "papers": papers or ["distill"], "fixed": "01234"})
+    paths = ["out=index.html", "stamp=stamp.json", "timings=timings", "texts=papers"]
+    index.main(["--params", params, *paths, f"distill={report_cases.OUT}"])
+    return Path("index.html").read_text()
+
+
 def test_the_step_writes_the_page(folder):
-    params = json.dumps({"run": "embedded", "papers": ["distill"]})
-    index.main(["--params", params, "out=index.html", "distill=made"])
-    text = Path("index.html").read_text()
+    text = write_index()
     assert "Distilling" in text
     assert "<iframe" not in text
+    assert "9.55" in body_of(text, "fast")
+    assert 'data-verdict="reproduced" id="distill-claim-fast"' in text
+
+
+def test_the_page_leaves_what_is_published_as_it_is(folder):
+    public = Path("reports/embedded/distill")
+    before = report_cases.published(public)
+    write_index()
+    assert report_cases.published(public) == before
+    assert json.loads((report_cases.OUT / "claims.json").read_text())[2]["measured"] is None
+
+
+def test_the_page_has_a_stamp_of_reports_times_and_itself(folder):
+    stamp = Path("stamp.json")
+    shown = [Path("index.html"), report_cases.OUT / "stamp.json", Path("timings")]
+    write_index()
+    assert freshness.known(stamp, "01234", *shown)
+    for path in (*shown[:2], Path("timings/distill/soft.json")):
+        content = path.read_text()
+        path.write_text(content + " ")
+        assert not freshness.known(stamp, "01234", *shown)
+        path.write_text(content)
+    assert freshness.known(stamp, "01234", *shown)
+
+
+def write_beside(name, content, **figure):
+    report_cases.write_figures([report_cases.FIGURE | figure])
+    (report_cases.OUT / "figures" / name).write_bytes(content)
+    report_cases.write_report()
 
 
 def test_the_step_embeds_the_page_of_an_interactive_figure(folder):
-    report_file = folder / "made" / "report.json"
-    made = json.loads(report_file.read_text())
-    made["figures"][0]["page"] = "curve.html"
-    report_file.write_text(json.dumps(made))
-    (folder / "made/figures/curve.html").write_text("<script>1 < 2</script>")
-    params = json.dumps({"run": "embedded", "papers": ["distill"]})
-    index.main(["--params", params, "out=index.html", "distill=made"])
-    frame = Reader(Path("index.html").read_text()).all("iframe")[0]
+    write_beside("curve.html", b"<script>1 < 2</script>", page="curve.html")
+    frame = Reader(write_index()).all("iframe")[0]
     assert frame["srcdoc"] == "<script>1 < 2</script>"
 
 
 def test_the_step_embeds_the_animation_of_a_figure(folder):
-    report_file = folder / "made" / "report.json"
-    made = json.loads(report_file.read_text())
-    params = json.dumps({"run": "embedded", "papers": ["distill"]})
-    index.main(["--params", params, "out=index.html", "distill=made"])
-    assert "Animation" not in Path("index.html").read_text()
-    made["figures"][0]["animation"] = "curve.gif"
-    report_file.write_text(json.dumps(made))
-    (folder / "made/figures/curve.gif").write_bytes(b"GIF89a")
-    index.main(["--params", params, "out=index.html", "distill=made"])
-    image = Reader(Path("index.html").read_text()).all("img")[1]
+    assert "Animation" not in write_index()
+    write_beside("curve.gif", b"GIF89a", animation="curve.gif")
+    image = Reader(write_index()).all("img")[1]
     assert image["src"] == "data:image/gif;base64," + base64.b64encode(b"GIF89a").decode()
-    assert image["alt"] == "Animation: A line."
+    assert image["alt"] == "Animation: A falling line."
 
 
 def test_a_paper_without_report_is_refused(folder, capsys):
-    params = json.dumps({"run": "embedded", "papers": ["distill", "vae"]})
     with pytest.raises(SystemExit) as caught:
-        index.main(["--params", params, "out=index.html", "distill=made"])
+        write_index("distill", "vae")
     assert caught.value.code == 2
     assert "the path vae is missing; add vae=FOLDER" in capsys.readouterr().err
     assert not Path("index.html").exists()

@@ -20,7 +20,14 @@ def record(**changes):
         "measured": {"mean": 74.0, "low": 71.5, "high": 76.5, "n": 3},
         "verdict": "reproduced",
         "headline": True,
+        "standing": [],
     } | changes
+
+
+def step(folder):
+    """Give the command that renews the README."""
+    command = [sys.executable, "-m", "pr12.shared.readme"]
+    return [*command, f"reports={folder / 'reports'}", f"readme={folder / 'README.md'}"]
 
 
 def write(folder, run, records):
@@ -43,6 +50,26 @@ def test_both_runs_stand_side_by_side(tmp_path):
 def test_only_headlines_are_shown(tmp_path):
     write(tmp_path, "full", [record(headline=False)])
     assert readme.committed(tmp_path / "reports") == {}
+
+
+def test_reports_of_the_first_edition_and_of_evidence_are_both_read(tmp_path):
+    old = {key: value for key, value in record().items() if key != "standing"}
+    write(tmp_path, "embedded", [old])
+    write(tmp_path, "full", [record(verdict="differs")])
+    evidence = tmp_path / "reports/full/distill/evidence/claims.json"  # a case of that name
+    evidence.mkdir(parents=True)
+    row = readme.table(readme.committed(tmp_path / "reports")).splitlines()[2]
+    assert row.count("74.0 \\[71.5, 76.5\\]") == 2
+    assert "✘ differs | 74.0" in row
+
+
+def test_the_table_is_the_same_whatever_the_order_of_folders(tmp_path):
+    for paper in ("vae", "distill"):
+        path = tmp_path / "reports/full" / paper / "claims.json"
+        path.parent.mkdir(parents=True)
+        path.write_text(json.dumps([record()]))
+    rows = readme.table(readme.committed(tmp_path / "reports")).splitlines()
+    assert [row.split("|")[1].strip() for row in rows[2:4]] == ["distill", "vae"]
 
 
 def test_a_claim_text_cannot_break_the_table():
@@ -77,11 +104,15 @@ def test_markers_must_stand_once_and_in_order(text):
         readme.replace_table(text, "new")
 
 
-def test_the_step_renews_the_readme(tmp_path):
+def test_the_step_renews_the_readme_and_leaves_it_if_it_is_as_it_should_be(tmp_path):
     write(tmp_path, "full", [record()])
     path = tmp_path / "README.md"
     path.write_text(f"above\n{readme.BEGIN}\n{readme.END}\n")
-    command = [sys.executable, "-m", "pr12.shared.readme"]
-    arguments = [f"reports={tmp_path / 'reports'}", f"readme={path}"]
-    subprocess.run([*command, *arguments], check=True, capture_output=True)
+    # The jobs of several papers may do it at once
+    jobs = [subprocess.Popen(step(tmp_path), stderr=subprocess.PIPE) for _ in range(3)]
+    assert [job.wait() for job in jobs] == [0, 0, 0]
     readme.check_table(path.read_text(), readme.table(readme.committed(tmp_path / "reports")))
+    assert [file.name for file in tmp_path.iterdir() if file.name.startswith(".")] == []
+    written = path.stat().st_mtime_ns
+    subprocess.run(step(tmp_path), check=True, capture_output=True)
+    assert path.stat().st_mtime_ns == written

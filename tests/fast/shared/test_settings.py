@@ -1,9 +1,10 @@
 import copy
+import sys
 
 import pytest
 import yaml
 
-from pr12.shared import settings
+from pr12.shared import address, settings
 from pr12.shared.errors import UserError
 
 TRAIN = {
@@ -80,6 +81,7 @@ def texts():
             {"less": {"case": "soft", "than": "teacher"}, "metric": "m"},
             {"gap": {"case": "soft", "from": "limit", "to": "teacher"}, "metric": "m"},
             {"best_inside": ["soft", "teacher"], "metric": "m"},
+            {"ratio": {"case": "soft", "than": "limit"}, "metric": "m", "at_least": 2},
         ],
         "tables": [{"title": "Errors", "rows": [{"case": "soft"}], "columns": []}],
         "withdrawn": [{"case": "soft", "reason": "a fault"}],
@@ -154,6 +156,7 @@ def test_claims_name_their_cases(texts):
         {"soft", "teacher"},
         {"soft", "limit", "teacher"},
         {"soft", "teacher"},
+        {"soft", "limit"},
     ]
 
 
@@ -313,6 +316,8 @@ def test_a_missing_default_is_told(config):
         ("claims/1/less/than", "x", "claims.yaml[1] names the unknown case 'x'; see distill.cases"),
         ("claims/2/gap/from", "x", "claims.yaml[2] names the unknown case 'x'; see distill.cases"),
         ("claims/3/best_inside", ["soft", "x"], "claims.yaml[3] names the unknown case 'x'; see"),
+        ("claims/4/ratio/than", "x", "claims.yaml[4] names the unknown case 'x'; see distill"),
+        ("claims/4/ratio", "soft", "claims.yaml[4].ratio is 'soft'; it must be a mapping"),
         ("claims/1/less", "soft", "claims.yaml[1].less is 'soft'; it must be a mapping"),
         (
             "tables/0/rows/0/case",
@@ -375,6 +380,14 @@ def test_what_is_written_of_a_paper_is_read_from_its_folder(folder, texts):
         ),
         ("claims.yaml", "", "claims.yaml is None; it must be a list, [] if it is empty"),
         ("tables.yaml", "- x\n", "tables.yaml[0] is 'x'; it must be a mapping"),
+        ("withdrawn.yaml", None, "withdrawn.yaml is missing; write it"),
+        ("withdrawn.yaml", "", "withdrawn.yaml is None; it must be a list, [] if it is empty"),
+        ("withdrawn.yaml", "- {case: x, reason: 3}\n", "withdrawn.yaml[0] is {'case': 'x', 'reas"),
+        (
+            "withdrawn.yaml",
+            "- {case: x, reason: a}\n- {case: x, reason: b}\n",
+            "withdrawn.yaml[1] names the case 'x' again; join the reasons",
+        ),
         ("withdrawn.yaml", "- {case: x}\n", "withdrawn.yaml[0] is {'case': 'x'}; it must have"),
         (
             "claims.yaml",
@@ -399,3 +412,56 @@ def test_a_file_of_a_paper_that_is_missing_or_of_another_shape_is_named(
     with pytest.raises(UserError) as caught:
         settings.paper(folder)
     assert str(caught.value).startswith(f"papers/distill/{sentence}")
+
+
+def test_withdrawn_cases_have_their_reason(folder):
+    assert settings.withdrawn(folder) == {"soft": "a fault"}
+    (folder / "withdrawn.yaml").write_text("# none\n[]\n")
+    assert settings.withdrawn(folder) == {}
+
+
+@pytest.fixture
+def step_source(tmp_path, monkeypatch):
+    """Give what writes the source of a step that cannot be imported."""
+    monkeypatch.setattr(address, "SRC", tmp_path / "src")
+    settings.params_class.cache_clear()
+    path = tmp_path / "src/pr12/nobody/train.py"
+    path.parent.mkdir(parents=True)
+
+    def write(declared):
+        path.write_text(
+            f"{declared}\n@dataclass\nclass Params:\n    warm: int\n\nraise SystemExit\n"
+        )
+
+    yield write
+    settings.params_class.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("declared", "value"),
+    [
+        ("", {}),
+        ("AFTER = {'warm': 0}", {}),
+        ("BEFORE = {'warm': 0}", {"warm": 0}),
+        ("BEFORE: dict[str, int] = {'warm': 0}", {"warm": 0}),
+        ("BEFORE = {}", {}),
+    ],
+)
+def test_what_a_step_did_before_it_had_a_field_is_read_from_its_source(
+    step_source, declared, value
+):
+    step_source(declared)
+    assert settings.before("pr12.nobody.train") == value
+    assert "pr12.nobody.train" not in sys.modules
+
+
+@pytest.mark.parametrize(
+    "value", ["dict(warm=0)", "['warm']", "{'wram': 0}", "{'warm': None.x}", "3"]
+)
+def test_a_declaration_that_is_no_plain_mapping_of_fields_is_refused(step_source, value):
+    step_source(f"BEFORE = {value}")
+    with pytest.raises(UserError) as caught:
+        settings.before("pr12.nobody.train")
+    assert str(caught.value) == (
+        f"pr12.nobody.train: BEFORE is {value}; it must be a plain mapping with keys out of warm"
+    )
