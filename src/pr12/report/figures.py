@@ -13,8 +13,6 @@ from pr12.report import chain as chains
 from pr12.report import figure_list, stored_pictures
 from pr12.report import rows as evidence_rows
 from pr12.report.figure_list import BESIDE, LIST, TEXTS
-from pr12.report.figure_list import check as check  # so that a reader of figures.json
-from pr12.report.figure_list import names as names  # needs to know this module alone
 from pr12.report.rows import Row
 from pr12.shared import files, plots, settings, step
 from pr12.shared.plots import Plot

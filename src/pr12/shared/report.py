@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pr12.report import chain, figures, freshness
+from pr12.report import chain, figure_list, freshness
 from pr12.report import rows as evidence_rows
 from pr12.report.rows import Row
 from pr12.shared import claims, files, report_tables, settings, stats, step
@@ -180,14 +180,14 @@ def publish(out: Path, public: Path) -> None:
     out, public : Path
         Folders with README.md, the JSON files and figures/.
     """
-    listed = figures.check(files.read_json(out / "figures" / figures.LIST), out / "figures")
-    pictures = [name for entry in listed for name in figures.names(entry)]
-    pictures.append(figures.LIST)  # last: a list in git never names what is not there
+    listed = figure_list.check(files.read_json(out / "figures" / figure_list.LIST), out / "figures")
+    pictures = [name for entry in listed for name in figure_list.names(entry)]
+    pictures.append(figure_list.LIST)  # last: a list in git never names what is not there
     names = ["README.md", "claims.csv", *(f"{name}.json" for name in PUBLISHED)]
     for name in [*(f"figures/{picture}" for picture in pictures), *names]:
         with files.atomic(public / name) as temporary:
             shutil.copyfile(out / name, temporary)
-    drawn = (".svg", ".png", *figures.BESIDE.values())
+    drawn = (".svg", ".png", *figure_list.BESIDE.values())
     for path in (public / "figures").iterdir():
         if path.suffix in drawn and path.name not in pictures:
             path.unlink()
@@ -201,7 +201,7 @@ def main(job: step.Job) -> None:
     withdrawn = settings.withdrawn(job.paths["texts"])
     rows = evidence_rows.read(job.paths["evidence"], today, withdrawn)
     folder = job.paths["figures"]
-    drawn = figures.check(files.read_json(folder / figures.LIST), folder)
+    drawn = figure_list.check(files.read_json(folder / figure_list.LIST), folder)
     lock = job.paths["lock"].read_text(encoding="utf-8") if "lock" in job.paths else None
     contents = compiled(params, texts, today["cases"], rows, drawn, lock)
     for name, value in contents.items():

@@ -140,7 +140,7 @@ def test_a_page_and_an_animation_lie_beside_a_figure_and_stay_with_it(tmp_path):
     rows = rows_of(tmp_path, a=0.5)
     figures.draw([whole], rows, ["a"], tmp_path / "none", tmp_path / "one")
     (entry,) = listed(tmp_path / "one")
-    assert figures.names(entry) == ["curve.svg", "curve.png", "curve.html", "curve.gif"]
+    assert figure_list.names(entry) == ["curve.svg", "curve.png", "curve.html", "curve.gif"]
     assert contents(tmp_path / "one")["curve.gif"] == b"GIF89a"
     figures.draw([whole], {}, ["a"], tmp_path / "one", tmp_path / "two")
     assert contents(tmp_path / "two").keys() == contents(tmp_path / "one").keys()
