@@ -4,7 +4,12 @@ from pr12.report import evidence, freshness
 TEMPLATES = sorted(str(p) for p in (SRC / "pr12/shared/templates").glob("*.j2"))
 TEXTS = {Path(p).name: Path(p).read_text(encoding="utf-8") for p in TEMPLATES}
 LOCKED = Path(workflow.basedir, "requirements.lock").read_text(encoding="utf-8")
-PLACES = {folder: (p, c) for p in PAPERS for c, folder in RESULTS[p].items()}
+PLACES = {}  # folder of a result -> its paper and case
+for _paper in PAPERS:
+    for _case, _folder in RESULTS[_paper].items():
+        if _folder in PLACES:
+            stop(f"{_paper}: the cases {PLACES[_folder][1]} and {_case} are one result; keep one")
+        PLACES[_folder] = _paper, _case
 
 
 def untrue(mark):
@@ -55,7 +60,8 @@ def evidence_mark(folder):
     """The mark of a case's evidence; it is taken away if reports/ holds other evidence."""
     paper, case = PLACES[folder]
     mark = Path(folder, "evidence.json")
-    if evidence.published(mark, Path(public(paper), "evidence", case)):
+    taken = [Path(str(file)) for file in evidence_files(folder).values()]
+    if evidence.published(mark, Path(public(paper), "evidence", case), taken):
         return ancient(str(mark))
     return untrue(str(mark))
 
@@ -113,6 +119,7 @@ def report_params(paper):
     fixed = [
         source_digest(f"pr12.{paper}.figures"),
         source_digest("pr12.shared.report"),
+        source_digest("pr12.shared.readme"),
         figures_params(paper),
         chains(paper)[0],
         TEXTS,

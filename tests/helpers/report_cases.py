@@ -6,7 +6,7 @@ from pathlib import Path
 import yaml
 
 import evidence_cases
-from pr12.report import evidence
+from pr12.report import evidence, freshness
 from pr12.report.chain import Standing
 from pr12.report.evidence import Evidence
 from pr12.report.rows import Row
@@ -66,7 +66,9 @@ OUT = Path("build/report/distill")
 def row(case, metrics, standing=CURRENT, ratios=None, **provenance):
     """Give a case's row, of which no file is there."""
     made_by = {"command": f"python -m pr12.any out={case}", "inputs": {}} | provenance
-    return Row(Evidence(case, Path(case), metrics, ratios or {}, made_by, [], {}), standing)
+    return Row(
+        Evidence(case, Path(case), metrics, ratios or {}, made_by, chain(case), {}), standing
+    )
 
 
 def result(case, errors, seconds=SECONDS, root=""):
@@ -74,7 +76,7 @@ def result(case, errors, seconds=SECONDS, root=""):
     model = f"{root}build/{case}.safetensors"
     return {
         "metrics": {"test/errors": errors},
-        "timings": {"test/speedup_ratio": [9.5, 9.6]},
+        "timings": {"test/speedup_ratio": [9.5, 9.6, 9.55]},
         "provenance": {
             "command": f'python -m pr12.distill.evaluate --params \'{{"a": "b=/c"}}\''
             f" model={model} test=/elsewhere/test.safetensors",
@@ -162,10 +164,17 @@ def paths(run="embedded", out=OUT):
     }
 
 
+def read_by_figures(given):
+    """Note, as the figures step does, what evidence they were drawn from."""
+    if given["figures"].is_dir():
+        files.write_json(given["figures"] / "read.json", freshness.listing(given["evidence"]))
+
+
 def write_report(run="embedded", **more):
     """Write the report and give what is published of it, evidence aside: name -> content."""
     given = {name: path for name, path in (paths(run) | more).items() if path}
     params = report.Params(run, "distill", "0123456789")
+    read_by_figures(given)
     report.main(step.Job(params, given, (), "pr12.shared.report", "python", 0.0))
     return published(given["public"])
 

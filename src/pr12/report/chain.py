@@ -150,7 +150,7 @@ def meaning(chain: Sequence[Node], before: Mapping[str, Mapping[str, Any]]) -> s
     digests: dict[str, str] = {}
     for node in chain:
         params = {**before.get(node["step"], {}), **node["params"]}
-        reads = sorted(digests[name] for name in node["reads"])
+        reads = [digests[name] for name in node["reads"]]
         digests[node["folder"]] = address.digest(node["step"], params, reads, node["raw"])
     return digests[chain[-1]["folder"]]
 

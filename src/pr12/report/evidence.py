@@ -9,7 +9,6 @@ digests of all the rest, so that a damaged or edited file is known.
 import math
 import re
 import shlex
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -147,17 +146,21 @@ def check_files(folder: Path, found: Mapping[str, Any]) -> None:
     if found.get("digest") != _digest(found):
         raise _damaged(folder / NAME, "is not as it was written")
     for name, digest in found["files"].items():
+        if not re.fullmatch(r"[\w-]+\.\w+", name, flags=re.ASCII):
+            raise _damaged(folder / NAME, f"names the file {name!r}")
         if not (folder / name).is_file() or files.sha256(folder / name) != digest:
             raise _damaged(folder / name, "is missing or not as it was written")
 
 
-def read_all(folder: Path) -> dict[str, Evidence]:
-    """Read a paper's evidence in a run: case -> evidence, in alphabetical order.
+def read_all(folder: Path, cases: Sequence[str]) -> dict[str, Evidence]:
+    """Read a paper's evidence in a run: case -> evidence, of those that there is evidence of.
 
     Parameters
     ----------
     folder : Path
         Such as ``reports/full/vae/evidence``; it may be missing.
+    cases : sequence of str
+        The paper's; evidence of others, which params no longer name, is left alone.
 
     Raises
     ------
@@ -166,11 +169,10 @@ def read_all(folder: Path) -> dict[str, Evidence]:
 
     Examples
     --------
-    >>> read_all(Path("/nowhere"))
+    >>> read_all(Path("/nowhere"), ["z2"])
     {}
     """
-    cases = sorted(path for path in folder.glob("*") if path.is_dir())
-    return {path.name: read(path) for path in cases}
+    return {case: read(folder / case) for case in cases if (folder / case).is_dir()}
 
 
 def content(
@@ -260,32 +262,66 @@ def write(folder: Path, found: Mapping[str, Any], pictures: Mapping[str, bytes])
     whole = {**found, "files": {name: files.sha256(folder / name) for name in sorted(pictures)}}
     files.write_json(folder / NAME, whole | {"digest": _digest(whole)})
     for path in folder.iterdir():  # of an earlier picture
-        if path.name not in (NAME, *pictures):
+        if path.is_file() and path.name not in (NAME, *pictures):
             path.unlink()
 
 
-def published(mark: Path, folder: Path) -> bool:
-    """Tell whether a folder holds the evidence that a mark was left of, whole.
+def mark_of(folder: Path, result: Sequence[Path]) -> dict[str, str]:
+    """Return what a mark beside a result holds: digests of its evidence, and of itself.
+
+    Parameters
+    ----------
+    folder : Path
+        The case's evidence, in reports/.
+    result : sequence of Path
+        The files that evidence was taken from.
+    """
+    taken = {path.name: files.sha256(path) for path in result}
+    return taken | {NAME: files.sha256(folder / NAME)}
+
+
+def published(mark: Path, folder: Path, result: Sequence[Path]) -> bool:
+    """Tell whether a folder holds, whole, the evidence of a result as it is now.
 
     Parameters
     ----------
     mark : Path
-        The copy of evidence.json beside a result.
+        Beside the result, what `mark_of` returned when its evidence was written.
     folder : Path
         Of the case, in reports/.
+    result : sequence of Path
+        The files that evidence is taken from.
 
     Examples
     --------
-    >>> published(Path("/nowhere/evidence.json"), Path("/nowhere"))
+    >>> published(Path("/nowhere/evidence.json"), Path("/nowhere"), [])
     False
     """
     try:
-        if mark.read_bytes() != (folder / NAME).read_bytes():
+        if files.read_json(mark) != mark_of(folder, result):
             return False
         read(folder)
     except (OSError, UserError):
         return False
     return True
+
+
+def _check_chain(provenance: Mapping[str, Any], nodes: Sequence[Node], where: str) -> None:
+    """Refuse a result that another source, params or inputs made than its folder says."""
+    node, folders = nodes[-1], {node["folder"] for node in nodes}
+    again = "delete the folder and run snakemake again"
+    for key in ("source", "params"):
+        if address.digest(provenance.get(key)) != address.digest(node[key]):
+            raise UserError(
+                f"{where} was made by another {key} ({provenance.get(key)}) than its folder says "
+                f"({node[key]}); {again}"
+            )
+    for name, source in provenance.get("inputs", {}).items():
+        folder = Path(source["path"]).parent.as_posix()
+        if folder.startswith("build/") and folder not in folders:
+            raise UserError(
+                f"{where} read {name} from {folder}, which its folder does not; {again}"
+            )
 
 
 def main(job: step.Job) -> None:
@@ -304,11 +340,7 @@ def main(job: step.Job) -> None:
     if folder not in today["nodes"]:
         raise UserError(f"{folder} is no result of today's graph; run snakemake again")
     made_by = chains.collect(today["nodes"], folder)
-    if provenance.get("source") != made_by[-1]["source"]:
-        raise UserError(
-            f"{where} was made by another source ({provenance.get('source')}) than its folder "
-            f"says ({made_by[-1]['source']}); delete the folder and run snakemake again"
-        )
+    _check_chain(provenance, made_by, where)
     kept = ratios(timings) if params.run in TIMED_RUNS else {}
     found = content(params.case, result, made_by, kept, Path.cwd())
     pictures = {}
@@ -318,9 +350,10 @@ def main(job: step.Job) -> None:
         pictures = stored_pictures.packed(job.paths["picture"])
     write(job.paths["out"], found, pictures)
     of_step = {f"step/{key}": [provenance[key]] for key in TIMES if key in provenance}
-    files.write_json(job.paths["timings"], of_step | timings)
-    with files.atomic(job.paths["mark"]) as temporary:
-        shutil.copyfile(job.paths["out"] / NAME, temporary)
+    times = {"folder": folder, "times": of_step | timings}
+    files.write_json(job.paths["timings"], times)
+    taken = [job.paths[name] for name in ("metrics", "picture") if name in job.paths]
+    files.write_json(job.paths["mark"], mark_of(job.paths["out"], taken))
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from pr12.shared import files
 from pr12.shared.errors import UserError
 
 LIST = "figures.json"
+READ = "read.json"  # what evidence they were drawn from; it stays in build/
 TEXTS = ("file", "title", "caption", "alt")
 BESIDE = {"page": ".html", "animation": ".gif"}  # what a figure may have beside its pictures
 

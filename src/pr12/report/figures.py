@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pr12.report import chain as chains
-from pr12.report import figure_list, stored_pictures
+from pr12.report import figure_list, freshness, stored_pictures
 from pr12.report import rows as evidence_rows
 from pr12.report.figure_list import BESIDE, LIST, TEXTS
 from pr12.report.rows import Row
@@ -201,9 +201,11 @@ def main(job: step.Job, paper: str, figures: Sequence[Figure]) -> None:
     figures : sequence of Figure
         In the order of the report.
     """
+    read = freshness.listing(job.paths["evidence"])
     today = chains.read(job.paths["chains"])
     withdrawn = settings.withdrawn(job.paths["texts"])
     rows = evidence_rows.read(job.paths["evidence"], today, withdrawn)
     counting = {case: row for case, row in rows.items() if row.standing.counts}
     cases = today["cases"]
     draw(figures, counting, cases, job.paths["committed"], job.paths["out"])
+    files.write_json(job.paths["out"] / figure_list.READ, read)

@@ -40,13 +40,11 @@ def read(folder: Path, today: Mapping[str, Any], withdrawn: Mapping[str, str]) -
     >>> read(Path("/nowhere"), today, {})
     {}
     """
-    there = evidence.read_all(folder)
+    there = evidence.read_all(folder, today["cases"])
     before = today["before"]
     rows = {}
-    for case in today["cases"]:
+    for case in there:
         result = today["results"][case]
-        if case not in there:
-            continue
         if case in withdrawn:
             standing = Standing("withdrawn", withdrawn[case])
         elif result is None:  # a raw file that its address needs is not on this machine

@@ -84,7 +84,8 @@ def unpacked(folder: Path) -> Any:
         return None
     tree = json.loads((folder / TREE).read_text(encoding="utf-8"))
     if isinstance(tree, Mapping) and "$images" in tree:
-        return {name: _pixels(folder / file) for name, file in tree["$images"].items()}
+        images = tree["$images"].items()
+        return {name: _pixels(folder / Path(file).name) for name, file in images}
     arrays = {}
     if (folder / ARRAYS).exists():
         arrays = safetensors.numpy.load_file(folder / ARRAYS)
@@ -96,7 +97,7 @@ def _refuse(name: str) -> None:
 
 
 def _pixels(path: Path) -> np.ndarray:
-    with Image.open(path) as image:
+    with Image.open(path, formats=["JPEG", "PNG"]) as image:
         return np.asarray(image)
 
 

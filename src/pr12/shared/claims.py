@@ -76,6 +76,8 @@ runs, says, timing, where
                 f"{place}.metric{name} is {claim['metric']!r}, of which it is not known whether "
                 f"less is better; a gap needs one of these words in its metric: {allowed}"
             )
+        if form == "ratio" and claim["at_least"] <= 0:
+            raise UserError(f"{place}.at_least{name} is {claim['at_least']}; it must be above 0")
         if claim["id"] in seen:
             raise UserError(f"{place}.id is {claim['id']!r}, as in {seen[claim['id']]}; change one")
         seen[claim["id"]] = place
@@ -156,7 +158,7 @@ def judge(claim: Mapping[str, Any], rows: Mapping[str, Row], run: str) -> dict[s
     named = run in claim.get("runs", RUNS)
     if named and aside:
         measured, verdict, note = None, "not run", _why_aside(aside, measured)
-    elif named and timing and run not in evidence.TIMED_RUNS:
+    elif named and timing and run not in evidence.TIMED_RUNS and len(there) == len(cases):
         measured, verdict, note = None, "not run", "a time: its verdict is in index.html"
     return {
         **{key: claim.get(key) for key in ("id", "says", "where", "published")},
@@ -251,4 +253,6 @@ def outcome(
     )
     if claim.get("from_memory"):
         verdict, note = "inconclusive", "the published number is from memory: it cannot decide"
+    if claim.get("timing") and measured and measured.n < 3:
+        verdict, note = "inconclusive", "one measurement of time or two decide nothing"
     return measured, verdict, note

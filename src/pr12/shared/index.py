@@ -121,6 +121,7 @@ def measured_here(
     listed: Sequence[Mapping[str, Any]],
     records: Sequence[Mapping[str, Any]],
     run: str,
+    results: Mapping[str, str],
 ) -> dict[str, Any]:
     """Return what this machine measured of a paper: times by case, and verdicts on them.
 
@@ -134,6 +135,8 @@ def measured_here(
         What `claims.judge` returned of them.
     run : str
         The run.
+    results : mapping
+        Case -> folder of the result that its evidence is of.
 
     Returns
     -------
@@ -141,7 +144,12 @@ def measured_here(
         ``machine``, ``cpus``, ``cases`` (summaries) and ``claims``: id -> measured, verdict, note
         and reason; not of a claim whose evidence counts no more.
     """
-    times = {path.stem: files.read_json(path) for path in sorted(folder.glob("*.json"))}
+    measured = {path.stem: files.read_json(path) for path in sorted(folder.glob("*.json"))}
+    times = {
+        case: record["times"]
+        for case, record in measured.items()
+        if record["folder"] == results.get(case)  # else of another result than evidence has
+    }
     judged = {}
     for claim, record in zip(listed, records, strict=True):
         counts = all(chain.Standing(s["state"], None).counts for s in record["standing"])
@@ -170,7 +178,9 @@ def add_times(
     listed, folder, run
         See `measured_here`.
     """
-    contents["timings"] = measured_here(folder, listed, contents["claims"], run)
+    contents["timings"] = measured_here(
+        folder, listed, contents["claims"], run, contents["report"]["results"]
+    )
     for record in contents["claims"]:
         record |= contents["timings"]["claims"].get(record["id"], {})
 

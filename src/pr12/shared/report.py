@@ -19,6 +19,7 @@ from pr12.report import chain, figure_list, freshness
 from pr12.report import rows as evidence_rows
 from pr12.report.rows import Row
 from pr12.shared import claims, files, report_tables, settings, stats, step
+from pr12.shared.errors import UserError
 from pr12.shared.report_templates import environment
 
 PUBLISHED = ("metrics", "claims")  # of what is compiled, what is in git
@@ -92,6 +93,7 @@ def compiled(
         "claims": [claims.judge(claim, rows, params.run) for claim in texts["claims"]],
         "provenance": provenance,
         "report": {
+            "results": {case: row.evidence.chain[-1]["folder"] for case, row in rows.items()},
             "run": params.run,
             "paper": params.paper,
             "title": texts["title"],
@@ -194,7 +196,13 @@ def publish(out: Path, public: Path) -> None:
 
 
 def main(job: step.Job) -> None:
-    """Write one paper's report."""
+    """Write one paper's report.
+
+    Raises
+    ------
+    UserError
+        If evidence was changed after its figures were drawn.
+    """
     params, out, public = job.params, job.paths["out"], job.paths["public"]
     today = chain.read(job.paths["chains"])
     texts = settings.paper(job.paths["texts"])
@@ -210,6 +218,10 @@ def main(job: step.Job) -> None:
     for name, text in texts.items():
         with files.atomic(out / name) as temporary:
             temporary.write_text(text, encoding="utf-8")
+    if files.read_json(folder / figure_list.READ) != freshness.listing(job.paths["evidence"]):
+        raise UserError(
+            f"{job.paths['evidence']} was changed while its pages were written; run again"
+        )
     publish(out, public)
     freshness.write(out / "stamp.json", params.fixed, public)
 

@@ -121,28 +121,32 @@ def test_evidence_of_another_case_is_refused(tmp_path):
     folder = written(tmp_path)
     folder.rename(tmp_path / "z3")
     with pytest.raises(UserError, match=r"z3/evidence\.json is evidence of z2"):
-        evidence.read_all(tmp_path)
+        evidence.read_all(tmp_path, ["z3"])
 
 
 def test_a_folder_without_evidence_is_refused(tmp_path):
     (tmp_path / "z2").mkdir()
     with pytest.raises(UserError, match=r"z2/evidence\.json cannot be read"):
-        evidence.read_all(tmp_path)
+        evidence.read_all(tmp_path, ["z2"])
 
 
 def test_a_mark_tells_whether_evidence_is_published_and_whole(tmp_path):
     folder = written(tmp_path)
-    mark = tmp_path / "mark.json"
-    mark.write_bytes((folder / "evidence.json").read_bytes())
-    assert evidence.published(mark, folder)
+    mark, result = tmp_path / "mark.json", tmp_path / "metrics.json"
+    result.write_text("{}")
+    files.write_json(mark, evidence.mark_of(folder, [result]))
+    assert evidence.published(mark, folder, [result])
+    result.write_text('{"metrics": {}}')  # made anew, with other numbers
+    assert not evidence.published(mark, folder, [result])
+    files.write_json(mark, evidence.mark_of(folder, [result]))
     (folder / "picture.json").unlink()
-    assert not evidence.published(mark, folder)
+    assert not evidence.published(mark, folder, [result])
 
 
 def test_evidence_is_never_taken_for_whole_while_it_is_written(tmp_path, monkeypatch):
     folder = written(tmp_path)
     mark = tmp_path / "mark.json"
-    mark.write_bytes((folder / "evidence.json").read_bytes())
+    files.write_json(mark, evidence.mark_of(folder, []))
     copies = len(list(folder.iterdir()))
     other = {"codes": [[0.25 * i, -0.5, i] for i in range(40)]}
     replace, whole = Path.replace, []
@@ -159,7 +163,7 @@ def test_evidence_is_never_taken_for_whole_while_it_is_written(tmp_path, monkeyp
             written(tmp_path, {"test/error": [0.125]}, other)
         monkeypatch.setattr(Path, "replace", replace)
         whole.append(refusal(folder) is None)
-        assert evidence.published(mark, folder) == whole[-1]
+        assert evidence.published(mark, folder, []) == whole[-1]
         # Also where there was none
         monkeypatch.setattr(Path, "replace", stopped)
         with pytest.raises(KeyboardInterrupt):
@@ -187,7 +191,8 @@ def test_the_step_copies_a_result(tmp_path, monkeypatch):
     own = evidence_cases.node("vae/z2/evaluate")
     result = Path(own["folder"]) / "metrics.json"
     command = f"python -m pr12.vae.evaluate model={tmp_path / 'build' / 'm'} data=/else/where/d.gz"
-    provenance = {"command": command, "source": own["source"], "seconds": 3.5, "machine": "node7"}
+    provenance = {"command": command, "source": own["source"], "params": own["params"]}
+    provenance |= {"seconds": 3.5, "machine": "node7"}
     timings = {"a/milliseconds": [2.0], "b/milliseconds": [6.0]}
     whole = {"metrics": {"test/error": [0.5]}, "provenance": provenance, "timings": timings}
     files.write_json(result, whole)
@@ -202,10 +207,18 @@ def test_the_step_copies_a_result(tmp_path, monkeypatch):
     assert found.provenance["command"] == "python -m pr12.vae.evaluate model=build/m data=d.gz"
     assert found.ratios == {"a/milliseconds": [1.0], "b/milliseconds": [3.0]}
     assert "node7" not in Path("reports/z2/evidence.json").read_text()
-    assert files.read_json("timings.json") == timings | {"step/seconds": [3.5]}
-    assert evidence.published(Path("mark.json"), Path("reports/z2"))
+    times = {"folder": own["folder"], "times": timings | {"step/seconds": [3.5]}}
+    assert files.read_json("timings.json") == times
+    assert evidence.published(Path("mark.json"), Path("reports/z2"), [result])
     files.write_json(result, whole | {"provenance": provenance | {"source": "0000000000"}})
     with pytest.raises(UserError, match="was made by another source"):
+        evidence.main(job)
+    files.write_json(result, whole | {"provenance": provenance | {"params": {"x": 9}}})
+    with pytest.raises(UserError, match="was made by another params"):
+        evidence.main(job)
+    inputs = {"model": {"path": "build/test/vae/z2/train.ffffffffff/m", "sha256": "ab" * 32}}
+    files.write_json(result, whole | {"provenance": provenance | {"inputs": inputs}})
+    with pytest.raises(UserError, match=r"read model from build/test/vae/z2/train\.f"):
         evidence.main(job)
     for change in WRONG:
         result.write_text(json.dumps(whole | change))

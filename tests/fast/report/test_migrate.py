@@ -49,7 +49,7 @@ def contents(folder):
 
 def test_the_first_edition_becomes_evidence_of_the_steps_that_made_it(folder, tmp_path):
     run(folder, chains=tmp_path / "chains.json")
-    found = evidence.read_all(folder / "evidence")
+    found = evidence.read_all(folder / "evidence", ["z2", "z3"])
     assert [*found] == ["z2", "z3"]
     assert found["z2"].metrics == {"test/error": [0.5, 0.25], "test/units": [10]}
     assert found["z2"].chain == nodes("z2")

@@ -149,7 +149,7 @@ TIME = TEXTS | {"case": "case", "metric": "test/ratio", "at_least": 5, "timing":
 
 
 def timed(run, metric, ratio, standing=CURRENT, **more):
-    ratios = {} if ratio is None else {"test/ratio": [ratio]}
+    ratios = {} if ratio is None else {"test/ratio": [ratio] * 3}
     row = report_cases.row("case", {"test/ratio": [metric]}, standing, ratios)
     return claims.judge(TIME | more, {"case": row}, run)
 
@@ -157,6 +157,10 @@ def timed(run, metric, ratio, standing=CURRENT, **more):
 def test_a_time_is_judged_on_the_ratios_alone_in_the_full_run():
     assert timed("full", metric=1, ratio=9)["verdict"] == "reproduced"
     assert timed("full", metric=9, ratio=1)["verdict"] == "differs"
+    row = report_cases.row("case", {}, ratios={"test/ratio": [9.0, 9.0]})
+    record = claims.judge(TIME, {"case": row}, "full")
+    assert record["verdict"] == "inconclusive"
+    assert record["note"] == "one measurement of time or two decide nothing"
     record = timed("full", metric=9, ratio=None)
     assert (record["verdict"], record["note"]) == ("not run", "the case case has no test/ratio")
 
@@ -267,7 +271,7 @@ def test_a_ratio_of_two_metrics_of_one_case_can_be_a_time():
     ratio = {"ratio": {"case": "case", "than": "case"}, "metric": "a/milliseconds"}
     claim = TEXTS | ratio | {"than_metric": "b/milliseconds", "at_least": 2, "timing": True}
     claims.check([claim], CASES, "paper.claims")
-    ratios = {"a/milliseconds": [1.0, 1.0], "b/milliseconds": [3.0, 3.0]}
+    ratios = {"a/milliseconds": [1.0] * 3, "b/milliseconds": [3.0] * 3}
     record = claims.judge(claim, {"case": report_cases.row("case", {}, ratios=ratios)}, "full")
     assert record["verdict"] == "reproduced"
     assert record["measured"]["mean"] == pytest.approx(3)

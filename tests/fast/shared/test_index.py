@@ -21,7 +21,7 @@ PROVENANCE = {
     "inputs": {"model": {"path": "m", "sha256": "ab" * 32}},
     "device": "cpu",
 }
-TIMES = {"test/speedup_ratio": [9.5], "step/seconds": [12.5]}
+TIMES = {"test/speedup_ratio": [9.5] * 3, "step/seconds": [12.5]}
 FIGURE = {"file": "curve", "title": "Curve", "caption": "It falls.", "alt": "A line."}
 
 
@@ -55,7 +55,11 @@ def contents(standing=CURRENT, times=TIMES, run="embedded", ratios=None, figure=
     made = report.compiled(params, texts, ("soft", "later"), rows, drawn, None)
     with tempfile.TemporaryDirectory() as folder:
         if times:
-            files.write_json(Path(folder, "soft.json"), times)
+            of_result = rows["soft"].evidence.chain[-1]["folder"]
+            measured = {"folder": of_result, "times": times}
+            files.write_json(Path(folder, "soft.json"), measured)
+            other = {"folder": "build/of/another.0123456789", "times": {"test/other": [1.0]}}
+            files.write_json(Path(folder, "hard.json"), other)  # is not shown
         index.add_times(made, texts["claims"], Path(folder), run)
     return made | {"pictures": {"curve": index.data_uri(SVG, b"")}, "pages": {}}
 
@@ -299,7 +303,9 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     report_cases.write_paper()
     report_cases.write_report()
-    files.write_json("timings/distill/soft.json", {"test/speedup_ratio": [9.5, 9.6]})
+    times = {"test/speedup_ratio": [9.5, 9.6, 9.55]}
+    folder = report_cases.chain("soft")[-1]["folder"]
+    files.write_json("timings/distill/soft.json", {"folder": folder, "times": times})
     return tmp_path
 
 
