@@ -1,22 +1,22 @@
 """Give evidence the addresses of today's code, where that was proven to leave bytes as they were.
 
-The proof is the smoke run: each step's small output and every metric of it equal those that were
-noted before the change (see `pr12.shared.golden`), to the bit, on a processor of the same
-capability. Rows of the state "earlier source" whose changed steps are all covered then take today's
-chain; what was replaced is added to a table of old and new folders, which is committed.
+The proof is a smoke run of today's code: each step's small output and every metric equal those that
+were noted (see `pr12.shared.golden`) of the source that made the evidence, to the bit, on a
+processor of the same capability. Rows of the state "earlier source" then take today's chain; what
+was replaced is added to a table of old and new folders, which is committed. What a smoke run does
+not reach, such as readers of data that only the full run has, is not proven by it: say so there.
 """
 
 import csv
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from pr12.report import chain as chains
 from pr12.report import evidence, rows
 from pr12.report.chain import Node
-from pr12.shared import files, golden, settings, step
+from pr12.shared import address, files, golden, settings, step
 from pr12.shared.errors import UserError
 
 COLUMNS = ("case", "step", "old", "new")
@@ -27,13 +27,13 @@ class Params:
     """Nothing is to be chosen."""
 
 
-def proven(noted: Mapping[str, Any], now: Mapping[str, Any]) -> set[str]:
-    """Return the steps, such as ``vae/train``, whose bytes today's code leaves as they were.
+def proven(noted: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, str]:
+    """Return step, such as ``vae/train`` -> the source whose bytes today's code gives again.
 
     Parameters
     ----------
     noted, now : mapping
-        What `pr12.shared.golden.collect` returned before and after the change, with ``capability``.
+        Golden values before and after the change, with ``capability`` and ``sources``.
 
     Raises
     ------
@@ -42,9 +42,9 @@ def proven(noted: Mapping[str, Any], now: Mapping[str, Any]) -> set[str]:
 
     Examples
     --------
-    >>> noted = {"capability": "AVX2", "metrics": {}, "digests": {"vae/train": {"case": "z2"}}}
+    >>> noted = {"capability": "AVX2", "metrics": {}, "digests": {}, "sources": {"vae/train": "1"}}
     >>> proven(noted, noted)
-    {'vae/train'}
+    {'vae/train': '1'}
     """
     if noted["capability"] != now["capability"]:
         raise UserError(
@@ -55,82 +55,103 @@ def proven(noted: Mapping[str, Any], now: Mapping[str, Any]) -> set[str]:
     lines = golden.differences(noted, now)
     if lines:
         raise UserError(f"the change moves results, so nothing is stamped: {lines[0]}")
-    return set(noted["digests"])
+    return dict(noted["sources"])
 
 
-def replaced(chain: Sequence[Node], today: Sequence[Node]) -> dict[str, str]:
-    """Return old folder -> new folder of the nodes that differ, by their place.
+def of_today(made_by: Mapping[str, Mapping[str, str]]) -> None:
+    """Refuse a smoke run that another source made than lies here.
+
+    Parameters
+    ----------
+    made_by : mapping
+        What `pr12.shared.golden.sources` returned.
+
+    Examples
+    --------
+    >>> of_today({})
+    """
+    for name, node in made_by.items():
+        if address.source_digest(node["step"]) != node["source"]:
+            raise UserError(
+                f"the smoke run has a result of {name} by another source than today's; run: "
+                "snakemake --cores all --config run=smoke"
+            )
+
+
+def replaced(
+    chain: Sequence[Node], today: Sequence[Node], steps: Mapping[str, str]
+) -> list[tuple[str, str, str]]:
+    """Return step, old and new folder of the nodes that differ.
 
     Parameters
     ----------
     chain, today : sequence of Node
         Of the evidence and of today's graph, with the same params and raw files.
+    steps : mapping
+        What `proven` returned.
+
+    Raises
+    ------
+    UserError
+        If a step has moved, or what made the evidence was not what the golden values were noted of.
 
     Examples
     --------
-    >>> replaced([{"folder": "a/train.1"}], [{"folder": "a/train.2"}])
-    {'a/train.1': 'a/train.2'}
+    >>> old = {"folder": "build/full/vae/z2/train.1", "source": "1"}
+    >>> new = {"folder": "build/full/vae/z2/train.2", "source": "2"}
+    >>> replaced([old], [new], {"vae/train": "1"})
+    [('train', 'build/full/vae/z2/train.1', 'build/full/vae/z2/train.2')]
     """
-    now = {node["folder"].rpartition(".")[0]: node["folder"] for node in today}
-    pairs = {node["folder"]: now[node["folder"].rpartition(".")[0]] for node in chain}
-    return {old: new for old, new in pairs.items() if old != new}
-
-
-def _covered(chain: Sequence[Node], today: Sequence[Node], steps: set[str], case: str) -> None:
-    """Refuse a case one of whose changed steps the smoke run does not show."""
-    sources = {node["folder"].rpartition(".")[0]: node["source"] for node in today}
+    now = {node["folder"].rpartition(".")[0]: node for node in today}
+    lines = []
     for node in chain:
-        _, _, paper, *_, name = Path(node["folder"]).parts
-        place, _, _ = node["folder"].rpartition(".")
-        key = f"{paper}/{name.partition('.')[0]}"
-        if sources[place] != node["source"] and key not in steps:
-            raise UserError(f"{case}: the smoke run has no result of {key}, so nothing is proven")
-
-
-def _renamed(value: Any, folders: Mapping[str, str]) -> Any:
-    """Write new folders for old ones, wherever they stand in a text."""
-    if isinstance(value, str):
-        for old, new in folders.items():
-            value = value.replace(old, new)
-        return value
-    if isinstance(value, Mapping):
-        return {key: _renamed(part, folders) for key, part in value.items()}
-    return [_renamed(part, folders) for part in value] if isinstance(value, list) else value
+        place = node["folder"].rpartition(".")[0]
+        name = place.rpartition("/")[2]
+        key = f"{node['folder'].split('/')[2]}/{name}"
+        if place not in now:
+            raise UserError(
+                f"{node['folder']}: today's graph has no {place}; it is not the same step"
+            )
+        if now[place]["source"] != node["source"] and steps.get(key) != node["source"]:
+            raise UserError(
+                f"{node['folder']} was made by the source {node['source']}, the golden values of "
+                f"{key} by {steps.get(key)}: nothing is proven of it"
+            )
+        if now[place]["folder"] != node["folder"]:
+            lines.append((name, node["folder"], now[place]["folder"]))
+    return lines
 
 
 def main(job: step.Job) -> None:
-    """Stamp one paper's evidence in one run, and note what was replaced."""
-    today, folder = chains.read(job.paths["chains"]), job.paths["report"]
-    now = {"capability": golden.capability()} | golden.collect(job.paths["build"])
+    """Stamp one paper's evidence in one run: note first what is replaced, then replace it."""
+    today, folder, build = chains.read(job.paths["chains"]), job.paths["report"], job.paths["build"]
+    made_by = golden.sources(build)
+    of_today(made_by)
+    now = {"capability": golden.capability()} | golden.collect(build)
     steps = proven(files.read_json(job.paths["golden"]), now)
     withdrawn = settings.withdrawn(job.paths["texts"])
-    lines = []
+    stamped, lines = {}, []
     for case, row in rows.read(folder / "evidence", today, withdrawn).items():
-        if row.standing.state != "earlier source":
-            continue
-        made_now = chains.collect(today["nodes"], today["results"][case])
-        _covered(row.evidence.chain, made_now, steps, case)
-        folders = replaced(row.evidence.chain, made_now)
-        old = row.evidence
-        content = {
-            "schema": evidence.SCHEMA,
-            "case": case,
-            "metrics": old.metrics,
-            "ratios": old.ratios,
-            "provenance": _renamed(old.provenance, folders),
-            "chain": made_now,
-        }
-        pictures = {name: (old.folder / name).read_bytes() for name in old.files}
-        evidence.write(old.folder, content, pictures)
-        lines += [(case, Path(a).name.partition(".")[0], a, b) for a, b in folders.items()]
+        if row.standing.state == "earlier source":
+            stamped[case] = chains.collect(today["nodes"], today["results"][case])
+            found = replaced(row.evidence.chain, stamped[case], steps)
+            lines += [(case, *line) for line in found]
     table = folder / "stamps.csv"
-    known = table.read_text(encoding="utf-8") if table.exists() else ",".join(COLUMNS) + "\n"
-    stream = io.StringIO(known)
-    stream.seek(0, io.SEEK_END)
-    csv.writer(stream, lineterminator="\n").writerows(lines)
-    with files.atomic(table) as temporary:
-        temporary.write_text(stream.getvalue(), encoding="utf-8")
-    print(f"{len({line[0] for line in lines})} cases have today's addresses; see {table}")
+    if stamped:
+        known = table.read_text(encoding="utf-8") if table.exists() else ",".join(COLUMNS) + "\n"
+        stream = io.StringIO()
+        csv.writer(stream, lineterminator="\n").writerows(lines)
+        with files.atomic(table) as temporary:
+            temporary.write_text(known + stream.getvalue(), encoding="utf-8")
+    for case, chain in stamped.items():
+        path = folder / "evidence" / case
+        # What made it stays as it was: command, inputs and their checksums
+        content = files.read_json(path / evidence.NAME) | {"chain": chain}
+        kept = ("files", "digest")
+        pictures = {name: (path / name).read_bytes() for name in content["files"]}
+        body = {key: value for key, value in content.items() if key not in kept}
+        evidence.write(path, body, pictures)
+    print(f"{len(stamped)} cases have today's addresses now; see {table}")
 
 
 if __name__ == "__main__":

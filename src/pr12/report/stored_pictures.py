@@ -5,8 +5,8 @@ files. Of JSON, picture.json keeps the shape and all that is short; what is long
 file of arrays:
 
 - numbers, nested evenly: whole ones as the smallest integers; those of at most four decimals, and
-  shares of 255, as integers too (exact); others as floats of 16 bits where these keep three digits,
-  else of 32; null is the smallest integer or NaN
+  shares of 255, as integers too (exact, or to a millionth); others as floats of 16 bits where
+  these keep three digits, else of 32; null is the smallest integer or NaN
 - lists of mappings with the same keys, and of short lists of mixed kinds: by column
 - base64: its bytes
 """

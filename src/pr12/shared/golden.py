@@ -176,6 +176,39 @@ def collect(build: Path) -> dict[str, Any]:
     return {"metrics": metrics, "digests": digests}
 
 
+def sources(build: Path) -> dict[str, dict[str, str]]:
+    """Return the module and the source digest of each step that made a run.
+
+    Parameters
+    ----------
+    build : Path
+        A run's folder, such as ``build/smoke``.
+
+    Returns
+    -------
+    dict
+        "paper/step" -> ``step`` (a module) and ``source``.
+
+    Raises
+    ------
+    UserError
+        If a result is none of the graph that Snakemake last wrote there.
+    """
+    nodes = {}
+    for path in sorted(build.glob("report/*/chains.*/chains.json")):
+        nodes |= files.read_json(path)["nodes"]
+    made_by = {}
+    for paper, _, name, folder in results(build):
+        node = nodes.get(f"build/{build.name}/{folder.relative_to(build)}")
+        if node is None:
+            raise UserError(
+                f"{folder} is no result of today's code: snakemake --cores all --config "
+                f"run={build.name}, then -- prune, and again"
+            )
+        made_by[f"{paper}/{name}"] = {key: node[key] for key in ("step", "source")}
+    return made_by
+
+
 def capability() -> dict[str, Any]:
     """Say with which kernels this processor computes: its maker, vectors, and kernels of BLAS."""
     import torch  # two seconds, which who reads or compares need not pay
@@ -269,7 +302,9 @@ def _digest(row: Mapping[str, str]) -> str:
 
 def main(job: step.Job) -> None:
     """Write what is golden of a run."""
-    golden = {"capability": capability()} | collect(job.paths["build"])
+    build = job.paths["build"]
+    made_by = {key: node["source"] for key, node in sources(build).items()}
+    golden = {"capability": capability(), "sources": made_by} | collect(build)
     files.write_json(job.paths["golden"], golden)
 
 

@@ -107,8 +107,12 @@ def build(tmp_path):
     )
     result(tmp_path, "vae/z2/evaluate.abcdef0123", {"test/errors": [3], "test/nll_nats": [0.1]})
     result(tmp_path, "data/digits/data.abcdef0123", verified={"images": "md5"})
-    result(tmp_path, "vae/z2/figures.abcdef0123", figures=[])
-    result(tmp_path, "vae/report.abcdef0123", {"seen": [1]})
+    graph = {"nodes": {}}
+    for folder in tmp_path.glob("*/*/*.*"):
+        name = f"build/{tmp_path.name}/{folder.relative_to(tmp_path)}"
+        module = f"pr12.vae.{folder.stem}"
+        graph["nodes"][name] = {"folder": name, "step": module, "source": f"of {folder.stem}"}
+    files.write_json(tmp_path / "report/vae/chains.0123456789/chains.json", graph)
     return tmp_path
 
 
@@ -153,8 +157,16 @@ def test_the_step_runs_by_hand(build, tmp_path):
     environment = {"PYTHONPATH": str(Path(golden.__file__).parents[2])}
     subprocess.run(command, env=environment, check=True, capture_output=True)
     made = files.read_json(written)
-    assert made == golden.collect(build) | {"capability": golden.capability()}
+    names = {"vae/train": "train", "vae/evaluate": "evaluate", "data/data": "data"}
+    noted = {"sources": {name: f"of {step}" for name, step in names.items()}}
+    assert made == golden.collect(build) | noted | {"capability": golden.capability()}
     assert golden.differences(made, made) == []
+
+
+def test_a_result_that_is_not_of_todays_code_is_not_noted(build):
+    result(build, "vae/z9/train.1111111111", history=[1])
+    with pytest.raises(UserError, match=r"z9/train\.1111111111 is no result of today's code"):
+        golden.sources(build)
 
 
 def test_comparing_needs_no_torch():
