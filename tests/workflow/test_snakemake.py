@@ -206,7 +206,7 @@ def test_reports_are_rebuilt_from_what_there_is_without_torch(made):
     # Snakemake; the figures, the report and the table in README.md; the index
     assert [len(re.findall(r"\| +site$", each, re.M)) for each in told] == [1, 3, 1]
     assert not any(IMPORTED_TORCH.search(each) for each in told)
-    assert spent < 15  # seconds of processor time: a laptop rebuilds its reports while you wait
+    assert spent < 20  # seconds of processor time: a laptop rebuilds its reports while you wait
     report = (made / "reports/smoke/distill/README.md").read_text(encoding="utf-8")
     assert re.search(r"not run.*soft\\?_800\\?_T20", report, re.S)
     assert "soft_800_T20" not in (made / "reports/smoke/distill/metrics.json").read_text()
