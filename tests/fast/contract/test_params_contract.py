@@ -1,7 +1,7 @@
 """params.yaml, the steps, the claims and what is committed under reports/ agree."""
 
-import ast
 import dataclasses
+import importlib
 import json
 import re
 
@@ -54,26 +54,11 @@ def test_claims_are_well_formed_and_of_known_runs(paper, run):
 
 
 def shown_patterns(paper):
-    """Give the texts of a paper's figures as patterns; in an f-string may stand anything."""
-    names = [name for name in address.source(f"pr12.{paper}.figures") if f".{paper}." in name]
-    paths = [address.SRC.joinpath(*name.split(".")).with_suffix(".py") for name in names]
-    nodes = [node for path in paths for node in ast.walk(ast.parse(path.read_text("utf-8")))]
-    patterns = set()
-    for node in nodes:
-        if isinstance(node, ast.JoinedStr):
-            parts = [p.value if isinstance(p, ast.Constant) else r"\w+" for p in node.values]
-            patterns.add("".join(parts))
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-            patterns.add(node.value)
-    # Names alone: texts with spaces are prose, and a pattern of anything would match every case
-    return {p for p in patterns if re.match(r"[a-z]+_|[a-z_]+$", p) and " " not in p}
-
-
-def matches(pattern, case):
-    try:
-        return re.fullmatch(pattern, case) is not None
-    except re.error:
-        return False
+    """Give the patterns of the cases that a paper's figures name."""
+    module = importlib.import_module(f"pr12.{paper}.figures")
+    shown = resolved("full", paper)["figures"] or {}
+    listed = module.figures(module.Params(run="full", published={}, **shown))
+    return {pattern for figure in listed for pattern in (figure.cases, figure.pictures) if pattern}
 
 
 @pytest.mark.parametrize("paper", PAPERS)
@@ -85,10 +70,10 @@ def test_every_case_is_used_by_a_claim_a_table_or_a_figure(paper):
     unused = [
         case
         for case in section["cases"]
-        if case not in used and not any(matches(pattern, case) for pattern in patterns)
+        if case not in used and not any(re.fullmatch(pattern, case) for pattern in patterns)
     ]
     assert unused == []
-    assert not any(matches(pattern, "no_such_case") for pattern in patterns)
+    assert not any(re.fullmatch(pattern, "no_such_case") for pattern in patterns)
 
 
 def depth(value):
@@ -141,7 +126,8 @@ def inconsistencies(run, paper, folder):
     for record in records:
         case, _, key = (record["note"] or "").removeprefix("the case ").partition(" has no ")
         alike = {re.sub(r"\d+", "#", known) for known in metrics.get(case, {})}
-        if key and re.sub(r"\d+", "#", key) not in alike:
+        # Of a time there may be no ratio yet: the first edition kept none
+        if key and not record.get("timing") and re.sub(r"\d+", "#", key) not in alike:
             found.append(f"{record['id']}: {record['note']}")
     return found
 

@@ -399,6 +399,7 @@ def finished(tmp_path_factory):
     return folders
 
 
+@pytest.mark.slow
 def test_the_same_command_gives_the_same_bytes(finished):
     first, second = (made(folder) for folder in finished)
     assert first == second

@@ -137,6 +137,7 @@ def test_a_style_is_made_for_every_setting(photographs, tmp_path):
     assert kept[0] > kept[1]  # two iterations from the content are still near it
 
 
+@pytest.mark.slow
 def test_a_photo_style_is_made_and_measured(photographs, tmp_path):
     results = ran(photo, PHOTO, {"results": "safetensors"}, tmp_path, photographs=photographs)[
         "results"

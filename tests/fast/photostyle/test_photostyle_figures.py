@@ -127,6 +127,7 @@ def command_line(folder, metrics, pictures, out):
     return evidence_cases.command_line(folder, "photostyle", metrics, pictures, params, out)
 
 
+@pytest.mark.slow
 def test_every_figure_is_drawn_and_a_second_run_gives_equal_bytes(tmp_path):
     for out in ("one", "two"):
         arguments = command_line(tmp_path, all_metrics(), all_pictures(), out)

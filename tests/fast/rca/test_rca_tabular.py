@@ -321,6 +321,7 @@ def test_a_seed_gives_the_same_numbers_whatever_stands_beside_it(written, tmp_pa
         assert metrics["metrics"][key] == written[0]["metrics"][key][1:]
 
 
+@pytest.mark.slow
 def test_a_local_reverse_classifier_sees_the_noise_that_a_linear_one_does_not(tmp_path):
     change = {"data": "breast_cancer", "classifiers": ["logistic_regression"], "strengths": 4}
     found = {}

@@ -3,6 +3,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 SRC = Path(__file__).resolve().parents[3] / "src"
 
 
@@ -58,6 +60,7 @@ print(tuple(small.shape), vgg19.__name__, mnist.read_image_file.__name__, nms())
 """
 
 
+@pytest.mark.slow
 def test_all_that_the_project_uses_works_whatever_a_plain_import_does():
     fresh = python(NMS + USED)
     plain, later = python(NMS + PLAIN + USED).splitlines()

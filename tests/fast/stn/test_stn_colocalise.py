@@ -111,6 +111,7 @@ def test_a_class_learns_the_same_alone(folder):
 
 
 @pytest.mark.parametrize("rows", [1, 4, 5, 8, 11, 15])  # in, between and after classes and seeds
+@pytest.mark.slow
 def test_a_killed_training_goes_on_to_the_same_numbers(folder, monkeypatch, rows):
     whole = run_step(folder, seeds=[0, 1])[0]["metrics"]
     save, count = run.save_state, 0

@@ -141,6 +141,7 @@ def test_the_nets_compared_are_of_one_size():
 # --- the step ---
 
 
+@pytest.mark.slow
 def test_counts_are_the_same_each_time_and_times_are_kept_apart(tmp_path):
     command = [sys.executable, "-m", "pr12.stn.cost", "--params", json.dumps(PARAMS)]
     for name in ("one", "two"):

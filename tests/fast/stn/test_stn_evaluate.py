@@ -452,6 +452,7 @@ def copy(folder, tmp_path):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_trained_nets_are_judged_from_the_command_line(copy):
     command = [sys.executable, "-m", "pr12.stn.evaluate", *arguments(copy, examples=10)]
     done = subprocess.run(

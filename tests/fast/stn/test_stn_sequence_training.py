@@ -85,6 +85,7 @@ def evaluate_step(folder, model, made, **changes):
 
 @pytest.mark.parametrize(("optimiser", "learning_rate"), [("sgd", 0.003), ("adam", 0.003)])
 @pytest.mark.parametrize("bfloat16", [False, True])
+@pytest.mark.slow
 def test_a_network_learns(optimiser, learning_rate, bfloat16):
     images, labels = pictures(64, classes=2)
     wanted = params(
