@@ -4,7 +4,6 @@ import copy
 import json
 import os
 import re
-import resource
 import shutil
 import signal
 import subprocess
@@ -119,7 +118,7 @@ class Checkout:
         process.log = Path(log.name)
         return process
 
-    def finish(self, process, code=0, timeout=600):
+    def finish(self, process, code=0, timeout=2400):
         """Wait for a started command, check its exit code, and give what it printed."""
         try:
             process.wait(timeout)
@@ -224,16 +223,10 @@ def job_table(text):
     return {match[1]: int(match[2]) for match in matches if match}
 
 
-def wait_for(condition, process, seconds=120):
+def wait_for(condition, process, seconds=600):
     """Wait until something is so while a process runs."""
     end = time.monotonic() + seconds
     while not condition():
         assert process.poll() is None, process.log.read_text(encoding="utf-8")
         assert time.monotonic() < end, process.log.read_text(encoding="utf-8")
         time.sleep(0.02)
-
-
-def cpu_seconds():
-    """Give the processor time of all commands that have ended."""
-    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return usage.ru_utime + usage.ru_stime
