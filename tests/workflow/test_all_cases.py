@@ -33,7 +33,8 @@ def test_all_cases_of_all_papers_run_at_smoke_scale_and_every_claim_finds_its_me
         judged = {
             claim["id"]
             for claim in settings.paper(REPOSITORY / "papers" / paper)["claims"]
-            if "smoke" in claim.get("runs", ["smoke"])
+            # Claims about time have verdicts in index.html only
+            if "smoke" in claim.get("runs", ["smoke"]) and not claim.get("timing")
         }
         assert len(judged) > 10
         assert {r["id"]: r["note"] for r in records if r["verdict"] == "not run"}.keys() == {
