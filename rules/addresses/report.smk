@@ -8,7 +8,9 @@ PLACES = {}  # folder of a result -> its paper and case
 for _paper in PAPERS:
     for _case, _folder in RESULTS[_paper].items():
         if _folder in PLACES:
-            stop(f"{_paper}: the cases {PLACES[_folder][1]} and {_case} are one result; keep one")
+            stop(
+                f"{_paper}: the cases {PLACES[_folder][1]} and {_case} are one result; keep one"
+            )
         PLACES[_folder] = _paper, _case
 
 
