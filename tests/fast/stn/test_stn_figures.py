@@ -213,7 +213,7 @@ def test_every_figure_is_written_with_its_text_and_training_has_an_animation(wri
     assert [figure["file"] for figure in listed] == STEMS
     files = {path.name for path in (written / "out").iterdir()}
     pictures = {f"{stem}{suffix}" for stem in STEMS for suffix in (".svg", ".png")}
-    assert files == pictures | {"figures.json", "training.gif"}
+    assert files == pictures | {"figures.json", "read.json", "training.gif"}
     for figure in listed:
         assert figure["title"]
         assert len(figure["caption"]) > 50
@@ -254,7 +254,7 @@ def test_only_what_has_results_is_drawn(tmp_path):
     ]
     assert list(drawn(pictures={"fcn_picture": all_pictures()["fcn_picture"]})) == []
     evidence_cases.run("stn", command_line(tmp_path, {}, {}, "empty"))
-    assert [path.name for path in (tmp_path / "empty").iterdir()] == ["figures.json"]
+    assert {path.name for path in (tmp_path / "empty").iterdir()} == {"figures.json", "read.json"}
 
 
 @pytest.mark.parametrize("wide", [False, pytest.param(True, marks=pytest.mark.slow)])

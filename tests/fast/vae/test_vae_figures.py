@@ -173,7 +173,7 @@ def test_all_figures_are_written_and_listed_in_order(written):
         with Image.open(written / "out" / f"{figure['file']}.png") as image:
             assert 5.9 * 150 <= image.size[0] <= 9 * 150
     names = {path.name for path in (written / "out").iterdir()}
-    pages = {"figures.json", "latent_plane.html"}
+    pages = {"figures.json", "read.json", "latent_plane.html"}
     assert names == pages | {stem + suffix for stem in STEMS for suffix in (".svg", ".png")}
     page = (written / "out" / "latent_plane.html").read_text(encoding="utf-8")
     picture = stored_pictures.unpacked(written / "evidence" / "latent_space")
@@ -197,7 +197,7 @@ def test_a_rerun_elsewhere_gives_the_same_bytes_and_needs_no_torch(written):
 
 def test_nothing_gives_no_figure(tmp_path):
     evidence_cases.run("vae", command_line(tmp_path, {}, {}, "out"))
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["figures.json"]
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"figures.json", "read.json"}
     assert json.loads((tmp_path / "out" / "figures.json").read_text()) == []
 
 
