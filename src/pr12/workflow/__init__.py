@@ -1,0 +1,1 @@
+"""How steps run: nothing here computes a result, or is part of an address."""
