@@ -9,20 +9,12 @@ container: "docker://python:3.11-slim"
 
 include: "rules/common.smk"
 include: "rules/cluster.smk"
-include: "rules/requests.smk"
-include: "rules/data.smk"
-
-
-for paper in PAPERS:
-
-    include: f"rules/{paper}.smk"
-
-
+include: "rules/steps.smk"
 include: "rules/report.smk"
 
 
 rule all:
     default_target: True
     input:
-        [file for files in TARGETS.values() for file in files],
+        [f for p in PAPERS for f in [*evidence_made(p), *pages(p, "all")]],
         index("all", missing=False),

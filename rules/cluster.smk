@@ -38,11 +38,8 @@ if (
     and shutil.which("squeue")
     and is_first()
 ):
-    try:
+    with one_sentence():
         slurm.wait(Path.cwd())
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr, flush=True)
-        os._exit(2)
 
 mended.wake_once(JobScheduler)
 mended.ignore_dates(DAG)

@@ -1,10 +1,10 @@
-# What every rules file uses: checked params and texts, and addresses of results.
+# What every rules file uses: checked params and texts, and the graphs of all papers.
 import fcntl
 import json
 import os
 import shutil
 import sys
-from functools import cache
+from contextlib import contextmanager
 from pathlib import Path
 
 SRC = Path(workflow.basedir, "src")
@@ -12,67 +12,45 @@ sys.path.insert(0, str(SRC))
 # The code beside this Snakefile runs, whatever pr12 is installed (DVC runs copies of the tree).
 os.environ.update(PYTHONPATH=str(SRC))
 
-from pr12.report import chain as result_chain  # Snakemake has a global `chain`
-from pr12.shared import address as addresses
+from pr12.cluster import measured
+from pr12.cluster.requests import Requests, has_gpu
+from pr12.report.targets import Targets
 from pr12.shared import files, settings, yaml_files
 from pr12.shared.errors import UserError
+from pr12.workflow.papers import Graphs
 
 
-def stop(error):
-    """End with one sentence; Snakemake would wrap any exception in its own words and exit with 1."""
-    print(f"error: {error}", file=sys.stderr, flush=True)
-    os._exit(2)
+@contextmanager
+def one_sentence():
+    """End with the sentence of a mistake; Snakemake would wrap any exception in its own words."""
+    try:
+        yield
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        os._exit(2)
 
 
 # Snakemake's own reader takes the last of two equal keys without a word.
-try:
+with one_sentence():
     for path in ("params.yaml", *map(str, workflow.overwrite_configfiles)):
         yaml_files.load(path)
-except UserError as error:
-    stop(error)
 
 
 configfile: "params.yaml"
 
 
-try:
+with one_sentence():
     P = settings.resolve(config)
-    ABOUT = {
-        p: settings.paper(Path(workflow.basedir, "papers", p)) for p in config["papers"]
-    }
+    PAPERS = config["papers"]
+    ABOUT = {p: settings.paper(Path(workflow.basedir, "papers", p)) for p in PAPERS}
     for paper, texts in ABOUT.items():
         settings.check_texts(paper, P[paper], texts)
-except UserError as error:
-    stop(error)
-
-PAPERS = config["papers"]
-RUN = P["run"]
-BUILD = f"build/{RUN}"
-# A training asks for a GPU where there is one (PR12_GPU=1 says so of a cluster's nodes).
-GPU = int(os.environ.get("PR12_GPU", bool(shutil.which("nvidia-smi"))))
-CURRENT = set()  # every folder that today's params and source address
-NODES = {}  # folder -> how it is made: see pr12.report.chain
-RESULTS = {}  # paper -> case -> the folder of its metrics.json
-PICTURES = {}  # paper -> further files that its figures show
-
-
-@cache
-def source_digest(module):
-    return addresses.source_digest(module, SRC)
-
-
-def address(module, place, params, *upstream):
-    """Folder of a step's outputs; its name ends with the digest of all that determines them."""
-    source = source_digest(module)
-    folder = f"{BUILD}/{place}.{addresses.digest(source, params, upstream)}"
-    CURRENT.add(folder)
-    NODES[folder] = result_chain.node(folder, module, source, params, upstream)
-    return folder
-
-
-def made(folder, name):
-    """A file of an addressed folder; its date says nothing, its being there everything."""
-    return ancient(f"{folder}/{name}")
+    RUN = P["run"]
+    BUILD = f"build/{RUN}"
+    GRAPHS = Graphs(P, PAPERS)
+    TABLE = measured.read(Path(workflow.basedir, f"benchmarks/measured/{RUN}.csv"))
+    TARGETS = Targets(GRAPHS, P, ABOUT, Path(workflow.basedir))
+REQUESTS = Requests(TABLE, workflow.cores or 1, has_gpu())
 
 
 def as_json(params):
@@ -83,6 +61,100 @@ def as_json(params):
 def paths(files):
     """Named files as a command line takes them: name=path name=path."""
     return " ".join(f"{name}={path}" for name, path in files.items())
+
+
+def job_at(folder):
+    """The job of a folder; an unknown one is refused."""
+    with one_sentence():
+        return GRAPHS.job(folder)
+
+
+def job_of(step):
+    """The job of a rule's wildcards."""
+    paper, name = f"{BUILD}/{step.paper.name}", step.name
+    return lambda w: job_at(f"{paper}/{step.place or w.case}/{name}.{w.digest}")
+
+
+def made(step):
+    """Files that a job waits for; their dates say nothing, their being there everything."""
+    job = job_of(step)
+    return lambda w: [ancient(file.path) for file in job(w).waits_for]
+
+
+def resources(step):
+    """Memory (MiB), time (minutes) and GPUs of a step's jobs: as measured, else as declared."""
+    job = job_of(step)
+    asked = {
+        "mem_mb": lambda wildcards, attempt: REQUESTS.memory_mb(
+            job(wildcards), attempt
+        ),
+        "runtime": lambda wildcards, attempt: REQUESTS.minutes(job(wildcards), attempt),
+    }
+    gpu = {"gpu": int(REQUESTS.gpu)} if step.asks.get("gpu") else {}
+    return asked | gpu
+
+
+def shared(step):
+    """The group of a job; a group is one job of the cluster, also where no job waits for another."""
+    if REQUESTS.local(step):
+        return None
+    job = job_of(step)
+
+    def group(wildcards):
+        name = REQUESTS.group(job(wildcards))
+        components = workflow.group_settings.group_components
+        if isinstance(
+            components, dict
+        ):  # not in a dry run, which shows them one by one
+            components[name] = 1000
+        return name
+
+    return group
+
+
+# What rules/report.smk makes: evidence of today's cases, and pages of the evidence that there is.
+
+
+def untrue(mark):
+    """A mark that says "done" of what is so no longer; without it the job runs again.
+
+    (Snakemake does not make a `temp` output that only a target rule asks for.)
+    """
+    if (
+        workflow.is_main_process
+    ):  # on a node, the job that writes the mark may be at work
+        Path(mark).unlink(missing_ok=True)
+    return mark
+
+
+def evidence_files(w):
+    """What a case's evidence is made from."""
+    with one_sentence():
+        files = TARGETS.evidence_files(f"{BUILD}/{w.place}.{w.digest}")
+    return {name: ancient(file) for name, file in files.items()}
+
+
+def evidence_made(paper):
+    """Results of all of a paper's cases that can run here, and the marks of their evidence."""
+    with one_sentence():
+        folders = TARGETS.folders(paper)
+        public = [TARGETS.published(folder) for folder in folders]
+    marks = [f"{folder}/evidence.json" for folder in folders]
+    return [ancient(f"{folder}/metrics.json") for folder in folders] + [
+        ancient(mark) if there else untrue(mark) for mark, there in zip(marks, public)
+    ]
+
+
+def pages(paper, scope):
+    """The mark of pages that are still to be written."""
+    mark = f"{BUILD}/report/{paper}/{scope}.done"
+    return [untrue(mark)] if TARGETS.awaited(paper, scope) else []
+
+
+def index(scope, missing):
+    """The mark of the page over all papers, if it is to be written."""
+    mark = f"{BUILD}/report/{scope}.done"
+    return [untrue(mark)] if TARGETS.index_awaited(scope, missing) else []
 
 
 # Snakemake's own lock has a fault: a second, refused start can delete the first one's lock. The

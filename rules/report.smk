@@ -1,21 +1,15 @@
 # Evidence of every case, and pages of what evidence there is: docs/architecture.md.
-include: "addresses/report.smk"
-
-
 # Who compares evidence with today's graph reads how it makes each case; nothing else is written
 # while rules are read.
 if workflow.is_main_process and not DRY:
-    try:
+    with one_sentence():
         for paper in PAPERS:
-            files.write_json(*chains(paper))
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr, flush=True)
-        os._exit(2)
+            files.write_json(*TARGETS.chains(paper))
 
 
 rule evidence:
     input:
-        unpack(lambda w: evidence_files(f"{BUILD}/{w.place}.{w.digest}")),
+        unpack(evidence_files),
     output:
         mark=f"{BUILD}/{{place}}.{{digest}}/evidence.json",
     log:
@@ -28,9 +22,9 @@ rule evidence:
         mem_mb=500,
         runtime=5,
     params:
-        json=lambda w: as_json(evidence_params(f"{BUILD}/{w.place}.{w.digest}")),
+        json=lambda w: as_json(TARGETS.evidence_params(f"{BUILD}/{w.place}.{w.digest}")),
         inputs=lambda w, input: paths(input),
-        others=lambda w: paths(evidence_paths(f"{BUILD}/{w.place}.{w.digest}")),
+        others=lambda w: paths(TARGETS.evidence_paths(f"{BUILD}/{w.place}.{w.digest}")),
     shell:
         "python -m pr12.report.evidence --params {params.json:q} {params.inputs} {params.others}"
         " mark={output.mark} > {log} 2>&1"
@@ -42,7 +36,7 @@ for paper in PAPERS:
         name:
             paper
         input:
-            TARGETS[paper],
+            [*evidence_made(paper), *pages(paper, "all")],
 
     # What DVC's two stages of a paper ask for.
     rule:
@@ -75,11 +69,11 @@ for paper in PAPERS:
             runtime=5,
         params:
             step=f"pr12.{paper}.figures",
-            drawn=as_json(figures_params(paper)),
-            json=as_json(report_params(paper)),
-            public=public(paper),
+            drawn=as_json(TARGETS.figures_params(paper)),
+            json=as_json(TARGETS.report_params(paper)),
+            public=TARGETS.public(paper),
             out=lambda w, output: os.path.dirname(output[0]),
-            read=f"evidence={public(paper)}/evidence chains={chains(paper)[0]} texts=papers/{paper}",
+            read=f"evidence={TARGETS.public(paper)}/evidence chains={TARGETS.chains(paper)[0]} texts=papers/{paper}",
         shell:
             "mkdir -p {params.public}/evidence {params.public}/figures"
             " && python -m {params.step} --params {params.drawn:q} {params.read}"
@@ -101,7 +95,7 @@ rule index:
         scope="all|there",
     localrule: True
     params:
-        json=as_json(index_params()),
+        json=as_json(TARGETS.index_params),
         inputs=paths({paper: f"{BUILD}/report/{paper}" for paper in PAPERS}),
         timings=f"{BUILD}/timings",
         page=f"reports/{RUN}/index.html",
@@ -124,7 +118,7 @@ rule prune:
         f"{BUILD}/prune.log",
     localrule: True
     params:
-        json=as_json({"keep": sorted(CURRENT)}),
+        json=as_json({"keep": TARGETS.current}),
         folder=BUILD,
     shell:
         "python -m pr12.shared.prune --params {params.json:q} folder={params.folder} > {log} 2>&1"

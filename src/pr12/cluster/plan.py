@@ -1,8 +1,8 @@
 """How long a run will take on some nodes: its jobs, replayed with what each took before.
 
-``make plan RUN=full NODES=8`` calls it with the text of a dry run (jobs, their groups, threads and
-files), a table of measured seconds, and what Slurm and Snakemake add to each job, as measured by
-``benchmarks/slurm_scaling.py``.
+``make plan RUN=full NODES=8`` calls it with params.yaml, from which papers' graphs give jobs with
+their groups, threads and files, a table of measured seconds, and what Slurm and Snakemake add to
+each job, as measured by ``benchmarks/slurm_scaling.py``.
 """
 
 import statistics
@@ -12,11 +12,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
-from pr12.cluster import dag, measured, requests
-from pr12.cluster.dag import Step
+from pr12.cluster import jobs, measured, requests
+from pr12.cluster.jobs import Step
 from pr12.cluster.replay import Overheads, replay, works
-from pr12.shared import files, step
+from pr12.shared import files, settings, step, yaml_files
 from pr12.shared.step import AtLeast
+from pr12.workflow.papers import Graphs
 
 # What only copies and draws is not measured: seconds of a job, on the submitting host
 UNMEASURED = {"evidence": 1.0, "pages": 10.0, "index": 2.0}
@@ -24,8 +25,9 @@ UNMEASURED = {"evidence": 1.0, "pages": 10.0, "index": 2.0}
 
 @dataclass(frozen=True)
 class Params:
-    """Nodes of the cluster, and cores of each, which is also the most that one job asks for."""
+    """A run, nodes of a cluster, and cores of each, which is also the most that one job asks for."""
 
+    run: str
     nodes: Annotated[int, AtLeast(1)]
     cores: Annotated[int, AtLeast(1)]
 
@@ -68,10 +70,13 @@ def clock(seconds: float) -> str:
 
 def main(job: step.Job) -> None:
     """Print the replayed run, and what it does not know."""
-    steps = dag.parse(job.paths["dag"].read_text(encoding="utf-8"))
-    seconds, unknown = seconds_of(steps, measured.read(job.paths["measured"]))
-    overheads = Overheads(**files.read_json(job.paths["overheads"]))
     nodes, cores = job.params.nodes, job.params.cores
+    config = yaml_files.load(job.paths["params"]) | {"run": job.params.run}
+    graphs = Graphs(settings.resolve(config), config["papers"])
+    table = measured.read(job.paths["measured"])
+    steps = jobs.of_run(graphs, requests.Requests(table, cores, requests.has_gpu()))
+    seconds, unknown = seconds_of(steps, table)
+    overheads = Overheads(**files.read_json(job.paths["overheads"]))
     plan = replay(works(steps), seconds, nodes, cores, overheads)
     available = nodes * cores * plan.makespan
     print(f"jobs: {plan.jobs} on the cluster, {plan.local_steps} steps on the submitting host")
@@ -89,5 +94,5 @@ def main(job: step.Job) -> None:
 
 
 if __name__ == "__main__":
-    with step.start(Params, reads=["dag", "overheads"], optional=["measured"]) as job:
+    with step.start(Params, reads=["params", "overheads"], optional=["measured"]) as job:
         main(job)

@@ -1,9 +1,14 @@
 """What a job asks of a cluster, from what it took before, and which short jobs go together."""
 
 import math
+import os
+import shutil
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 
+from pr12.cluster import measured
 from pr12.cluster.measured import Measured
+from pr12.workflow.graph import Group, Job, Step
 
 # A slower node, a fuller one, and what the next data set adds: a job that asks for too little is
 # killed at its end, one that asks for too much only waits longer.
@@ -11,6 +16,101 @@ MEMORY_MARGIN = 1.3
 MEMORY_FLOOR_MB = 300  # Snakemake itself runs beside the step, in the same job
 TIME_MARGIN = 3
 TIME_FLOOR_MINUTES = 4
+# Starting a job takes some seconds (benchmarks/measured/slurm.json): one must be worth many times
+# that, on each core that it may ask for.
+WORTH_A_JOB = 200.0  # seconds on a core
+QUICK = 60.0  # seconds that may be spent on the submitting host itself
+
+
+def has_gpu() -> bool:
+    """Tell whether trainings ask for a GPU: where there is one, or PR12_GPU=1 says so of nodes."""
+    return bool(int(os.environ.get("PR12_GPU", bool(shutil.which("nvidia-smi")))))
+
+
+@dataclass(frozen=True)
+class Requests:
+    """What the jobs of a run ask for, and which share a job of the cluster.
+
+    `cores` is the most that one job may ask for; of trainings on a GPU a job runs one at a time.
+    """
+
+    table: Mapping[measured.Job, Measured]
+    cores: int
+    gpu: bool
+    _names: dict[tuple[tuple[str, str], ...], dict[tuple[str, str], str]] = field(
+        default_factory=dict, repr=False
+    )
+
+    @property
+    def worth(self) -> float:
+        """Seconds that a job must be worth to be submitted alone."""
+        return WORTH_A_JOB * (1 if self.gpu else self.cores)
+
+    def took(self, job: Job) -> Measured | None:
+        """Return what a job took when it was last measured; nothing of what is always done here."""
+        if job.step.local:
+            return None
+        return self.table.get(measured.Job(job.step.paper.name, job.case, job.step.name))
+
+    def memory_mb(self, job: Job, attempt: int = 1) -> int:
+        """Return the memory that a job asks for, in MiB."""
+        if job.step.local:
+            return job.ask("memory")
+        return memory_mb(self.took(job), job.ask("memory"), attempt)
+
+    def minutes(self, job: Job, attempt: int = 1) -> int:
+        """Return the wall time that a job asks for, in minutes."""
+        if job.step.local:
+            return job.ask("minutes")
+        return minutes(self.took(job), job.ask("minutes"), attempt)
+
+    def threads(self, job: Job) -> int:
+        """Return the threads of a job; "all" are those of the whole machine."""
+        threads = job.ask("threads")
+        return self.cores if threads == "all" else threads
+
+    def gpus(self, job: Job) -> int:
+        """Return how many GPUs a job asks for: none where there is none."""
+        return int(self.gpu and job.ask("gpu"))
+
+    def local(self, step: Step) -> bool:
+        """Tell whether a step runs on the submitting host: where it was measured to be quick."""
+        if step.local is not None:
+            return step.local
+        found = self._of((step.paper.name, step.name)).values()
+        return bool(found) and max(found) < QUICK
+
+    def group(self, job: Job) -> str | None:
+        """Return the name of the group of a job; jobs of a group share a job of the cluster."""
+        group: Group | None = job.ask("group")
+        if group is None or job.case in group.apart:
+            return group.apart[job.case] if group else None
+        if group.kind == "one":
+            return group.name
+        place = (job.step.paper.name, job.step.name)
+        members = [s for s in job.step.paper.steps.values() if s.asks.get("group") == group]
+        if group.kind == "cases":
+            default = f"{job.case}_{job.step.name}"
+            names = self._shared(tuple((s.paper.name, s.name) for s in members))
+            return f"{group.name}_{names.get((job.case, job.step.name), default)}"
+        sums = [sum(self._of((s.paper.name, s.name)).values()) for s in members]
+        if all(sums) and sum(sums) < 2 * self.worth:  # short, and all measured
+            return group.name
+        few = 0 < sum(self._of(place).values()) < self.worth
+        return job.step.rule if few else f"{job.step.rule}_{'' if job.step.place else job.case}"
+
+    def _of(self, *places: tuple[str, str]) -> dict[tuple[str, str], float]:
+        """Return (case, step) -> measured seconds of some steps, each a pair of paper and step."""
+        return {
+            (job.case, job.step): measure.seconds
+            for job, measure in self.table.items()
+            if (job.paper, job.step) in places
+        }
+
+    def _shared(self, places: tuple[tuple[str, str], ...]) -> dict[tuple[str, str], str]:
+        if places not in self._names:
+            self._names[places] = shared(self._of(*places), self.worth)
+        return self._names[places]
 
 
 def memory_mb(measured: Measured | None, bound: int, attempt: int = 1) -> int:

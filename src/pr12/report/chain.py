@@ -34,7 +34,11 @@ class Standing(NamedTuple):
 
 
 def node(
-    folder: str, module: str, source: str, params: Mapping[str, Any], upstream: Sequence[Any]
+    folder: str,
+    module: str,
+    source: str,
+    params: Mapping[str, Any],
+    inputs: Mapping[str, str | Mapping[str, str]],
 ) -> dict[str, Any]:
     """Return the node of a folder.
 
@@ -46,32 +50,26 @@ def node(
         The step, and the digest of its source.
     params : mapping
         The step's.
-    upstream : sequence
-        What is read: folders, checksums by file (a mapping, perhaps of mappings), or a checksum.
+    inputs : mapping
+        What its address knows of what is read, by name on the command line: the path of a result's
+        file, or the checksums of raw data by file.
 
     Examples
     --------
-    >>> made = node("build/full/a.1", "pr12.a", "5", {}, ["build/full/b.2", {"t.csv": "sha256:9"}])
-    >>> made["reads"], made["raw"]
+    >>> inputs = {"x": "build/full/b.2/x", "y": "build/full/b.2/y", "raw": {"t.csv": "sha256:9"}}
+    >>> train = node("build/full/a.1", "pr12.a", "5", {}, inputs)
+    >>> train["reads"], train["raw"]
     (['build/full/b.2'], {'t.csv': 'sha256:9'})
     """
-    reads, raw = [], {}
-    for item in upstream:
-        if isinstance(item, Mapping):
-            inner = [value for value in item.values() if isinstance(value, Mapping)]
-            for checksums in inner or [item]:
-                raw |= checksums
-        elif item.startswith("build/"):
-            reads.append(item)
-        else:
-            raw[f"file {len(raw)}"] = item
+    files_read = [read for read in inputs.values() if isinstance(read, str)]
+    checksums = [read for read in inputs.values() if not isinstance(read, str)]
     return {
         "folder": folder,
         "step": module,
         "source": source,
         "params": dict(params),
-        "reads": reads,
-        "raw": raw,
+        "reads": list(dict.fromkeys(path.rpartition("/")[0] for path in files_read)),
+        "raw": {file: sums[file] for sums in checksums for file in sums},
     }
 
 
@@ -150,7 +148,7 @@ def meaning(chain: Sequence[Node], before: Mapping[str, Mapping[str, Any]]) -> s
     digests: dict[str, str] = {}
     for node in chain:
         params = {**before.get(node["step"], {}), **node["params"]}
-        reads = [digests[name] for name in node["reads"]]
+        reads = sorted({digests[name] for name in node["reads"]})  # in whatever order
         digests[node["folder"]] = address.digest(node["step"], params, reads, node["raw"])
     return digests[chain[-1]["folder"]]
 

@@ -1,0 +1,124 @@
+"""PR-009: teachers -> soft labels -> students; a library of models -> mimic nets; what they cost."""
+
+from pr12.shared import data_graph
+from pr12.shared.data_graph import raw
+from pr12.workflow.graph import File, Group, Job, Paper, Raw
+
+distill = Paper("distill")
+NET = {"model": "model.safetensors", "history": "history.json"}
+JUDGED = {"metrics": "metrics.json"}
+
+STUDENTS = Group("distill_students", "cases", {"teacher": "distill_teacher"})
+TEACHER = Group("distill_teacher_looks")
+LOOKS = Group("distill_looks", "cases")
+COMPRESSION = Group("distill_compression", "cases")
+
+
+def digits(*names: str) -> dict[str, File]:
+    """Return splits of the digits."""
+    return data_graph.split(distill.section["dataset"], *names)
+
+
+def soft_targets() -> dict[str, File]:
+    """Return the teacher's soft labels."""
+    return {"soft_labels": soft_labels()["soft_labels"]}
+
+
+@distill.step(
+    makes=NET,
+    minutes=120,
+    gpu=True,
+    group=STUDENTS,
+    # Half of all else waits for the teachers.
+    priority=lambda job: 100 if job.case == "teacher" else 0,
+)
+def train(job: Job) -> dict[str, File]:
+    """Digits, and soft labels if the net learns from the teacher."""
+    taught = job.params["soft_weight"] > 0 or job.params["logit_weight"] > 0
+    return digits("train", "validation") | (soft_targets() if taught else {})
+
+
+@distill.step(
+    place="teacher", makes={"soft_labels": "soft_labels.safetensors"}, group=TEACHER, priority=100
+)
+def soft_labels(job: Job) -> dict[str, File]:
+    """The teachers and what they label."""
+    return {"model": train("teacher")["model"]} | digits("train")
+
+
+@distill.step(place="teacher", makes=JUDGED, group=TEACHER)
+def ensemble(job: Job) -> dict[str, File]:
+    """The teachers, which are judged together."""
+    return {"model": train("teacher")["model"]} | digits("validation", "test")
+
+
+@distill.step(makes=JUDGED, group=STUDENTS)
+def evaluate(job: Job) -> dict[str, File]:
+    """A student."""
+    return {"model": train(job.case)["model"]} | digits("validation", "test")
+
+
+# The three steps that only look at what the nets and soft labels are.
+
+
+@distill.step(makes=JUDGED | {"picture": "picture.json"}, group=LOOKS)
+def temperature(job: Job) -> dict[str, File]:
+    """The soft labels."""
+    return digits("train") | soft_targets()
+
+
+@distill.step(makes=JUDGED, group=LOOKS)
+def gradient_limit(job: Job) -> dict[str, File]:
+    """A student of hard labels, and the soft ones."""
+    return {"model": train("hard_800")["model"]} | digits("train") | soft_targets()
+
+
+# All cores: whatever else ran would be in the measured times.
+@distill.step(makes=JUDGED, threads="all", minutes=20, group=Group("distill_cost"))
+def cost(job: Job) -> dict[str, File]:
+    """Nets by the names of systems: the teachers, and the students whose errors stand beside."""
+    nets = {"teacher": "teacher"} | distill.section["figures"]["student_cases"]
+    return {name: train(net)["model"] for name, net in nets.items()} | digits("test")
+
+
+# Model compression (Bucila et al.): its own data, its own teacher.
+
+
+@distill.step(
+    makes={"transfer": "transfer.safetensors", "test": "test.safetensors"} | JUDGED,
+    memory=(2000, 8000),
+    minutes=(20, 600),
+    group=Group("distill_library"),
+    priority=100,
+)
+def library(job: Job) -> dict[str, Raw]:
+    """The raw tables that the problems need."""
+    tables = {problem.partition("_")[0] for problem in job.params["problems"]}
+    return {name: raw(name) for name in sorted(tables) if data_graph.checksums(name)}
+
+
+@distill.step(
+    makes=NET,
+    memory=(2000, 8000),
+    minutes=(20, 600),
+    gpu=True,
+    group=COMPRESSION,
+    priority=50,  # the longest chain after the teachers'
+)
+def compress(job: Job) -> dict[str, File]:
+    """What the library of models says of generated examples."""
+    return {"transfer": library("library")["transfer"]}
+
+
+@distill.step(makes=JUDGED, memory=4000, group=COMPRESSION)
+def evaluate_compression(job: Job) -> dict[str, File]:
+    """A mimic net."""
+    return {"model": compress(job.case)["model"], "test": library("library")["test"]}
+
+
+@distill.result
+def result(case: str, step: str) -> Job:
+    """Return the job whose metrics are those of a case."""
+    if step == "train":
+        return ensemble() if case == "teacher" else evaluate(case)
+    return evaluate_compression(case) if step == "compress" else distill.steps[step](case)

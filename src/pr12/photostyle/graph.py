@@ -1,0 +1,114 @@
+"""PR-007: photographs and a network's weights -> inversion, texture, style -> photos and their quality."""
+
+from pr12.shared.data_graph import raw, verified
+from pr12.workflow.graph import File, Group, Job, Paper, Raw
+
+photostyle = Paper("photostyle")
+PICTURED = {"metrics": "metrics.json", "picture": "{case}_picture.safetensors"}
+# The authors' pairs, their published results beside them; all others come from installed packages.
+PUBLISHED_PAIRS = ("pair3", "pair14", "pair15", "pair16")
+VGG19 = "vgg19-dcbb9e9d.pth"
+SQUEEZENET = "squeezenet1_0_deep_compression.safetensors"
+
+IMAGES = Group("photostyle_images", "cases")
+# Two such jobs beside each other take many times as long as one after the other (memory).
+OPTIMISES = {
+    "threads": lambda job: 1 if photostyle.run == "smoke" else 2,
+    "minutes": (10, 300),
+    "gpu": True,
+    "group": IMAGES,
+}
+
+
+@photostyle.can_run
+def can_run(case: str) -> bool:
+    """Tell whether a case runs: with VGG-19 (575 MB) and the authors' pairs in the full run only."""
+    params = photostyle.case_params(case)
+    known = params["trained"] or params.get("pair") in PUBLISHED_PAIRS
+    return photostyle.run == "full" or not known
+
+
+@photostyle.step(
+    makes={"photographs": "photographs.safetensors"},
+    params=lambda job: {**photostyle.params("photographs"), "source": job.case},
+    local=None,
+    memory=1500,
+    priority=100,
+)
+def photographs(job: Job) -> dict[str, Raw]:
+    """The authors' pairs, or nothing where the photographs lie inside packages."""
+    return verified(job.case)
+
+
+@photostyle.step(
+    place="vgg19", makes={"weights": "weights.safetensors"}, local=None, memory=2500
+)
+def weights(job: Job) -> dict[str, Raw]:
+    """VGG-19 as torchvision publishes it."""
+    return {"raw": raw("vgg19", VGG19)}
+
+
+def seen(case: str) -> dict[str, File]:
+    """Return the photographs of a case's source."""
+    published = photostyle.case_params(case).get("pair") in PUBLISHED_PAIRS
+    return {"photographs": photographs("deep_photo_style" if published else "packages")["photographs"]}
+
+
+def seen_by(job: Job) -> dict[str, File | Raw]:
+    """Return a case's photographs, and the weights of its network if that is trained."""
+    params = photostyle.case_params(job.case)
+    if not params["trained"]:
+        return seen(job.case)
+    if params["architecture"] == "vgg19":
+        return seen(job.case) | {"weights": weights()["weights"]}
+    return seen(job.case) | {"weights": raw("weights", SQUEEZENET)}
+
+
+@photostyle.step(makes=PICTURED, memory=1500, priority=20, **OPTIMISES)
+def invert(job: Job) -> dict[str, File | Raw]:
+    """Photographs and a network."""
+    return seen_by(job)
+
+
+@photostyle.step(makes=PICTURED, memory=1500, priority=20, **OPTIMISES)
+def synthesise(job: Job) -> dict[str, File | Raw]:
+    """Photographs and a network."""
+    return seen_by(job)
+
+
+@photostyle.step(makes=PICTURED, memory=1500, priority=20, **OPTIMISES)
+def stylise(job: Job) -> dict[str, File | Raw]:
+    """Photographs and a network."""
+    return seen_by(job)
+
+
+@photostyle.step(makes={"results": "results.safetensors"}, memory=4000, priority=50, **OPTIMISES)
+def photo(job: Job) -> dict[str, File | Raw]:
+    """Photographs and a network."""
+    return seen_by(job)
+
+
+@photostyle.step(
+    makes=PICTURED,
+    params=lambda job: photostyle.params("quality"),
+    memory=3000,
+    minutes=20,
+    group=IMAGES,
+)
+def quality(job: Job) -> dict[str, File]:
+    """Stylised photographs."""
+    return seen(job.case) | {"results": photo(job.case)["results"]}
+
+
+@photostyle.step(
+    makes={"metrics": "metrics.json"}, memory=1500, minutes=(10, 30), gpu=True, group=IMAGES
+)
+def cross_term(job: Job) -> dict[str, File | Raw]:
+    """Photographs and a network."""
+    return seen_by(job)
+
+
+@photostyle.result
+def result(case: str, step: str) -> Job:
+    """Return the job whose metrics are those of a case: of a photo, what judges it."""
+    return quality(case) if step == "photo" else photostyle.steps[step](case)

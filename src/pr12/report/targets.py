@@ -1,0 +1,202 @@
+"""What Snakemake makes of results: evidence of today's cases, and pages of the evidence there is."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any
+
+from pr12.report import chain, evidence, freshness
+from pr12.shared import address, settings
+from pr12.shared.errors import UserError
+from pr12.workflow.graph import Job, reachable
+from pr12.workflow.papers import Graphs
+
+
+@dataclass(frozen=True, eq=False)
+class Targets:
+    """Evidence and pages of a run.
+
+    Parameters
+    ----------
+    graphs : Graphs
+        Bound to the run.
+    params : mapping
+        The run's params, as `pr12.shared.settings.resolve` returned them.
+    texts : mapping
+        Paper -> what `pr12.shared.settings.paper` returned.
+    root : Path
+        Where the code lies; results and reports lie below the working folder.
+    """
+
+    graphs: Graphs
+    params: Mapping[str, Any]
+    texts: Mapping[str, Mapping[str, Any]]
+    root: Path
+
+    @property
+    def build(self) -> str:
+        """Folder of all results."""
+        return f"build/{self.graphs.run}"
+
+    def public(self, paper: str) -> str:
+        """Return the folder in git of a paper's evidence and pages."""
+        return f"reports/{self.graphs.run}/{paper}"
+
+    # Evidence: one job a case, whose mark beside the result is a copy of evidence.json.
+
+    @cached_property
+    def cases(self) -> dict[str, tuple[str, str]]:
+        """Folder of a result -> its paper and case; no two cases have the same."""
+        known: dict[str, tuple[str, str]] = {}
+        for paper, results in self.graphs.results.items():
+            for case, job in results.items():
+                if job.folder in known:
+                    other = known[job.folder][1]
+                    raise UserError(
+                        f"{paper}: the cases {other} and {case} are one result; keep one"
+                    )
+                known[job.folder] = paper, case
+        return known
+
+    def evidence_files(self, folder: str) -> dict[str, str]:
+        """Return what a case's evidence is made from: metrics, and the picture if there is one."""
+        job = self.graphs.job(folder)
+        return {name: job[name].path for name in ("metrics", "picture") if name in job.outputs}
+
+    def evidence_params(self, folder: str) -> dict[str, str]:
+        """Return the params of the job that makes a case's evidence."""
+        paper, case = self._case(folder)
+        return {"run": self.graphs.run, "paper": paper, "case": case}
+
+    def evidence_paths(self, folder: str) -> dict[str, str]:
+        """Return where a case's evidence goes, and its times, which are this machine's."""
+        paper, case = self._case(folder)
+        return {
+            "chains": self.chains(paper)[0],
+            "out": f"{self.public(paper)}/evidence/{case}",
+            "timings": f"{self.build}/timings/{paper}/{case}.json",
+        }
+
+    def published(self, folder: str) -> bool:
+        """Tell whether reports/ holds the evidence of a result."""
+        paper, case = self._case(folder)
+        read = [Path(file) for file in self.evidence_files(folder).values()]
+        mark = Path(folder, evidence.NAME)
+        return evidence.published(mark, Path(self.public(paper), "evidence", case), read)
+
+    def folders(self, paper: str) -> list[str]:
+        """Return the folders of a paper's results."""
+        return [job.folder for job in self.graphs.results[paper].values()]
+
+    def _case(self, folder: str) -> tuple[str, str]:
+        if folder not in self.cases:
+            raise UserError(f"{folder} is no case's result, so it has no {evidence.NAME}")
+        return self.cases[folder]
+
+    # Chains: how today's graph makes each case, for whoever compares evidence with it.
+
+    @cache  # noqa: B019 - there is one for as long as Snakemake runs
+    def chains(self, paper: str) -> tuple[str, dict[str, Any]]:
+        """Return the file of a paper's chains and its content."""
+        results = self.graphs.results[paper]
+        nodes = {job.folder: node_of(job) for job in reachable(results.values()).values()}
+        today: dict[str, chain.Node] = {}
+        for job in results.values():
+            today |= {node["folder"]: node for node in chain.collect(nodes, job.folder)}
+        content = {
+            # JSON is written with sorted keys: the order stands apart
+            "cases": list(self.params[paper]["cases"]),
+            "nodes": today,
+            "results": {
+                case: results[case].folder if case in results else None
+                for case in self.params[paper]["cases"]
+            },
+            "before": {node["step"]: settings.before(node["step"]) for node in today.values()},
+        }
+        folder = f"{self.build}/report/{paper}/chains.{address.digest(content)}"
+        return f"{folder}/chains.json", content
+
+    @cached_property
+    def current(self) -> list[str]:
+        """Every folder that today's params and code address: what pruning leaves."""
+        chains = [str(Path(self.chains(paper)[0]).parent) for paper in self.graphs.papers]
+        return sorted([*self.graphs.jobs, *chains])
+
+    # Pages: figures and report of a paper in one job, written again when what they show has changed.
+
+    @cached_property
+    def templates(self) -> dict[str, str]:
+        """Template of pages -> its text."""
+        paths = sorted((address.SRC / "pr12/shared/templates").glob("*.j2"))
+        return {path.name: path.read_text(encoding="utf-8") for path in paths}
+
+    def figures_params(self, paper: str) -> dict[str, Any]:
+        """Return the paper's own block, the run, and the published numbers that its claims name."""
+        published: dict[str, dict[str, Any]] = {}
+        for claim in self.texts[paper]["claims"]:
+            if "published" in claim and "case" in claim:
+                published.setdefault(claim["case"], {})[claim["metric"]] = claim["published"]
+        block = self.params[paper].get("figures") or {}
+        return block | {"run": self.graphs.run, "published": published}
+
+    def report_params(self, paper: str) -> dict[str, str]:
+        """Return the params of a paper's pages, with a digest of all that is not evidence."""
+        steps = (f"pr12.{paper}.figures", "pr12.shared.report", "pr12.shared.readme")
+        fixed = address.digest(
+            [address.source_digest(step) for step in steps],
+            self.figures_params(paper),
+            self.chains(paper)[0],
+            self.templates,
+            (self.root / "requirements.lock").read_text(encoding="utf-8"),
+            freshness.digest(Path("papers", paper)),
+        )
+        return {"run": self.graphs.run, "paper": paper, "fixed": fixed}
+
+    @cache  # noqa: B019
+    def awaited(self, paper: str, scope: str) -> bool:
+        """Tell whether pages are still to be written: reports/ holds others.
+
+        Their `scope` is "all" after evidence of all cases was made, "there" without making any.
+        """
+        stamp = Path(self.build, "report", paper, "stamp.json")
+        fixed = self.report_params(paper)["fixed"]
+        known = freshness.known(stamp, fixed, Path(self.public(paper)))
+        return not known or (scope == "all" and self._to_come(paper))
+
+    def _to_come(self, paper: str) -> bool:
+        """Tell whether evidence of a paper is made by this run."""
+        names = (evidence.NAME, "metrics.json")
+        folders = self.folders(paper)
+        return any(not Path(folder, name).exists() for folder in folders for name in names)
+
+    @cached_property
+    def index_params(self) -> dict[str, Any]:
+        """The params of the page over all papers."""
+        papers = list(self.graphs.papers)
+        texts = {name: text for name, text in self.templates.items() if name.startswith("index")}
+        fixed = address.digest(address.source_digest("pr12.shared.index"), texts, papers)
+        return {"run": self.graphs.run, "papers": papers, "fixed": fixed}
+
+    def index_awaited(self, scope: str, missing: bool) -> bool:
+        """Tell whether the page over all papers is to be written.
+
+        It is in neither git nor DVC: that a clone lacks it is no reason to run, unless `missing`.
+        """
+        papers = list(self.graphs.papers)
+        page = Path("reports", self.graphs.run, "index.html")
+        if any(self.awaited(paper, scope) for paper in papers):
+            return True
+        if not page.exists() and not missing:
+            return False
+        stamps = [Path(self.build, "report", paper, "stamp.json") for paper in papers]
+        shown = [page, *stamps, Path(self.build, "timings")]
+        stamp = Path(self.build, "report", "stamp.json")
+        return not freshness.known(stamp, self.index_params["fixed"], *shown)
+
+
+def node_of(job: Job) -> dict[str, Any]:
+    """Return the node of a job, see `pr12.report.chain`."""
+    module = job.step.module
+    source = address.source_digest(module)
+    return chain.node(job.folder, module, source, job.params, job.identities)

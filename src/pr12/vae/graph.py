@@ -1,0 +1,133 @@
+"""PR-010: images -> variational autoencoders and their baselines -> bounds, spaces, likelihoods."""
+
+from pr12.shared import data_graph
+from pr12.shared.data_graph import verified
+from pr12.workflow.graph import File, Group, Job, Paper, Raw
+
+vae = Paper("vae")
+NET = {"model": "model.safetensors", "history": "history.json"}
+JUDGED = {"metrics": "metrics.json"}
+PICTURED = JUDGED | {"picture": "{case}_picture.json"}
+TRAINED = ("train", "mcem")  # steps whose nets an evaluation judges
+# Whose nets the steps that only look at nets read, by the names that they give them.
+LOOKED_AT = {
+    "gradient_variance": {f"z{z}": f"aevb_z{z}" for z in (3, 5, 10, 20, 200)},
+    "generation": {
+        "vae": "aevb_z10",
+        "autoencoder": "autoencoder_z10",
+        "vae_2d": "aevb_z2",
+        "autoencoder_2d": "autoencoder_z2",
+    },
+    "latent_space": {f"z{z}": f"aevb_z{z}" for z in (2, 5, 10, 20)} | {"faces_z2": "faces_z2"},
+}
+AWAITED = {case for cases in LOOKED_AT.values() for case in cases.values()}
+
+NETS = Group("vae_nets", "cases")
+LOOKS = Group("vae_looks")
+
+
+def digits(*names: str) -> dict[str, File]:
+    """Return splits of the digits."""
+    return data_graph.split(vae.section["dataset"], *names)
+
+
+def images(case: str, *names: str) -> dict[str, File]:
+    """Return splits of the images that a case's nets learn from."""
+    if vae.case_params(case)["images"] == "digits":
+        return digits(*names)
+    return {name: faces()[name] for name in names}
+
+
+def trained(case: str) -> dict[str, File]:
+    """Return the nets of a case, whichever step trains them."""
+    step = vae.steps["mcem" if vae.section["cases"][case].get("step") == "mcem" else "train"]
+    return {"model": step(case)["model"]}
+
+
+def looked_at(job: Job) -> dict[str, File]:
+    """Return the nets that a step looks at."""
+    return {name: trained(case)["model"] for name, case in LOOKED_AT[job.step.name].items()}
+
+
+@vae.step(
+    place="faces",
+    makes={split: f"{split}.safetensors" for split in ("train", "validation", "test")},
+    local=None,
+    memory=1000,
+)
+def faces(job: Job) -> dict[str, Raw]:
+    """Frey Face, if the run's faces are those."""
+    return verified("frey_face") if job.params["source"] == "frey" else {}
+
+
+@vae.step(
+    makes=NET,
+    minutes=(20, 600),
+    gpu=True,
+    group=NETS,
+    # Other steps wait for these; the others of their kind do not.
+    priority=lambda job: 100 if job.case in AWAITED else 0,
+)
+def train(job: Job) -> dict[str, File]:
+    """Training images."""
+    return images(job.case, "train")
+
+
+@vae.step(makes=NET, minutes=(20, 600), gpu=True, group=NETS)
+def mcem(job: Job) -> dict[str, File]:
+    """Training images."""
+    return images(job.case, "train")
+
+
+@vae.step(makes=JUDGED, minutes=20, group=NETS)
+def evaluate(job: Job) -> dict[str, File]:
+    """A case's nets."""
+    return trained(job.case) | images(job.case, "train", "test")
+
+
+@vae.step(makes=JUDGED, memory=4000, minutes=(20, 120), gpu=True, group=NETS)
+def evaluate_likelihood(job: Job) -> dict[str, File]:
+    """A case's nets."""
+    return trained(job.case) | images(job.case, "train", "test")
+
+
+@vae.step(makes=JUDGED, memory=4000, minutes=20, group=NETS)
+def evaluate_linear(job: Job) -> dict[str, File]:
+    """A case's nets."""
+    return trained(job.case) | images(job.case, "train", "test")
+
+
+@vae.step(place="classifier", makes=NET, minutes=20, group=LOOKS, priority=100)
+def classifier(job: Job) -> dict[str, File]:
+    """Digits."""
+    return digits("train", "validation")
+
+
+@vae.step(makes=JUDGED, minutes=20, group=LOOKS)
+def gradient_variance(job: Job) -> dict[str, File]:
+    """Nets of some latent dimensions."""
+    return looked_at(job) | digits("train")
+
+
+@vae.step(makes=PICTURED, minutes=20, group=LOOKS)
+def generation(job: Job) -> dict[str, File]:
+    """Variational autoencoders beside plain ones, and who tells which digit an image shows."""
+    return looked_at(job) | digits("train", "test") | {"classifier": classifier()["model"]}
+
+
+@vae.step(makes=PICTURED, minutes=20, group=LOOKS)
+def latent_space(job: Job) -> dict[str, File]:
+    """Nets of digits and of faces."""
+    tests = {"digits_test": digits("test")["test"], "faces_test": faces()["test"]}
+    return looked_at(job) | tests
+
+
+@vae.result
+def result(case: str, step: str) -> Job:
+    """Return the job whose metrics are those of a case: what judges its nets."""
+    if step not in TRAINED:
+        return vae.steps[step](case)
+    if vae.params("evaluate_likelihood", case)["estimators"]:
+        return evaluate_likelihood(case)
+    linear = vae.section["cases"][case].get("likelihood") == "linear"
+    return evaluate_linear(case) if linear else evaluate(case)
