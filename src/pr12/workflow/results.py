@@ -1,0 +1,136 @@
+"""The digests of a result's files, written with it and checked by whoever reads it.
+
+A result is the files in an addressed folder, ``build/<run>/<paper>/<case>/<step>.<digest>/``. Its
+``files.json`` (file -> SHA-256) is written last: what it does not vouch for is no result, and is
+removed so that Snakemake makes it again.
+"""
+
+import re
+import shutil
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from pr12.shared import files
+from pr12.shared.errors import UserError
+
+NAME = "files.json"
+# chains.<digest> lies in build/<run>/report/: the Snakefile writes it anew whenever it is read
+_ADDRESSED = re.compile(r"(?!chains\.)\w+\.([0-9a-f]{10})")
+# What a job that did not end leaves: logs, checkpoints, files without their last name
+_UNFINISHED = re.compile(r".*\.log|resume.*|\..*")
+
+
+def relative(path: Path | str) -> str:
+    """Return a path as the Snakefile writes it, relative to the folder in which steps run.
+
+    Examples
+    --------
+    >>> relative(Path.cwd() / "build/a"), relative("build/a"), relative("/elsewhere/a")
+    ('build/a', 'build/a', '/elsewhere/a')
+    """
+    path = Path(path)
+    if path.is_absolute() and path.is_relative_to(Path.cwd()):
+        path = path.relative_to(Path.cwd())
+    return path.as_posix()
+
+
+def address(folder: Path | str) -> str | None:
+    """Return the digest in the name of an addressed folder; of another folder, None.
+
+    Only folders below build/ are addressed: whatever a user calls his own, it is never removed.
+
+    Examples
+    --------
+    >>> address("build/full/vae/z2/train.0123456789")
+    '0123456789'
+    >>> address("/home/me/photographs.0123456789") is None
+    True
+    """
+    parts = Path(relative(folder)).parts
+    match = _ADDRESSED.fullmatch(parts[-1]) if parts[:1] == ("build",) else None
+    return match[1] if match and ".." not in parts else None
+
+
+def write(folder: Path, paths: Iterable[Path]) -> None:
+    """Write the digests of a result's files, when all of them are there.
+
+    Parameters
+    ----------
+    folder : Path
+        The addressed folder.
+    paths : iterable of Path
+        The step's outputs in it.
+    """
+    files.write_json(folder / NAME, {path.name: files.sha256(path) for path in paths})
+
+
+def checked(path: Path) -> str:
+    """Return the SHA-256 of a file of a result that is as its step wrote it.
+
+    Parameters
+    ----------
+    path : Path
+        The file, in an addressed folder.
+
+    Raises
+    ------
+    UserError
+        If it, or what vouches for it, is missing or damaged. The folder is removed.
+    """
+    wanted = _digests(path.parent).get(path.name)
+    digest = _digest(path)
+    if digest is None or digest != wanted:
+        raise _removed(path)
+    return digest
+
+
+def damaged(root: Path) -> Iterator[UserError]:
+    """Check every result below a folder; remove what is damaged, and yield why.
+
+    Parameters
+    ----------
+    root : Path
+        Such as ``build/full/vae``.
+
+    Yields
+    ------
+    UserError
+        One a folder.
+    """
+    folders = [root, *sorted(path for path in root.rglob("*.*") if path.is_dir())]
+    for folder in filter(address, folders):
+        if all(_UNFINISHED.fullmatch(path.name) for path in folder.iterdir()):
+            continue  # no result yet: a killed training goes on from its checkpoint
+        try:
+            for name, wanted in _digests(folder).items():
+                if _digest(folder / name) != wanted:
+                    raise _removed(folder / name)
+        except UserError as error:
+            yield error
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    """Read what a result vouches for."""
+    try:
+        digests = files.read_json(folder / NAME)
+    except (UserError, RecursionError):
+        digests = None
+    if not isinstance(digests, dict):
+        raise _removed(folder / NAME)
+    return digests
+
+
+def _digest(path: Path) -> str | None:
+    try:
+        return files.sha256(path)
+    except OSError:
+        return None
+
+
+def _removed(path: Path) -> UserError:
+    """Remove a file's folder; return the sentence that says so."""
+    shutil.rmtree(path.parent, ignore_errors=True)
+    done = f"remove {path.parent}" if path.parent.exists() else f"{path.parent} was removed"
+    return UserError(
+        f"{path} is missing or not as its step wrote it; {done}, snakemake makes it again"
+    )
