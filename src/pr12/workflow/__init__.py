@@ -1,0 +1,1 @@
+"""How steps run: their params, addresses, graph and processes; computes nothing."""
