@@ -12,12 +12,15 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+import pydantic.dataclasses
+
 from pr12.shared import files, step
 from pr12.shared.errors import UserError
 from pr12.workflow import timings
+from pr12.workflow.params import STRICT
 
 
-@dataclass(frozen=True)
+@pydantic.dataclasses.dataclass(frozen=True, config=STRICT)
 class Params:
     """Params of the gathering: none."""
 

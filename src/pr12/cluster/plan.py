@@ -9,27 +9,29 @@ import statistics
 import sys
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Annotated
+
+from annotated_types import Ge
+from pydantic.dataclasses import dataclass
 
 from pr12.cluster import jobs, measured, requests
 from pr12.cluster.jobs import Step
 from pr12.cluster.replay import Overheads, replay, works
 from pr12.shared import files, settings, step, yaml_files
-from pr12.shared.step import AtLeast
 from pr12.workflow.papers import Graphs
+from pr12.workflow.params import STRICT
 
 # What only copies and draws is not measured: seconds of a job, on the submitting host
 UNMEASURED = {"evidence": 1.0, "pages": 10.0, "index": 2.0}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class Params:
     """A run, nodes of a cluster, and cores of each, which is also the most that one job asks for."""
 
     run: str
-    nodes: Annotated[int, AtLeast(1)]
-    cores: Annotated[int, AtLeast(1)]
+    nodes: Annotated[int, Ge(1)]
+    cores: Annotated[int, Ge(1)]
 
 
 def seconds_of(

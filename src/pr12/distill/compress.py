@@ -7,31 +7,16 @@ set serves early stopping alone.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import pairwise, product
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from pr12.distill import mimic
+from pr12.distill.params import Compress as Params
 from pr12.shared import address, files, progress, replicas, run, step
 from pr12.shared.errors import UserError
-from pr12.shared.step import Above, AtLeast, NotEmpty
-
-
-@dataclass(frozen=True)
-class Params:
-    """Params of one curve."""
-
-    generator: Literal["random", "nbe", "munge"]
-    sizes: Annotated[tuple[int, ...], NotEmpty()]  # of the transfer set, training set included
-    seeds: Annotated[tuple[int, ...], NotEmpty()]
-    hidden: Annotated[int, AtLeast(1)]
-    updates: Annotated[int, AtLeast(1)]
-    evaluations: Annotated[int, AtLeast(1)]
-    batch_size: Annotated[int, AtLeast(1)]
-    learning_rate: Annotated[float, Above(0)]
 
 
 class Transfer(NamedTuple):

@@ -9,28 +9,18 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Annotated
 
 import safetensors.torch
 import torch
 from torch import Tensor
 
 from pr12.distill import model
+from pr12.distill.params import Cost as Params
 from pr12.shared import files, run, splits, step
-from pr12.shared.step import AtLeast
 
 STUDENTS = ("student_800", "student_300", "student_30", "student_shallow", "student_bottleneck")
 BATCHES = (1, 1000)
 BLOCKS = 5  # medians of this many blocks of repeats give an interval
-
-
-@dataclass(frozen=True)
-class Params:
-    """Params of the measurement."""
-
-    warmup: Annotated[int, AtLeast(1)]
-    repeats: Annotated[int, AtLeast(5)]  # one per block
 
 
 def members(stacked: dict[str, Tensor]) -> list[model.MLP]:

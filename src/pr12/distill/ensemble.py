@@ -1,16 +1,10 @@
 """Evaluate the teachers: every member alone and ensembles of k of them."""
 
-from dataclasses import dataclass
-
 from torch import Tensor
 
 from pr12.distill import model
+from pr12.distill.params import Ensemble as Params
 from pr12.shared import files, replicas, run, splits, step
-
-
-@dataclass(frozen=True)
-class Params:
-    """Every size of ensemble is evaluated: nothing is to be chosen here."""
 
 
 def ensembles(members: int, k: int) -> list[list[int]]:

@@ -6,24 +6,15 @@ the shift on the test set itself.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Annotated
 
 import torch
 from torch import Tensor
 
 from pr12.distill import model
+from pr12.distill.params import Evaluate as Params
 from pr12.shared import files, replicas, run, splits, step
-from pr12.shared.step import Between
 
 SHIFTS = torch.arange(-200, 201) / 10  # the paper's shifts, 3.5 and -7.6, have one decimal
-
-
-@dataclass(frozen=True)
-class Params:
-    """Params of an evaluation."""
-
-    bias_classes: tuple[Annotated[int, Between(0, 9)], ...]
 
 
 def count_errors(logits: Tensor, labels: Tensor) -> Tensor:

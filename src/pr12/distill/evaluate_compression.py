@@ -1,18 +1,12 @@
 """Measure mimic nets on the test sets: the curves of Bucila et al. (2006), Fig. 2, and Table 2."""
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
 from pr12.distill import mimic
+from pr12.distill.params import EvaluateCompression as Params
 from pr12.shared import files, replicas, run, step
 from pr12.shared.errors import UserError
-
-
-@dataclass(frozen=True)
-class Params:
-    """No params: sizes and problems stand in the model."""
 
 
 def errors(model: dict[str, Tensor], test: dict[str, Tensor], problem: str) -> Tensor:

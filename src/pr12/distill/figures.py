@@ -4,10 +4,10 @@ Every number in a caption is computed.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from pr12.distill import figures_of_students as students
 from pr12.distill import figures_of_targets as targets
+from pr12.distill.params import Figures as Params
 from pr12.report import figures as report_figures
 from pr12.report.figures import Figure, one_of
 from pr12.shared import step
@@ -16,15 +16,6 @@ from pr12.shared.errors import UserError
 WIDTHS = one_of(*map(str, students.WIDTHS))
 TEMPERATURE = r"T\d+(_\d+)?"  # _ is the decimal point
 COUNTED = "hard_800"  # its errors and their percentage say how many test examples there are
-
-
-@dataclass(frozen=True)
-class Params:
-    """Params of the figures."""
-
-    run: str  # published numbers are of MNIST and drawn in the full run only
-    published: dict  # case -> metric key -> number
-    student_cases: dict  # system in the case cost -> case whose errors are its errors
 
 
 def check_params(params: Params) -> None:

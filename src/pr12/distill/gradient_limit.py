@@ -6,24 +6,14 @@ of half the squared distance of the logits.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Annotated
 
 import torch
 from torch import Tensor
 from torch.func import functional_call
 
 from pr12.distill import model
+from pr12.distill.params import GradientLimit as Params
 from pr12.shared import files, run, splits, step
-from pr12.shared.step import Above, AtLeast, NotEmpty
-
-
-@dataclass(frozen=True)
-class Params:
-    """Params of the comparison."""
-
-    temperatures: Annotated[tuple[Annotated[float, Above(0)], ...], NotEmpty()]
-    examples: Annotated[int, AtLeast(1)]
 
 
 def zero_mean(logits: Tensor) -> Tensor:

@@ -6,10 +6,10 @@ points. Test data go to a file of their own, which no training step reads.
 """
 
 import zlib
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -17,40 +17,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pr12.distill import problems, selection, synthetic
+from pr12.distill.params import Library as Params
 from pr12.shared import files, progress, run, step
 from pr12.shared.errors import UserError
-from pr12.shared.step import Above, AtLeast, Between, NotEmpty
-
-
-@dataclass(frozen=True)
-class Params:
-    """Params of the library, the ensemble and the transfer sets."""
-
-    problems: Annotated[
-        tuple[
-            Literal[
-                "breast_cancer",
-                "digits_p1",
-                "digits_p2",
-                "adult",
-                "letter_p1",
-                "letter_p2",
-                "covtype",
-            ],
-            ...,
-        ],
-        NotEmpty(),
-    ]
-    generators: Annotated[tuple[Literal["random", "nbe", "munge"], ...], NotEmpty()]
-    sizes: Annotated[tuple[int, ...], NotEmpty()]  # the first is that of the training set
-    validation: Annotated[int, AtLeast(10)]
-    seed: Annotated[int, AtLeast(0)]
-    swap_probability: Annotated[float, Between(0, 1)]
-    local_variance: Annotated[float, Above(0)]
-    nbe_components: Annotated[tuple[int, ...], NotEmpty()]
-    trees: Annotated[int, AtLeast(1)]
-    network_iterations: Annotated[int, AtLeast(1)]
-    selection_rounds: Annotated[int, AtLeast(0)]
 
 
 def check(params: Params) -> None:

@@ -1,14 +1,8 @@
 """Write the ensemble's logits on the training set: all that a student knows of its teacher."""
 
-from dataclasses import dataclass
-
 from pr12.distill import model
+from pr12.distill.params import SoftLabels as Params
 from pr12.shared import replicas, run, splits, step
-
-
-@dataclass(frozen=True)
-class Params:
-    """The members' logits determine every mean and temperature: nothing is to be chosen here."""
 
 
 def main(job: step.Job) -> None:

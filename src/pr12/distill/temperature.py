@@ -1,22 +1,11 @@
 """Soft labels of a few digits at low, middle and high temperature, and their entropy."""
 
-from dataclasses import dataclass
-from typing import Annotated
-
 import torch
 from torch import Tensor
 
 from pr12.distill import model
+from pr12.distill.params import Temperature as Params
 from pr12.shared import files, run, splits, step
-from pr12.shared.step import Above, AtLeast, NotEmpty
-
-
-@dataclass(frozen=True)
-class Params:
-    """Params of the picture."""
-
-    temperatures: Annotated[tuple[Annotated[float, Above(0)], ...], NotEmpty()]
-    digits: Annotated[int, AtLeast(1)]
 
 
 def entropy(probabilities: Tensor) -> Tensor:

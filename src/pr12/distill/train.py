@@ -6,46 +6,16 @@ teacher.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from pr12.distill import batches, model
+from pr12.distill.params import Train as Params
 from pr12.shared import address, files, progress, replicas, run, splits, step
 from pr12.shared.errors import UserError
-from pr12.shared.step import Above, AtLeast, Between, NotEmpty
-
-
-@dataclass(frozen=True)
-class Params:
-    """Params of one training."""
-
-    seeds: Annotated[tuple[int, ...], NotEmpty()]
-    hidden: Annotated[tuple[int, ...], NotEmpty()]
-    width_scale: Annotated[float, Above(0)]
-    bottleneck: Annotated[int, AtLeast(0)]
-    hard_weight: Annotated[float, AtLeast(0)]
-    soft_weight: Annotated[float, AtLeast(0)]
-    logit_weight: Annotated[float, AtLeast(0)]
-    temperature: Annotated[float, Above(0)]
-    mean: Literal["arithmetic", "geometric"]
-    standardise_logits: bool
-    noise_fraction: Annotated[float, Between(0, 1)]
-    noise_sigma: Annotated[float, AtLeast(0)]
-    transfer_classes: Annotated[tuple[int, ...], NotEmpty()]
-    transfer_fraction: Annotated[float, Above(0), Between(0, 1)]
-    dropout_input: Annotated[float, Between(0, 0.95)]
-    dropout_hidden: Annotated[float, Between(0, 0.95)]
-    max_norm: Annotated[float, Above(0)] | None
-    jitter: Annotated[int, AtLeast(0)]
-    batch_size: Annotated[int, AtLeast(1)]
-    epochs: Annotated[int, AtLeast(1)]
-    learning_rate: Annotated[float, Above(0)]
-    early_stopping: bool
-    matmul_precision: Literal["highest", "high", "medium"]
 
 
 class TransferSet(NamedTuple):

@@ -7,9 +7,6 @@ With soft masks, M_S + M_B = 1, the Gram matrix itself has such a term where the
 2 F M_S M_B F^T.
 """
 
-from dataclasses import dataclass
-from typing import Annotated, Literal
-
 import torch
 from torch import Tensor
 
@@ -20,24 +17,9 @@ from pr12.photostyle import (
     losses,
     optimise,
 )
+from pr12.photostyle.params import CrossTerm as Params
 from pr12.shared import files, run, step
 from pr12.shared.errors import UserError
-from pr12.shared.step import NotEmpty
-
-
-@dataclass(frozen=True)
-class Params:
-    """Params of the experiment."""
-
-    seeds: Annotated[tuple[int, ...], NotEmpty()]  # of the noise that changes a region
-    pair: str
-    architecture: str
-    trained: bool
-    pooling: Literal["max", "average"]
-    normalise: Literal["filter", "layer", "nothing"]
-    weights_seed: int
-    bfloat16: bool
-    layers: Annotated[tuple[str, ...], NotEmpty()]
 
 
 def gram_parts(features: Tensor, masks: Tensor) -> dict[str, float]:

@@ -6,13 +6,13 @@ its pictures.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from pr12.photostyle import figures_of_curves as curves
 from pr12.photostyle import figures_of_measures, sheets, slider_page
 from pr12.photostyle import figures_of_photographs as photographs
 from pr12.photostyle.figures_of_curves import Metrics
 from pr12.photostyle.figures_of_photographs import PAIRS
+from pr12.photostyle.params import Figures as Params
 from pr12.photostyle.sheets import NETS, Pictures
 from pr12.report import figures as report_figures
 from pr12.report.figures import Figure, one_of
@@ -20,14 +20,6 @@ from pr12.shared import step
 from pr12.shared.errors import UserError
 
 TEXTURES = [f"texture_{name}" for name in photographs.TEXTURES]
-
-
-@dataclass(frozen=True)
-class Params:
-    """Params of the figures."""
-
-    run: str
-    published: dict  # case -> metric key -> the paper's number
 
 
 def check_params(params: Params) -> None:

@@ -1,37 +1,13 @@
 """Reconstruct photographs from the features of every layer (Mahendran & Vedaldi 2015)."""
 
-from dataclasses import dataclass
-from typing import Annotated, Literal
-
 import torch
 from torch import Tensor
 
 from pr12.photostyle import experiments, losses, optimise
 from pr12.photostyle.experiments import Task
+from pr12.photostyle.params import Invert as Params
 from pr12.shared import address, files, run, step
 from pr12.shared.errors import UserError
-from pr12.shared.step import Above, AtLeast, NotEmpty
-
-
-@dataclass(frozen=True)
-class Params:
-    """Params of an inversion."""
-
-    seeds: Annotated[tuple[int, ...], NotEmpty()]
-    photographs: Annotated[tuple[str, ...], NotEmpty()]
-    architecture: str
-    trained: bool  # weights come from a file, else they are drawn
-    pooling: Literal["max", "average"]
-    normalise: Literal["filter", "layer", "nothing"]
-    weights_seed: int
-    bfloat16: bool
-    layers: Annotated[tuple[str, ...], NotEmpty()]  # from the input on
-    total_variation: Annotated[tuple[float, ...], NotEmpty()]  # lambda_TV by layer
-    beta: Annotated[float, Above(0)]
-    alpha: Annotated[float, Above(0)]
-    alpha_weight: Annotated[float, AtLeast(0)]  # lambda_alpha
-    iterations: Annotated[int, AtLeast(1)]
-    history: Annotated[int, AtLeast(1)]
 
 
 def objective(features, target: Tensor, mean: Tensor, size: float, layer: str, tv: float, params):

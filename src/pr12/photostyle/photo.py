@@ -5,37 +5,14 @@ result with the photorealism term, for one lambda or several.
 """
 
 import json
-from dataclasses import dataclass
-from typing import Annotated, Literal
 
 import torch
 
 from pr12.photostyle import deep_photo_style, experiments, matting, optimise
 from pr12.photostyle.deep_photo_style import Weights
 from pr12.photostyle.experiments import Task
+from pr12.photostyle.params import Photo as Params
 from pr12.shared import address, run, step
-from pr12.shared.step import Above, AtLeast, NotEmpty
-
-
-@dataclass(frozen=True)
-class Params:
-    """Params of a photo style transfer."""
-
-    seeds: Annotated[tuple[int, ...], NotEmpty()]
-    pair: str
-    architecture: str
-    trained: bool
-    pooling: Literal["max", "average"]
-    normalise: Literal["filter", "layer", "nothing"]
-    weights_seed: int
-    bfloat16: bool
-    content_layers: Annotated[tuple[str, ...], NotEmpty()]
-    style_layers: Annotated[tuple[str, ...], NotEmpty()]
-    content_weight: Annotated[float, AtLeast(0)]  # alpha
-    style_weight: Annotated[float, AtLeast(0)]  # Gamma
-    photorealism: Annotated[tuple[Annotated[float, Above(0)], ...], NotEmpty()]  # lambda
-    iterations: Annotated[int, AtLeast(1)]  # of each stage
-    history: Annotated[int, AtLeast(1)]
 
 
 def main(job: step.Job) -> None:

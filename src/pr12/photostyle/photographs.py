@@ -8,18 +8,16 @@ photographs are those of the packages in both.
 
 import json
 import sys
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
 
 import numpy as np
 import safetensors.numpy
 from PIL import Image
 
 from pr12.photostyle import automatic_masks, common_classes, masks, package_photographs
+from pr12.photostyle.params import Photographs as Params
 from pr12.shared import files, step
 from pr12.shared.errors import UserError
-from pr12.shared.step import AtLeast, Between
 
 # Content and style. Two have a sky and something that stands before it, at day and at night; the
 # third a round thing before a dark ground.
@@ -27,18 +25,6 @@ PACKAGE_PAIRS = (("china", "rocket"), ("rocket", "china"), ("flower", "retina"))
 PUBLISHED_PAIRS = ("pair3", "pair14", "pair15", "pair16")
 TEXTURES = ("brick", "grass", "gravel")
 SINGLE = ("astronaut", "chelsea", "coffee", "china", "rocket", "flower")
-
-
-@dataclass(frozen=True)
-class Params:
-    """Params of the photographs: which pairs, and the sizes of all images in pixels."""
-
-    source: Literal["packages", "deep_photo_style"]
-    size: Annotated[int, AtLeast(16)]  # longest side of contents and styles; never enlarged
-    published_size: Annotated[int, AtLeast(16)]  # the same, of the authors' pairs
-    texture_size: Annotated[int, AtLeast(16)]
-    inversion_size: Annotated[int, AtLeast(16)]
-    classes: Annotated[int, Between(1, 8)]  # of automatic masks, at most
 
 
 def read_png(path: Path) -> np.ndarray:

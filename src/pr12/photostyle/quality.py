@@ -6,24 +6,13 @@ Gram matrices that the step ``photo`` noted.
 """
 
 import json
-from dataclasses import dataclass
-from typing import Annotated
 
 import numpy as np
 import torch
 
 from pr12.photostyle import experiments, local_affine, matting, measures
+from pr12.photostyle.params import Quality as Params
 from pr12.shared import files, run, step
-from pr12.shared.step import Above, AtLeast
-
-
-@dataclass(frozen=True)
-class Params:
-    """Params of the measures."""
-
-    affine_radius: Annotated[int, AtLeast(1)]  # pixels, of windows of the local affine fit
-    smoothing_radius: Annotated[int, AtLeast(1)]  # of the local affine smoothing
-    smoothing_epsilon: Annotated[float, Above(0)]
 
 
 def measured(image, content, style, labels, laplacian, radius: int) -> dict[str, float]:

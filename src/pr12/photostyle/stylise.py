@@ -1,8 +1,6 @@
 """Content and style in one image: neural style (Gatys et al. 2015, 2016)."""
 
-from dataclasses import dataclass
 from itertools import product
-from typing import Annotated, Literal
 
 import torch
 from torch import Tensor
@@ -10,30 +8,9 @@ from torch.nn import functional
 
 from pr12.photostyle import experiments, losses, measures, optimise
 from pr12.photostyle.experiments import Task
+from pr12.photostyle.params import Stylise as Params
 from pr12.shared import address, files, run, step
 from pr12.shared.errors import UserError
-from pr12.shared.step import Above, AtLeast, NotEmpty
-
-
-@dataclass(frozen=True)
-class Params:
-    """Params of a neural style."""
-
-    seeds: Annotated[tuple[int, ...], NotEmpty()]
-    pair: str
-    architecture: str
-    trained: bool
-    pooling: Literal["max", "average"]
-    normalise: Literal["filter", "layer", "nothing"]
-    weights_seed: int
-    bfloat16: bool
-    content_layers: Annotated[tuple[str, ...], NotEmpty()]  # one image each
-    style_layers: Annotated[tuple[str, ...], NotEmpty()]  # from the input on
-    depths: Annotated[tuple[int, ...], NotEmpty()]  # how many of the style layers count
-    ratios: Annotated[tuple[Annotated[float, Above(0)], ...], NotEmpty()]  # alpha / beta
-    starts: Annotated[tuple[Literal["noise", "content"], ...], NotEmpty()]
-    iterations: Annotated[int, AtLeast(1)]
-    history: Annotated[int, AtLeast(1)]
 
 
 def objective(features, content, grams, content_layer: str, style_layers, ratio: float):

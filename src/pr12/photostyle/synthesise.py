@@ -1,37 +1,14 @@
 """Texture from noise, by Gram matrices of more and more layers (Gatys et al. 2015)."""
 
-from dataclasses import dataclass
-from typing import Annotated, Literal
-
 import numpy as np
 import torch
 from torch import Tensor
 
 from pr12.photostyle import experiments, losses, optimise, texture_measures
 from pr12.photostyle.experiments import Task
+from pr12.photostyle.params import Synthesise as Params
 from pr12.shared import address, files, run, step
 from pr12.shared.errors import UserError
-from pr12.shared.step import AtLeast, NotEmpty
-
-
-@dataclass(frozen=True)
-class Params:
-    """Params of a texture synthesis."""
-
-    seeds: Annotated[tuple[int, ...], NotEmpty()]
-    texture: Literal["brick", "grass", "gravel"]
-    architecture: str
-    trained: bool
-    pooling: Literal["max", "average"]
-    normalise: Literal["filter", "layer", "nothing"]
-    weights_seed: int
-    bfloat16: bool
-    layers: Annotated[tuple[str, ...], NotEmpty()]  # from the input on
-    depths: Annotated[tuple[int, ...], NotEmpty()]  # how many of the layers count
-    iterations: Annotated[int, AtLeast(1)]
-    history: Annotated[int, AtLeast(1)]
-    shortest_lag: Annotated[int, AtLeast(1)]  # pixels between which a period is looked for
-    longest_lag: Annotated[int, AtLeast(2)]
 
 
 def objective(features, grams, layers):

@@ -22,10 +22,11 @@ import dataclasses
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn
 
+from annotated_types import Ge, Gt, MinLen
+from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from pr12.photostyle import local_affine, transfer_inputs, transfer_output, transfer_stages
@@ -33,7 +34,7 @@ from pr12.photostyle.transfer_inputs import Inputs
 from pr12.photostyle.transfer_stages import Reached
 from pr12.shared import address, files, progress, run, step
 from pr12.shared.errors import UserError
-from pr12.shared.step import Above, AtLeast, NotEmpty
+from pr12.workflow.params import STRICT
 
 FETCHED = Path("data/raw/weights/squeezenet1_0_deep_compression.safetensors")
 EVERY = 20  # iterations between checkpoints
@@ -41,7 +42,7 @@ EVERY = 20  # iterations between checkpoints
 CARRIED = {"radius": 4, "epsilon": 1e-4}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class Settings:
     """Params of a transfer; not called Params, for no workflow runs this step."""
 
@@ -49,19 +50,19 @@ class Settings:
     pooling: Literal["average", "max"]
     normalise: Literal["layer", "filter", "nothing"]  # whose mean activation is 1
     bfloat16: bool  # convolve with 8 bits of each number: faster where the processor knows it
-    style_layers: Annotated[tuple[str, ...] | None, NotEmpty()]  # null: those of the network
-    content_layers: Annotated[tuple[str, ...] | None, NotEmpty()]
-    content_weight: Annotated[float, AtLeast(0)]  # alpha
-    style_weight: Annotated[float, AtLeast(0)]  # Gamma
-    photorealism: Annotated[float, AtLeast(0)]  # lambda; 0: no second stage
-    size: Annotated[int, AtLeast(1)]  # longest side that is optimised, pixels
-    iterations: Annotated[int, AtLeast(1)]  # of the first stage
-    photorealistic_iterations: Annotated[int, AtLeast(0)]  # of the second
-    history: Annotated[int, AtLeast(1)]  # of L-BFGS
+    style_layers: Annotated[tuple[str, ...], MinLen(1)] | None  # null: those of the network
+    content_layers: Annotated[tuple[str, ...], MinLen(1)] | None
+    content_weight: Annotated[float, Ge(0)]  # alpha
+    style_weight: Annotated[float, Ge(0)]  # Gamma
+    photorealism: Annotated[float, Ge(0)]  # lambda; 0: no second stage
+    size: Annotated[int, Ge(1)]  # longest side that is optimised, pixels
+    iterations: Annotated[int, Ge(1)]  # of the first stage
+    photorealistic_iterations: Annotated[int, Ge(0)]  # of the second
+    history: Annotated[int, Ge(1)]  # of L-BFGS
     start: Literal["content", "noise"]
     seed: int  # of the noise, and of untrained weights
-    smoothing_radius: Annotated[int, AtLeast(0)]  # of local affine smoothing, pixels; 0: none
-    smoothing_epsilon: Annotated[float, Above(0)]
+    smoothing_radius: Annotated[int, Ge(0)]  # of local affine smoothing, pixels; 0: none
+    smoothing_epsilon: Annotated[float, Gt(0)]
     resume: bool  # as --resume
 
 

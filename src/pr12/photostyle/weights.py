@@ -4,17 +4,9 @@ VGG-19's weights of torchvision (K. Simonyan and A. Zisserman, 2015) are publish
 ``{"prefix": "features."}`` keeps its convolutions, 80 of 575 MB; ``{"prefix": ""}`` keeps all.
 """
 
-from dataclasses import dataclass
-
 from pr12.photostyle import weights_file
+from pr12.photostyle.params import Weights as Params
 from pr12.shared import run, step
-
-
-@dataclass(frozen=True)
-class Params:
-    """Params of the conversion: what the names of the tensors to keep begin with."""
-
-    prefix: str
 
 
 def main(job: step.Job) -> None:

@@ -7,33 +7,17 @@ given as means over the deals too; no deal judges a subject that it was calibrat
 of one seed share their people, and those of two seeds some.
 """
 
-from dataclasses import dataclass
-from typing import Annotated, Literal
-
 import numpy as np
 
 from pr12.rca import conformal, estimates, scan_files, subjects
 from pr12.rca.measures import MEASURES
+from pr12.rca.params import Calibrate as Params
 from pr12.rca.provenance import provenance
 from pr12.shared import files, step
 from pr12.shared.errors import UserError
-from pr12.shared.step import AtLeast, Between, NotEmpty
 
 DICE = MEASURES.index("dice")
 SPLITS = ("calibration", "test")
-
-
-@dataclass(frozen=True)
-class Params:
-    """Params of the calibration."""
-
-    reverse: Literal["atlas"]  # whose scores are read: calibration scans were scored by it alone
-    estimator: Literal["max", "mean", "top3"]
-    coverages: Annotated[tuple[float, ...], NotEmpty()]  # nominal
-    band: Annotated[tuple[float, ...], NotEmpty()]  # percentiles, Cosarinsky et al. 2025
-    threshold: Annotated[float, Between(0, 1)]
-    false_positive_rate: Annotated[float, Between(0, 1)]
-    deals: Annotated[int, AtLeast(1)]  # of calibration and test subjects; the first as they stand
 
 
 def calibrated(

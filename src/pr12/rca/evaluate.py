@@ -1,30 +1,15 @@
 """Judge what RCA predicts, by one reverse classifier and one estimator, on test scans."""
 
-from dataclasses import dataclass
-from typing import Annotated, Literal
-
 import numpy as np
 
 from pr12.rca import estimates, scan_files, subjects
 from pr12.rca.measures import MEASURES
+from pr12.rca.params import Evaluate as Params
 from pr12.rca.provenance import provenance
 from pr12.shared import files, step
 from pr12.shared.errors import UserError
-from pr12.shared.step import AtLeast, Between
 
 DICE = MEASURES.index("dice")
-
-
-@dataclass(frozen=True)
-class Params:
-    """Params of the judgement."""
-
-    reverse: Literal["atlas", "atlas_to_test", "forest", "cnn"]  # whose scores are read
-    estimator: Literal["max", "mean", "top3"]
-    references: Annotated[int, AtLeast(1)] | None  # the first; null: all
-    subjects: Annotated[int, AtLeast(1)] | None  # of the test split, the first; null: all
-    threshold: Annotated[float, Between(0, 1)]  # Dice below which a segmentation has failed
-    false_positive_rate: Annotated[float, Between(0, 1)]
 
 
 def judged(

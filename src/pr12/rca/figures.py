@@ -5,7 +5,6 @@ Every number in a caption is computed.
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from pr12.rca import figures_of_decisions as decisions
 from pr12.rca import figures_of_estimates as estimates
@@ -13,19 +12,11 @@ from pr12.rca import figures_of_predictions as predictions
 from pr12.rca import figures_of_segmentations as segmentations
 from pr12.rca import figures_of_tables as tables
 from pr12.rca.figure_values import REVERSE
+from pr12.rca.params import Figures as Params
 from pr12.report import figures as report_figures
 from pr12.report.figures import Figure, one_of
 from pr12.shared import step
 from pr12.shared.errors import UserError
-
-
-@dataclass(frozen=True)
-class Params:
-    """Params of the figures."""
-
-    run: str  # as every paper's figures get it
-    published: dict  # case -> metric key -> number; the claims' table shows them, no figure does
-    context: dict  # other data set -> [correlation, mean absolute error] of Dice
 
 
 def check_params(params: Params) -> None:

@@ -24,9 +24,11 @@ import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
+
+from annotated_types import Ge, Gt, Interval, MinLen
+from pydantic.dataclasses import dataclass
 
 from pr12.rca import (
     predict_calibration,
@@ -44,24 +46,24 @@ from pr12.rca.predict_scores import Scored
 from pr12.rca.registration import Effort
 from pr12.shared import address, files, progress, step
 from pr12.shared.errors import UserError
-from pr12.shared.step import Above, AtLeast, Between, NotEmpty
+from pr12.workflow.params import STRICT
 
 SHRINK = {2: (2,), 3: (4, 2)}  # by dimension
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class Settings:
     """Params of a prediction; not called Params, for no workflow runs this step."""
 
-    threshold: Annotated[float, Between(0, 1)]  # a lower predicted Dice is flagged
-    coverage: Annotated[float, Between(0.5, 0.99)]  # nominal, of the intervals
+    threshold: Annotated[float, Interval(ge=0, le=1)]  # a lower predicted Dice is flagged
+    coverage: Annotated[float, Interval(ge=0.5, le=0.99)]  # nominal, of the intervals
     estimator: Literal["max", "mean", "top3"]  # over references; the paper's is max
-    structures: Annotated[tuple[int, ...] | None, NotEmpty()]  # null: all in the label maps
-    affine_iterations: Annotated[int, AtLeast(0)]
-    deformable_iterations: Annotated[int, AtLeast(0)]
-    shrink: Annotated[tuple[int, ...] | None, NotEmpty()]  # null: [4, 2] in 3-D, [2] in 2-D
-    smoothing: Annotated[float, Above(0)]  # of the displacements, voxels
-    largest_voxels: Annotated[int, AtLeast(1000)]  # larger images are averaged down to it
+    structures: Annotated[tuple[int, ...], MinLen(1)] | None  # null: all in the label maps
+    affine_iterations: Annotated[int, Ge(0)]
+    deformable_iterations: Annotated[int, Ge(0)]
+    shrink: Annotated[tuple[int, ...], MinLen(1)] | None  # null: [4, 2] in 3-D, [2] in 2-D
+    smoothing: Annotated[float, Gt(0)]  # of the displacements, voxels
+    largest_voxels: Annotated[int, Ge(1000)]  # larger images are averaged down to it
 
 
 DEFAULTS = {

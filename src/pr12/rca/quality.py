@@ -1,11 +1,10 @@
 """How good the segmentations under test really are, by their true labels."""
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from pr12.rca import measures, scan_files, subjects
 from pr12.rca.parallel import spread
+from pr12.rca.params import Quality as Params
 from pr12.rca.provenance import provenance
 from pr12.rca.scan_files import Scan
 from pr12.shared import files, step
@@ -13,11 +12,6 @@ from pr12.shared import files, step
 DICE = measures.MEASURES.index("dice")
 EXAMPLES = 4  # scans that the figures show
 LOW = 0.7  # Dice below which a segmentation counts as failed (Robinson et al. 2019)
-
-
-@dataclass(frozen=True)
-class Params:
-    """Params of the comparison: none."""
 
 
 def summary(real: np.ndarray, names: tuple[str, ...]) -> dict[str, float]:

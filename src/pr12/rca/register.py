@@ -5,33 +5,18 @@ direction (the pseudo-labelled scan is the atlas), references moved to the test 
 Robinson et al. (2017), training scans moved to the test scan makes multi-atlas segmentations.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
 import numpy as np
 
 from pr12.rca import registration, scan_files
 from pr12.rca.parallel import spread
+from pr12.rca.params import Register as Params
 from pr12.rca.registration import Effort
 from pr12.rca.scan_files import Scan
 from pr12.rca.scans import SPLITS
 from pr12.shared import address, files, progress, step
 from pr12.shared.errors import UserError
-from pr12.shared.step import Above, AtLeast, NotEmpty
-
-
-@dataclass(frozen=True)
-class Params:
-    """Params of the registrations: which splits, and for each effort how long it searches."""
-
-    fixed: Annotated[tuple[str, ...], NotEmpty()]
-    moving: Annotated[tuple[str, ...], NotEmpty()]
-    scans: Annotated[int, AtLeast(1)] | None  # of each moving split, the first; null: all
-    affine_iterations: Annotated[tuple[int, ...], NotEmpty()]  # one per effort
-    deformable_iterations: Annotated[tuple[int, ...], NotEmpty()]
-    shrink: Annotated[tuple[int, ...], NotEmpty()]
-    smoothing: Annotated[float, Above(0)]
 
 
 def efforts(params: Params) -> list[Effort]:

@@ -6,24 +6,15 @@ other direction (Robinson et al. 2017): the references' labels are carried to th
 compared with the segmentation there.
 """
 
-from dataclasses import dataclass
-from typing import Literal
-
 import numpy as np
 
 from pr12.rca import measures, reverse, scan_files, subjects
 from pr12.rca.parallel import spread
+from pr12.rca.params import ReverseAtlas as Params
 from pr12.rca.registration import propagate
 from pr12.rca.scan_files import Scan, Scans
 from pr12.shared import progress, step
 from pr12.shared.errors import UserError
-
-
-@dataclass(frozen=True)
-class Params:
-    """Params of the scores."""
-
-    direction: Literal["to_reference", "to_test"]
 
 
 def to_reference(

@@ -1,26 +1,13 @@
 """RCA with a constrained CNN as reverse classifier: a small U-Net trained on one scan alone."""
 
-from dataclasses import dataclass
-from typing import Annotated
-
 import numpy as np
 import torch
 
 from pr12.rca import reverse, unet
+from pr12.rca.params import ReverseCnn as Params
 from pr12.rca.scan_files import Scan
 from pr12.shared import run, step
 from pr12.shared.errors import UserError
-from pr12.shared.step import Above, AtLeast, NotEmpty
-
-
-@dataclass(frozen=True)
-class Params:
-    """Params of the reverse classifier and of whom it judges."""
-
-    channels: Annotated[tuple[int, ...], NotEmpty()]
-    updates: Annotated[int, AtLeast(1)]
-    learning_rate: Annotated[float, Above(0)]
-    subjects: Annotated[int, AtLeast(1)] | None  # of the test split, the first; null: all
 
 
 def scored(

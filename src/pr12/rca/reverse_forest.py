@@ -1,23 +1,11 @@
 """RCA with an Atlas Forest as reverse classifier: grown on one scan and its segmentation alone."""
 
-from dataclasses import dataclass
-from typing import Annotated
-
 import numpy as np
 
 from pr12.rca import features, forest, reverse
+from pr12.rca.params import ReverseForest as Params
 from pr12.rca.scan_files import Scan
 from pr12.shared import step
-from pr12.shared.step import AtLeast
-
-
-@dataclass(frozen=True)
-class Params:
-    """Params of the reverse classifier and of whom it judges."""
-
-    trees: Annotated[int, AtLeast(1)]
-    depth: Annotated[int, AtLeast(1)]
-    subjects: Annotated[int, AtLeast(1)] | None  # of the test split, the first; null: all
 
 
 def scored(

@@ -6,31 +6,15 @@ subject of one seed is a test subject of another, so that results of seeds are o
 """
 
 import sys
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
 
 from pr12.rca import hippocampus, phantom
+from pr12.rca.params import Scans as Params
 from pr12.rca.scan_files import Scan, Scans, write_scans
 from pr12.shared import files, step
 from pr12.shared.errors import UserError
-from pr12.shared.step import AtLeast, Between, NotEmpty
 
 SPLITS = ("train", "reference", "calibration", "test")
-
-
-@dataclass(frozen=True)
-class Params:
-    """Params of the splits: which scans, and how many subjects each split of a seed has."""
-
-    source: Literal["phantom", "hippocampus"]
-    seeds: Annotated[tuple[int, ...], NotEmpty()]
-    train: Annotated[int, AtLeast(1)]
-    reference: Annotated[int, AtLeast(1)]
-    calibration: Annotated[int, AtLeast(1)]
-    test: Annotated[int, AtLeast(1)]
-    phantom_size: Annotated[int, AtLeast(32)]  # pixels along each side of a generated slice
-    phantom_variation: Annotated[float, Between(0, 2)]
 
 
 def phantom_splits(params: Params) -> dict[str, Scans]:

@@ -4,25 +4,14 @@ Three kinds at several strengths each: forests by depth, a U-Net by updates, and
 propagation by the number of atlases and the effort of their registration.
 """
 
-from dataclasses import dataclass
-from typing import Annotated
-
 import numpy as np
 
 from pr12.rca import features, forest, scan_files, unet
+from pr12.rca.params import Segment as Params
 from pr12.rca.registration import propagate
 from pr12.rca.scan_files import Scan
 from pr12.shared import run, step
 from pr12.shared.errors import UserError
-from pr12.shared.step import NotEmpty
-
-
-@dataclass(frozen=True)
-class Params:
-    """Params of the segmentations."""
-
-    # How many atlases vote, one number per effort of their registration, weak to strong
-    atlases: Annotated[tuple[int, ...], NotEmpty()]
 
 
 def by_forest(arrays: dict[str, np.ndarray], scan: Scan) -> np.ndarray:

@@ -16,8 +16,7 @@ new data, and the mean probability that the calibrated classifier gives its own 
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,52 +31,14 @@ from sklearn.svm import SVC
 from threadpoolctl import threadpool_limits
 
 from pr12.rca import tabular_data
+from pr12.rca.params import Tabular as Params
 from pr12.rca.reverse_classification import ReverseClassificationAccuracy, folds
 from pr12.rca.tabular_data import Part, Settings
 from pr12.shared import files, step
 from pr12.shared.errors import UserError
-from pr12.shared.step import Above, AtLeast, Between, NotEmpty
 
 Array = NDArray[np.float64]
 Columns = dict[str, Array]  # name -> one value per setting, shape (S,)
-
-
-@dataclass(frozen=True)
-class Params:
-    """Params of the experiment; noise, rotation and missing are those of the greatest strength."""
-
-    data: Literal["digits", "breast_cancer", "wine"]
-    seeds: Annotated[tuple[Annotated[int, Between(0, 2**32 - 1)], ...], NotEmpty()]
-    examples: Annotated[int, AtLeast(50)]  # at most as many of the data set
-    labelled: Annotated[float, Between(0.1, 0.8)]  # share of them; the rest is halved
-    classifiers: Annotated[
-        tuple[
-            Literal[
-                "logistic_regression",
-                "random_forest",
-                "nearest_neighbours",
-                "naive_bayes",
-                "support_vectors",
-            ],
-            ...,
-        ],
-        NotEmpty(),
-    ]
-    reverse_classifier: Literal[
-        "same",
-        "logistic_regression",
-        "random_forest",
-        "nearest_neighbours",
-        "naive_bayes",
-        "support_vectors",
-    ]
-    trees: Annotated[int, AtLeast(1)]
-    strengths: Annotated[int, AtLeast(1)]  # per kind
-    noise: Annotated[float, Above(0)]  # in standard deviations of the labelled data
-    rotation: Annotated[float, Above(0)]  # degrees
-    missing: Annotated[float, Between(0, 1)]  # share of the features
-    calibration: Literal["sigmoid", "isotonic"]
-    folds: Annotated[int, Between(2, 20)]  # of calibration and cross-validation, at most
 
 
 def classifier(name: str, trees: int, seed: int) -> Any:

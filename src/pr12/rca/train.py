@@ -1,28 +1,17 @@
 """Train the U-Net under test; its parameters are kept early (it segments badly) and late."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from pr12.rca import scan_files, unet
+from pr12.rca.params import Train as Params
 from pr12.rca.scan_files import Scan
 from pr12.shared import address, files, progress, run, step
 from pr12.shared.errors import UserError
-from pr12.shared.step import Above, AtLeast, NotEmpty
-
-
-@dataclass(frozen=True)
-class Params:
-    """Params of the training."""
-
-    channels: Annotated[tuple[int, ...], NotEmpty()]  # of the U-Net's three levels
-    learning_rate: Annotated[float, Above(0)]
-    batch_size: Annotated[int, AtLeast(1)]
-    snapshots: Annotated[tuple[int, ...], NotEmpty()]  # updates, weak to strong; the last ends it
 
 
 def training(

@@ -4,25 +4,12 @@ The paper spreads the quality of its segmentations by forests of several depths 
 2017, Sec. IV).
 """
 
-from dataclasses import dataclass
-from typing import Annotated
-
 import numpy as np
 
 from pr12.rca import features, forest, scan_files
+from pr12.rca.params import TrainForest as Params
 from pr12.rca.scan_files import Scan
 from pr12.shared import step
-from pr12.shared.step import AtLeast, NotEmpty
-
-
-@dataclass(frozen=True)
-class Params:
-    """Params of the forests."""
-
-    trees: Annotated[int, AtLeast(1)]
-    depths: Annotated[tuple[int, ...], NotEmpty()]  # one forest per depth, weak to strong
-    subjects: Annotated[int, AtLeast(1)]  # how many scans of the training split they see
-    voxels: Annotated[int, AtLeast(10)]  # drawn at random from each of them
 
 
 def sampled(scans: list[Scan], voxels: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -14,11 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pydantic.dataclasses
+
 from pr12.report import chain as chains
 from pr12.report.chain import Node
 from pr12.shared import address, files, step
 from pr12.shared.errors import UserError
 from pr12.workflow import timings
+from pr12.workflow.params import STRICT
 
 SCHEMA = 1
 NAME = "evidence.json"
@@ -31,7 +34,7 @@ TIMED_RUNS = ("full",)  # whose ratios of times, measured once, stand in evidenc
 Metrics = Mapping[str, Sequence[float]]
 
 
-@dataclass(frozen=True)
+@pydantic.dataclasses.dataclass(frozen=True, config=STRICT)
 class Params:
     """Params of the copying."""
 

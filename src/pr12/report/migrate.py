@@ -7,17 +7,19 @@ one that today's graph gives it: only then are the steps behind it known.
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from pydantic.dataclasses import dataclass
 
 from pr12.report import chain as chains
 from pr12.report import evidence
 from pr12.shared import files, step
 from pr12.shared.errors import UserError
+from pr12.workflow.params import STRICT
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class Params:
     """Nothing is to be chosen."""
 

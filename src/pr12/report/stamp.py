@@ -10,19 +10,21 @@ not reach, such as readers of data that only the full run has, is not proven by 
 import csv
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from pydantic.dataclasses import dataclass
 
 from pr12.report import chain as chains
 from pr12.report import evidence, rows
 from pr12.report.chain import Node
 from pr12.shared import address, files, golden, settings, step
 from pr12.shared.errors import UserError
+from pr12.workflow.params import STRICT
 
 COLUMNS = ("case", "step", "old", "new")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class Params:
     """Nothing is to be chosen."""
 

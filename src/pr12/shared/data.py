@@ -7,9 +7,8 @@ separate files, so that no training step can see a test example.
 
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from pooch import file_hash
@@ -19,7 +18,7 @@ from torch import Tensor
 
 from pr12.shared import files, run, step, vision
 from pr12.shared.errors import UserError
-from pr12.shared.step import AtLeast, Between
+from pr12.shared.params import Data as Params
 
 MAXIMUM = {"digits": 16, "mnist": 255}  # the value of a pixel that is all ink
 MNIST_TRAIN = 50_000  # of the training file; the last 10,000 are for validation
@@ -27,18 +26,6 @@ MNIST_FILES = {
     "training": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
     "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
 }
-
-
-@dataclass(frozen=True)
-class Params:
-    """Params of the splits: how many examples each has, and the seed that deals digits out."""
-
-    dataset: Literal["digits", "mnist"]
-    train: Annotated[int, AtLeast(1)]
-    validation: Annotated[int, AtLeast(1)]
-    test: Annotated[int, AtLeast(1)]
-    margin: Annotated[int, AtLeast(0)]
-    split_seed: Annotated[int, Between(0, 2**32 - 1)]
 
 
 class Examples(NamedTuple):

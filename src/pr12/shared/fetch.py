@@ -20,7 +20,6 @@ import sys
 import time
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, NamedTuple
 from urllib.parse import quote, urlsplit
@@ -32,6 +31,7 @@ import urllib3
 from pr12.shared import archive, files, step, volumes
 from pr12.shared.archive import UnusableError
 from pr12.shared.errors import UserError
+from pr12.shared.params import Fetch as Params
 
 MIRROR = "PR12_MIRROR"
 TIMEOUT = 30.0  # seconds without an answer or without a byte
@@ -75,13 +75,6 @@ class Source(NamedTuple):
     checksum: str
     licence: str
     used_by: str
-
-
-@dataclass(frozen=True)
-class Params:
-    """Params of a fetch."""
-
-    name: str
 
 
 def read_sources(text: str) -> list[Source]:

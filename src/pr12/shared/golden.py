@@ -11,12 +11,14 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic.dataclasses import dataclass
+
 from pr12.shared import files, step
 from pr12.shared.errors import UserError
+from pr12.workflow.params import STRICT
 
 # Between processors of different capabilities, of the larger of two values. Seven of eight digits
 # of small nets stayed without AVX2; optimisations in bfloat16 and counts in per cent move further.
@@ -30,7 +32,7 @@ UNSTEADY_KEYS = {"provenance"}
 ADDRESSED = re.compile(r"(\w+)\.[0-9a-f]{10}")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class Params:
     """Nothing is chosen: what is golden is the whole run."""
 

@@ -12,27 +12,29 @@ import platform
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
+from annotated_types import MinLen
 from markupsafe import Markup
+from pydantic.dataclasses import dataclass
 
 from pr12.report import chain, freshness
 from pr12.shared import claims, files, report, report_templates, settings, step
 from pr12.shared.errors import UserError
-from pr12.shared.step import NotEmpty
+from pr12.workflow.params import STRICT
 
 # bytes; a browser would draw a larger one longer than its sharpness is worth
 LARGEST_SVG = 300_000
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class Params:
     """Params of the page (source: params.yaml)."""
 
     run: str
-    papers: Annotated[tuple[str, ...], NotEmpty()]  # in this order
+    papers: Annotated[tuple[str, ...], MinLen(1)]  # in this order
     fixed: str  # digest of code and templates, for the stamp
 
 

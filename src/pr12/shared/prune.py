@@ -3,14 +3,16 @@
 import shutil
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
+
+from pydantic.dataclasses import dataclass
 
 from pr12.shared import step
 from pr12.shared.errors import UserError
+from pr12.workflow.params import STRICT
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class Params:
     """Params of the pruning."""
 

@@ -4,18 +4,20 @@ import fcntl
 import os
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic.dataclasses import dataclass
+
 from pr12.shared import files, report_templates, step
 from pr12.shared.errors import UserError
+from pr12.workflow.params import STRICT
 
 BEGIN, END = "<!-- claims:begin -->", "<!-- claims:end -->"
 RUNS = ("full", "embedded")  # a smoke run is no result
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class Params:
     """The table shows what is committed: nothing is to be chosen."""
 

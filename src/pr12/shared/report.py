@@ -11,9 +11,11 @@ import io
 import re
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+
+from pydantic.dataclasses import dataclass
 
 from pr12.report import chain, figure_list, freshness
 from pr12.report import rows as evidence_rows
@@ -21,11 +23,12 @@ from pr12.report.rows import Row
 from pr12.shared import claims, files, report_tables, settings, stats, step
 from pr12.shared.errors import UserError
 from pr12.shared.report_templates import environment
+from pr12.workflow.params import STRICT
 
 PUBLISHED = ("metrics", "claims")  # of what is compiled, what is in git
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class Params:
     """Params of the report."""
 

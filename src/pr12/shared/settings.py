@@ -12,14 +12,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from pr12.shared import address, step, yaml_files
+from pr12.shared import address, yaml_files
 from pr12.shared.errors import UserError
+from pr12.workflow import params
 
 TOP = ("run", "papers", "data")
 RUNS = ("embedded", "full", "smoke")
 NOT_STEPS = ("dataset", "seeds", "cases", "runs")
 TEXTS = ("title", "citation", "links", "claims", "tables", "deviations", "withdrawn")
-params_class = cache(step.params_class)  # asked for hundreds of times
 
 
 def resolve(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -96,9 +96,11 @@ def _mapping(value: Any, where: str) -> Mapping[str, Any]:
 
 def _data(section: Mapping[str, Any]) -> dict[str, Any]:
     """Check the params of every data set."""
-    kind = params_class("pr12.shared.data")
+    kind = params.of_step("pr12.shared.data")
     return {
-        name: dataclasses.asdict(step.make(kind, _mapping(values, f"data.{name}"), f"data.{name}"))
+        name: dataclasses.asdict(
+            params.make(kind, _mapping(values, f"data.{name}"), f"data.{name}")
+        )
         for name, values in section.items()
     }
 
@@ -153,7 +155,7 @@ def step_params(
         if key not in fields:
             raise UserError(f"{block}.{key} is unknown; allowed: {', '.join(sorted(fields))}")
     origin |= {key: f"{paper}.cases.{case}" for key in overrides if key in fields}
-    checked = step.make(params_class(f"pr12.{paper}.{name}"), values, block, origin)
+    checked = params.make(params.of_step(f"pr12.{paper}.{name}"), values, block, origin)
     found = dataclasses.asdict(checked)
     seeds = found.get("seeds", ())
     if len(set(seeds)) < len(seeds):
@@ -184,14 +186,14 @@ def case_step(section: Mapping[str, Any], case: str) -> str:
 
 @cache
 def _fields(paper: str, name: str) -> frozenset[str]:
-    fields = dataclasses.fields(params_class(f"pr12.{paper}.{name}"))
+    fields = dataclasses.fields(params.of_step(f"pr12.{paper}.{name}"))
     return frozenset(field.name for field in fields)
 
 
 def _check(paper: str, section: Mapping[str, Any]) -> None:
     steps = [key for key in section if key not in NOT_STEPS]
     for name in steps:
-        params_class(f"pr12.{paper}.{name}")  # an unknown step says so
+        params.of_step(f"pr12.{paper}.{name}")  # an unknown step says so
     cases = _mapping(section.get("cases") or {}, f"{paper}.cases")
     if not cases:
         raise UserError(f"{paper}.cases is empty; name at least one case")
@@ -412,7 +414,7 @@ def before(module: str) -> dict[str, Any]:
         declared = ast.literal_eval(value)
     except (ValueError, TypeError):
         declared = None
-    fields = [field.name for field in dataclasses.fields(params_class(module))]
+    fields = [field.name for field in dataclasses.fields(params.of_step(module))]
     if not isinstance(declared, Mapping) or not set(declared) <= set(fields):
         raise UserError(
             f"{module}: BEFORE is {ast.unparse(value)}; it must be a plain mapping with keys out "

@@ -1,87 +1,31 @@
 """The command line of a step: ``python -m pr12.<paper>.<step> --params '{json}' name=path ...``.
 
-A step declares a frozen dataclass `Params` (no defaults: every value stands in params.yaml) and
-the names of the files it reads and writes. This module turns the command line into both, answers
-every mistake with one sentence and exit code 2, and collects the provenance of what is written.
+A step takes a frozen dataclass out of its package's params.py (no defaults: every value stands
+in params.yaml) and declares the names of the files it reads and writes. This module turns the
+command line into both, answers every mistake with one sentence and exit code 2, and collects the
+provenance of what is written.
 
 A result's folder is checked before a step writes into it (is its address still that of this code?)
 and before a step reads from it (are its files as they were written?).
 """
 
-import ast
 import dataclasses
 import importlib.metadata
 import json
 import shlex
 import sys
-import types
-import typing
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 from pr12.shared import address, files
 from pr12.shared.errors import UserError
 from pr12.workflow import results, timings
+from pr12.workflow.params import make, step_of
 
 PACKAGES = ("torch", "torchvision", "numpy", "scipy", "scikit-learn", "scikit-image", "safetensors")
-
-
-@dataclass(frozen=True)
-class Above:
-    """A number greater than `bound`."""
-
-    bound: float
-
-    def allows(self, value: Any) -> bool:
-        """Tell whether `value` is allowed."""
-        return value > self.bound
-
-    def __str__(self) -> str:
-        return f"a number above {self.bound:g}"
-
-
-@dataclass(frozen=True)
-class AtLeast:
-    """A number not smaller than `bound`."""
-
-    bound: float
-
-    def allows(self, value: Any) -> bool:
-        """Tell whether `value` is allowed."""
-        return value >= self.bound
-
-    def __str__(self) -> str:
-        return f"a number of at least {self.bound:g}"
-
-
-@dataclass(frozen=True)
-class Between:
-    """A number in the closed interval from `low` to `high`."""
-
-    low: float
-    high: float
-
-    def allows(self, value: Any) -> bool:
-        """Tell whether `value` is allowed."""
-        return self.low <= value <= self.high
-
-    def __str__(self) -> str:
-        return f"a number from {self.low:g} to {self.high:g}"
-
-
-@dataclass(frozen=True)
-class NotEmpty:
-    """A list with at least one element."""
-
-    def allows(self, value: Any) -> bool:
-        """Tell whether `value` is allowed."""
-        return len(value) > 0
-
-    def __str__(self) -> str:
-        return "a list with at least one element"
 
 
 @dataclass(frozen=True)
@@ -152,7 +96,7 @@ def start(
     Parameters
     ----------
     params_class : type
-        The step's frozen dataclass.
+        The step's frozen dataclass, as `pr12.workflow.params.make` reads it.
     reads, optional, writes : sequence of str
         Names of the input files, of inputs that may be absent, and of the output files.
     addressed : bool
@@ -172,17 +116,20 @@ def start(
 
     Examples
     --------
-    >>> @dataclass(frozen=True)
+    >>> import pydantic.dataclasses
+    >>> from pr12.workflow.params import STRICT
+    >>> @pydantic.dataclasses.dataclass(frozen=True, config=STRICT)
     ... class Params:
-    ...     epochs: Annotated[int, AtLeast(1)]
+    ...     epochs: int
     >>> with start(Params, writes=["model"],
     ...            arguments=["--params", '{"epochs": 3}', "model=m.safetensors"]) as job:
     ...     job.params.epochs, job.paths["model"].name
     (3, 'm.safetensors')
     """
     arguments = sys.argv[1:] if arguments is None else arguments
-    module = sys.modules[params_class.__module__]
-    name = getattr(getattr(module, "__spec__", None), "name", None) or module.__name__
+    name = step_of(params_class)
+    if name == "__main__":
+        name = getattr(sys.modules[name].__spec__, "name", None) or name
     command = shlex.join(["python", "-m", name, *arguments])
     print(f"PYTHONPATH=src {command}", file=sys.stderr, flush=True)
     try:
@@ -214,7 +161,7 @@ def _parse(arguments: Sequence[str]) -> tuple[dict[str, Any], dict[str, Path]]:
             raise UserError("--params needs a JSON object after it")
         try:
             values = json.loads(rest[at + 1])
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise UserError(f"--params is not JSON ({error})") from None
         if not isinstance(values, dict):
             raise UserError("--params must be a JSON object such as '{\"epochs\": 3}'")
@@ -288,124 +235,3 @@ def _finish(job: Job, outputs: Mapping[str, Path]) -> None:
         files.write_json(folder / timings.NAME, timings.measured() | {"times": job.times})
     for folder in folders if outputs else ():
         results.write(folder, outputs.values())
-
-
-def make(
-    params_class: type,
-    values: Mapping[str, Any],
-    where: str,
-    origin: Mapping[str, str] | None = None,
-) -> Any:
-    """Build a step's params from a mapping, checked key by key.
-
-    Parameters
-    ----------
-    params_class : type
-        A frozen dataclass; a field's type is bool, int, float, str, `Literal`, a ``tuple[x, ...]``
-        or ``x | None``, perhaps `Annotated` with `Above`, `AtLeast`, `Between` or `NotEmpty`.
-    values : mapping
-        Key -> value as YAML or JSON reads them.
-    where : str
-        The path of the mapping, for messages.
-    origin : mapping of str to str, optional
-        For keys that stand elsewhere, the path of that mapping.
-
-    Raises
-    ------
-    UserError
-        For the first unknown, missing, ill-typed or forbidden value, with its full path and what
-        is allowed.
-
-    Examples
-    --------
-    >>> @dataclass(frozen=True)
-    ... class Params:
-    ...     temperature: Annotated[float, Above(0)]
-    >>> make(Params, {"temperature": 20}, "distill.train")
-    Params(temperature=20.0)
-    >>> make(Params, {"temperature": -1}, "distill.train")
-    Traceback (most recent call last):
-    ...
-    pr12.shared.errors.UserError: distill.train.temperature is -1; it must be a number above 0
-    """
-    hints = typing.get_type_hints(params_class, include_extras=True)
-    for key in values:
-        if key not in hints:
-            raise UserError(f"{where}.{key} is unknown; allowed here: {', '.join(sorted(hints))}")
-    for key in hints:
-        if key not in values:
-            raise UserError(f"{where}.{key} is missing; add it to params.yaml")
-    places = {key: f"{(origin or {}).get(key, where)}.{key}" for key in hints}
-    return params_class(
-        **{key: _convert(values[key], hint, places[key]) for key, hint in hints.items()}
-    )
-
-
-def _convert(value: Any, hint: Any, where: str) -> Any:
-    origin, choices = typing.get_origin(hint), typing.get_args(hint)
-    if origin is Annotated:
-        converted = _convert(value, choices[0], where)
-        for rule in choices[1:]:
-            if converted is not None and not rule.allows(converted):
-                raise UserError(f"{where} is {_show(value)}; it must be {rule}")
-        return converted
-    if origin in (types.UnionType, typing.Union):  # x | None
-        inner = next(choice for choice in choices if choice is not type(None))
-        return None if value is None else _convert(value, inner, where)
-    if origin is Literal:
-        if value not in choices:
-            allowed = ", ".join(map(str, choices))
-            raise UserError(f"{where} is {_show(value)}; it must be one of {allowed}")
-        return value
-    if origin is tuple:
-        if not isinstance(value, list | tuple):
-            raise UserError(f"{where} is {_show(value)}; it must be a list")
-        return tuple(_convert(item, choices[0], f"{where}[{i}]") for i, item in enumerate(value))
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
-    if type(value) is not hint or value in (float("inf"), float("-inf")) or value != value:
-        names = {
-            bool: "true or false",
-            int: "a whole number",
-            float: "a number",
-            str: "a text",
-            dict: "a mapping",
-        }
-        raise UserError(f"{where} is {_show(value)}; it must be {names[hint]}")
-    return value
-
-
-def _show(value: Any) -> str:
-    value = list(value) if isinstance(value, tuple) else value
-    return json.dumps(value, default=str, ensure_ascii=False)
-
-
-def params_class(module: str) -> type:
-    """Give a step's `Params` without importing the step, which may import torch (1.5 s).
-
-    Parameters
-    ----------
-    module : str
-        Dotted name of the step, such as ``pr12.distill.train``.
-
-    Raises
-    ------
-    UserError
-        If there is no such module or it has no `Params`.
-
-    Examples
-    --------
-    >>> params_class("pr12.shared.nothing")
-    Traceback (most recent call last):
-    ...
-    pr12.shared.errors.UserError: there is no step pr12.shared.nothing
-    """
-    path = address.SRC.joinpath(*module.split(".")).with_suffix(".py")
-    if not path.is_file():
-        raise UserError(f"there is no step {module}")
-    for node in ast.parse(path.read_text(encoding="utf-8")).body:
-        if isinstance(node, ast.ClassDef) and node.name == "Params":
-            namespace = dict(globals()) | {"__name__": module}
-            exec(compile(ast.Module([node], []), str(path), "exec"), namespace)
-            return namespace["Params"]
-    raise UserError(f"{module} is not a step: it has no Params")

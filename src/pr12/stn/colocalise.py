@@ -6,44 +6,20 @@ floor.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from pr12.shared import address, files, progress, run, splits, step
 from pr12.shared.errors import UserError
-from pr12.shared.step import Above, AtLeast, Between, NotEmpty
 from pr12.stn import colocalisation, distortions, embedding, training
+from pr12.stn.params import Colocalise as Params
 from pr12.stn.transformer import SpatialTransformer
 
 ROWS = 20  # of the history of one class; each is a point from which a killed training goes on
 SHOWN = 3  # images per class in the picture
 DRAWS = 20  # random windows per image
-
-
-@dataclass(frozen=True)
-class Params:
-    """Params of the co-localisation."""
-
-    seeds: Annotated[tuple[int, ...], NotEmpty()]
-    digits: Annotated[tuple[Annotated[int, Between(0, 9)], ...], NotEmpty()]
-    images: Annotated[int, AtLeast(2)]  # per class; new ones: as many, or all there are
-    patches: Annotated[int, AtLeast(0)]  # of clutter; 0: T, 16: TC
-    iterations: Annotated[int, AtLeast(1)]
-    batch_size: Annotated[int, AtLeast(2)]
-    learning_rate: Annotated[float, Above(0)]
-    scale_rate: Annotated[float, AtLeast(0)]
-    jitter: Annotated[int, AtLeast(0)]  # pixels by which canvases shift anew at each iteration
-    stride: Literal[1, 2, 4]
-    margin: Annotated[float, Above(0)]
-    embedding_length: Annotated[float, Above(0)]
-    embedding_width: Annotated[int, AtLeast(1)]
-    embedding_steps: Annotated[int, AtLeast(1)]
-    embedding_batch_size: Annotated[int, AtLeast(1)]
-    embedding_learning_rate: Annotated[float, Above(0)]
-    bfloat16: bool  # products of 8 bits, sums and parameters of float32
 
 
 class Canvases(NamedTuple):

@@ -8,31 +8,16 @@ between pixels costs four for each channel, and four more for the weights, which
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Annotated
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from pr12.shared import files, run, step
-from pr12.shared.step import Above, AtLeast
 from pr12.stn import deformable, distortions, networks, sequence_networks, transformer
+from pr12.stn.params import Cost as Params
 
 SEQUENCE_NETWORKS = ("cnn", "single", "multi")
-
-
-@dataclass(frozen=True)
-class Params:
-    """Params of the measurement."""
-
-    parameters: Annotated[int, AtLeast(1)]  # of the nets of Table 1
-    batch_size: Annotated[int, AtLeast(1)]
-    sequence_size: Annotated[int, AtLeast(16)]  # pixels
-    sequence_width: Annotated[float, Above(0)]  # the paper's is 1
-    sequence_batch: Annotated[int, AtLeast(1)]
-    warmup: Annotated[int, AtLeast(1)]
-    repeats: Annotated[int, AtLeast(3)]
 
 
 def transformer_counts(net: networks.Network, side: int) -> dict[str, int]:

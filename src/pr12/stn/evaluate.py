@@ -5,34 +5,20 @@ The test set of a distortion is drawn once per seed, and is the same for every r
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from pr12.shared import files, run, splits, step
 from pr12.shared.errors import UserError
-from pr12.shared.step import Above, AtLeast, Between, NotEmpty
 from pr12.stn import distortions, networks
+from pr12.stn.params import Evaluate as Params
 
 MOVED = {"U": distortions.SIDE, "RTS": distortions.CANVAS}  # whose nets also see known movements
 EXAMPLES = 4  # test digits that are shown
 LINES = 8  # of a grid that is shown, along each axis
-
-
-@dataclass(frozen=True)
-class Params:
-    """Params of the judgement."""
-
-    examples: Annotated[int, AtLeast(1)] | None  # test digits, the first; null: all
-    moved_examples: Annotated[int, AtLeast(1)] | None  # at each known movement
-    rotations: Annotated[tuple[Annotated[float, Between(-180, 180)], ...], NotEmpty()]  # degrees
-    scales: Annotated[tuple[Annotated[float, Above(0)], ...], NotEmpty()]
-    shifts: Annotated[tuple[Annotated[float, AtLeast(0)], ...], NotEmpty()]  # pixels
-    batch: Annotated[int, AtLeast(1)]
-    bfloat16: bool
 
 
 def load_nets(path: Path | str) -> dict[tuple[str, int], networks.Network]:

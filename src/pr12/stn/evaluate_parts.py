@@ -3,9 +3,8 @@
 import base64
 import io
 import json
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import torch
 from PIL import Image
@@ -13,20 +12,11 @@ from torch import Tensor
 
 from pr12.shared import files, run, step
 from pr12.shared.errors import UserError
-from pr12.shared.step import AtLeast
 from pr12.stn import generated_parts, part_networks, parts
+from pr12.stn.params import EvaluateParts as Params
 from pr12.stn.part_networks import Architecture, PartNetwork
 
 DECIMALS = 4  # of places in the picture's file
-
-
-@dataclass(frozen=True)
-class Params:
-    """Params of the evaluation."""
-
-    batch: Annotated[int, AtLeast(1)]
-    shown: Annotated[int, AtLeast(1)]  # test images in the picture, the first ones
-    bfloat16: bool
 
 
 def load(path: Path) -> tuple[Architecture, int, list[PartNetwork]]:

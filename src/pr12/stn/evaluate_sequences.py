@@ -3,9 +3,8 @@
 import base64
 import io
 import json
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import torch
 from PIL import Image
@@ -13,20 +12,12 @@ from torch import Tensor
 
 from pr12.shared import files, run, step
 from pr12.shared.errors import UserError
-from pr12.shared.step import AtLeast
 from pr12.stn import sequences
 from pr12.stn.composed import BLANK
+from pr12.stn.params import EvaluateSequences as Params
 from pr12.stn.sequence_networks import Architecture, Network, built, normalised, parameter_count
 
 DECIMALS = 4  # of parameters in the picture's file
-
-
-@dataclass(frozen=True)
-class Params:
-    """Params of the evaluation."""
-
-    batch: Annotated[int, AtLeast(1)]
-    shown: Annotated[int, AtLeast(1)]  # test images in the picture, the first ones
 
 
 def load(path: Path) -> tuple[Architecture, list[Network]]:

@@ -4,7 +4,6 @@ Every number in a caption is computed. The figure ``training`` has an animation 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from pr12.report import figures as report_figures
@@ -25,18 +24,11 @@ from pr12.stn import (
     figures_of_training,
 )
 from pr12.stn.figure_values import ROWS, Metrics, Pictures
+from pr12.stn.params import Figures as Params
 
 SAME_ROW = {"cnn_clutter": "cnn", "st_cnn_clutter": "st_cnn_affine"}  # with another step size
 SEQUENCES, PARTS = "(sequences|svhn)_.+", "(parts|cub)_.+"
 TRANSFORMED = "(?!.*_cnn(_|$))"  # a plain CNN has no windows to show
-
-
-@dataclass(frozen=True)
-class Params:
-    """Params of the figures."""
-
-    run: str  # the full run alone is of the paper's data
-    published: dict  # case -> metric key -> the paper's number
 
 
 def check_params(params: Params) -> None:

@@ -7,31 +7,18 @@ Everything is held in memory: all birds at 256 pixels take 2.3 GB, at 512 pixels
 import json
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from pr12.shared import files, run, step
 from pr12.shared.errors import UserError
-from pr12.shared.step import AtLeast, Between
 from pr12.stn import cub, generated_parts
+from pr12.stn.params import Parts as Params
 
 SPLITS = ("train", "validation", "test")
-
-
-@dataclass(frozen=True)
-class Params:
-    """Params of the splits: whose images, how large, how many, and the seed of all draws."""
-
-    source: Literal["generated", "cub"]
-    size: Annotated[int, Between(8, 2048)]  # pixels along a side
-    train: Annotated[int, AtLeast(1)] | None  # null: all that cub has
-    validation: Annotated[int, AtLeast(1)]
-    test: Annotated[int, AtLeast(1)] | None
-    split_seed: Annotated[int, Between(0, 2**32 - 1)]
 
 
 class Examples(NamedTuple):

@@ -4,34 +4,18 @@ import itertools
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from pr12.shared import files, run, splits, step
 from pr12.shared.errors import UserError
-from pr12.shared.step import Above, AtLeast, Between
 from pr12.stn import composed, svhn
+from pr12.stn.params import Sequences as Params
 
 SPLITS = ("train", "validation", "test")
-
-
-@dataclass(frozen=True)
-class Params:
-    """Params of the splits: whose pictures, how large, how many, and the seed of all draws."""
-
-    source: Literal["composed", "svhn"]
-    size: Literal[32, 64, 128]
-    train: Annotated[int, AtLeast(1)] | None  # null: all that svhn has
-    validation: Annotated[int, AtLeast(1)]
-    test: Annotated[int, AtLeast(1)] | None
-    max_digits: Annotated[int, Between(1, 5)]
-    heights: tuple[Annotated[float, Above(0)], ...]
-    extra: bool
-    split_seed: Annotated[int, Between(0, 2**32 - 1)]
 
 
 class Sequences(NamedTuple):

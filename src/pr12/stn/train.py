@@ -6,8 +6,7 @@ Every net sees fresh distortions of the training digits, drawn for each batch on
 import itertools
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,33 +14,12 @@ from torch.nn import functional
 
 from pr12.shared import address, files, progress, run, splits, step
 from pr12.shared.errors import UserError
-from pr12.shared.step import Above, AtLeast, NotEmpty
 from pr12.stn import distortions, networks, training
+from pr12.stn.params import Train as Params
 
 ROWS = 20  # of the history of one net; each is a point from which a killed training goes on
 FOLLOWED = 3  # digits whose grid is kept at every row
 LINES = 8  # of such a grid along each axis
-
-
-@dataclass(frozen=True)
-class Params:
-    """Params of one row's trainings."""
-
-    seeds: Annotated[tuple[int, ...], NotEmpty()]
-    network: Literal["fcn", "cnn", "deformable"]
-    transform: Literal["none", "affine", "attention", "projective", "tps"]
-    transformers: Annotated[int, AtLeast(1)]  # in parallel
-    pooling: Literal["max", "average"]
-    distortions: Annotated[
-        tuple[Literal["U", "R", "RTS", "P", "E", "TC", "addition"], ...], NotEmpty()
-    ]
-    parameters: Annotated[int, AtLeast(1)]
-    images: Annotated[int, AtLeast(1)]  # distorted images that a net learns from
-    batch_size: Annotated[int, AtLeast(1)]
-    optimiser: Literal["sgd", "adam"]
-    learning_rate: Annotated[float, Above(0)]
-    schedule: Literal["thirds", "linear"]
-    bfloat16: bool  # products of 8 bits, sums and parameters of float32
 
 
 def seeded(params: Params, distortion: str, seed: int) -> networks.Network:

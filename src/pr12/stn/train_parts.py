@@ -14,8 +14,7 @@ import json
 import math
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -23,36 +22,12 @@ from torch.nn import functional
 
 from pr12.shared import address, files, progress, run, step
 from pr12.shared.errors import UserError
-from pr12.shared.step import Above, AtLeast, Between, NotEmpty
 from pr12.stn import part_networks, parts, training
+from pr12.stn.params import TrainParts as Params
 from pr12.stn.part_networks import Architecture, PartNetwork
 
 # Of the whole training; the paper names the batches and not their number, read as 30,000
 STAGES = (1 / 3, 2 / 3, 5 / 6)
-
-
-@dataclass(frozen=True)
-class Params:
-    """Params of one training."""
-
-    seeds: Annotated[tuple[int, ...], NotEmpty()]
-    transformers: Annotated[int, Between(0, 16)]  # 0: one network on the whole image
-    backbone: Literal["small", "googlenet"]
-    width: Annotated[int, AtLeast(1)]  # of the small backbone
-    input_size: Annotated[int, AtLeast(1)]  # side of what is cut at random out of an image
-    output_size: Annotated[int, AtLeast(1)]  # side of what a backbone sees
-    flips: bool
-    dropout: Annotated[float, Between(0, 0.9)]
-    epochs: Annotated[int, AtLeast(1)]
-    batch_size: Annotated[int, AtLeast(2)]
-    optimiser: Literal["sgd", "adam"]
-    learning_rate: Annotated[float, Above(0)]
-    momentum: Annotated[float, Between(0, 0.999)]
-    schedule: Literal["stages", "cosine"]
-    warmup_batches: Annotated[int, AtLeast(0)]
-    weight_decay: Annotated[float, AtLeast(0)]
-    localisation_rate: Annotated[float, AtLeast(0)]  # times learning_rate; 0: windows stay put
-    bfloat16: bool
 
 
 def rate(params: Params, batch: int, batches: int) -> float:

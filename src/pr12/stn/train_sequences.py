@@ -8,8 +8,7 @@ five cross-entropies.
 import json
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,31 +16,10 @@ from torch.nn import functional
 
 from pr12.shared import address, files, progress, run, step
 from pr12.shared.errors import UserError
-from pr12.shared.step import Above, AtLeast, Between, NotEmpty
 from pr12.stn import sequences, training
 from pr12.stn.composed import LONGEST
+from pr12.stn.params import TrainSequences as Params
 from pr12.stn.sequence_networks import Architecture, Network, normalised
-
-
-@dataclass(frozen=True)
-class Params:
-    """Params of one training."""
-
-    seeds: Annotated[tuple[int, ...], NotEmpty()]
-    network: Literal["cnn", "single", "multi"]
-    width_scale: Annotated[float, Above(0)]
-    fully_connected: Annotated[int, AtLeast(1)]
-    dropout: Annotated[float, Between(0, 0.9)]
-    epochs: Annotated[int, AtLeast(1)]
-    batch_size: Annotated[int, AtLeast(1)]
-    optimiser: Literal["sgd", "adam"]
-    learning_rate: Annotated[float, Above(0)]
-    momentum: Annotated[float, Between(0, 0.999)]
-    warmup_batches: Annotated[int, AtLeast(0)]
-    decay_epochs: Annotated[int, AtLeast(1)]
-    weight_decay: Annotated[float, AtLeast(0)]
-    localisation_rate: Annotated[float, Above(0)]
-    bfloat16: bool
 
 
 def rate(params: Params, epoch: int, batch: int) -> float:

@@ -6,8 +6,7 @@ takes seconds, so that a kill costs no more than them and no checkpoint is kept.
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Any
 
 import torch
 from torch.nn import functional
@@ -15,20 +14,8 @@ from torch.nn import functional
 from pr12.shared import files, progress, run, splits, step
 from pr12.shared.errors import UserError
 from pr12.shared.splits import Split
-from pr12.shared.step import Above, AtLeast, NotEmpty
 from pr12.vae import features, optimisers
-
-
-@dataclass(frozen=True)
-class Params:
-    """Params of the training."""
-
-    seed: int
-    hidden: Annotated[tuple[Annotated[int, AtLeast(1)], ...], NotEmpty()]
-    width_scale: Annotated[float, Above(0)]
-    batch_size: Annotated[int, AtLeast(1)]
-    epochs: Annotated[int, AtLeast(1)]
-    learning_rate: Annotated[float, Above(0)]
+from pr12.vae.params import Classifier as Params
 
 
 def train(params: Params, data: Split, held_out: Split) -> Iterator[dict[str, Any]]:

@@ -1,29 +1,17 @@
 """Evaluate the bound of a case's nets at every moment that was kept (Fig. 2), and at the end."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Annotated
 
 import torch
 from torch import Tensor
 
 from pr12.shared import files, run, step
 from pr12.shared.errors import UserError
-from pr12.shared.step import AtLeast
 from pr12.vae import images, model, objectives
 from pr12.vae.model import Parameters
+from pr12.vae.params import Evaluate as Params
 
 ACTIVE = 0.01  # variance of a code's mean above which it is active (Burda et al. 2015, Sec. 5.2)
-
-
-@dataclass(frozen=True)
-class Params:
-    """Params of the evaluation."""
-
-    bound_samples: Annotated[int, AtLeast(1)]
-    bound_examples: Annotated[int, AtLeast(2)]
-    train_examples: Annotated[int, AtLeast(2)] | None  # the case's: no others were learnt from
-    batch: Annotated[int, AtLeast(1)]
 
 
 def elbo(

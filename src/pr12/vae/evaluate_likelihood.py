@@ -5,38 +5,17 @@ for the first points of training and test data; the other two at the end, on tes
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Annotated, Literal
 
 import torch
 from torch import Tensor
 
 from pr12.shared import files, run, step
 from pr12.shared.errors import UserError
-from pr12.shared.step import Above, AtLeast, NotEmpty
 from pr12.vae import images, likelihood, model
 from pr12.vae.model import Parameters
+from pr12.vae.params import EvaluateLikelihood as Params
 
 STARTS = 1000  # draws from the prior, of which a chain starts at the most likely
-
-
-@dataclass(frozen=True)
-class Params:
-    """Params of the estimates."""
-
-    estimators: tuple[Literal["posterior", "importance", "annealed"], ...]
-    points: Annotated[int, AtLeast(2)]
-    train_examples: Annotated[int, AtLeast(2)] | None  # the case's: no others were learnt from
-    binarise: bool
-    batch: Annotated[int, AtLeast(1)]
-    posterior_samples: Annotated[int, AtLeast(2)]
-    leapfrog: Annotated[int, AtLeast(1)]
-    burn_in: Annotated[int, AtLeast(0)]
-    step_size: Annotated[float, Above(0)]
-    importance_samples: Annotated[tuple[Annotated[int, AtLeast(1)], ...], NotEmpty()]
-    chunk: Annotated[int, AtLeast(1)]
-    temperatures: Annotated[int, AtLeast(2)]
-    chains: Annotated[int, AtLeast(1)]
 
 
 def streams(replicas: int, purpose: str) -> list[torch.Generator]:

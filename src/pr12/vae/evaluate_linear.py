@@ -6,8 +6,6 @@ be chosen orthogonal, the posterior then has a diagonal covariance, and the boun
 gaps to the score of PCA must vanish.
 """
 
-from dataclasses import dataclass
-
 import torch
 from sklearn.decomposition import PCA
 from torch import Tensor
@@ -17,11 +15,7 @@ from pr12.shared import files, run, step
 from pr12.shared.errors import UserError
 from pr12.vae import images, model
 from pr12.vae.model import Parameters
-
-
-@dataclass(frozen=True)
-class Params:
-    """It has none."""
+from pr12.vae.params import EvaluateLinear as Params
 
 
 def log_marginal_likelihood(parameters: Parameters, x: Tensor) -> Tensor:

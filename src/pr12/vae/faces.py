@@ -15,9 +15,7 @@ import io
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
 
 import numpy as np
 import scipy.io
@@ -27,7 +25,7 @@ from torch import Tensor
 
 from pr12.shared import files, run, step
 from pr12.shared.errors import UserError
-from pr12.shared.step import AtLeast, Between
+from pr12.vae.params import Faces as Params
 
 FREY_FILE = "frey_rawface.mat"
 COUNT, HEIGHT, WIDTH = 1965, 28, 20
@@ -42,17 +40,6 @@ scipy.io.loadmat(io.BytesIO(sys.stdin.buffer.read()), variable_names=["ff"])
 """
 FACE = (225.0, 130.0)  # column and row of the middle of the photograph's face
 REDUCTION = 4  # pixels of the photograph along the side of one of ours
-
-
-@dataclass(frozen=True)
-class Params:
-    """Params of the splits: which faces, how many each split has, and the seed of all draws."""
-
-    source: Literal["frey", "moving"]
-    train: Annotated[int, AtLeast(1)]
-    validation: Annotated[int, AtLeast(1)]
-    test: Annotated[int, AtLeast(1)]
-    split_seed: Annotated[int, Between(0, 2**32 - 1)]
 
 
 def split_rows(train: int, validation: int, test: int, split_seed: int) -> dict[str, Tensor]:

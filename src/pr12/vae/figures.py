@@ -4,7 +4,6 @@ Every number in a caption is computed. The figure ``latent_plane`` has a page be
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from pr12.report import figures as report_figures
@@ -15,16 +14,9 @@ from pr12.shared.plots import Plot
 from pr12.vae import figures_of_bounds as bounds
 from pr12.vae import figures_of_spaces as spaces
 from pr12.vae import latent_page
+from pr12.vae.params import Figures as Params
 
 DIGITS, FACES = "3|5|10|20|200", "2|5|10|20"  # numbers of latents
-
-
-@dataclass(frozen=True)
-class Params:
-    """Params of the figures."""
-
-    run: str  # published numbers are of MNIST and Frey Face and drawn in the full run only
-    published: dict  # case -> metric key -> number
 
 
 def check_params(params: Params) -> None:

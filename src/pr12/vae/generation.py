@@ -6,7 +6,6 @@ stronger baseline.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
@@ -16,16 +15,12 @@ from pr12.shared import files, run, splits, step
 from pr12.shared.errors import UserError
 from pr12.vae import distances, evaluate, features, images, model, pictures
 from pr12.vae.model import Parameters, Saved
+from pr12.vae.params import Generation as Params
 
 PAIRS = (("vae", "autoencoder"), ("vae_2d", "autoencoder_2d"))
 SHEET = 8  # rows and columns of a sheet of samples
 SCATTERED = 1000  # codes in a scatter plot at most
 BATCH = 1000  # images at a time, which bounds the memory
-
-
-@dataclass(frozen=True)
-class Params:
-    """It has none."""
 
 
 class Judge(NamedTuple):

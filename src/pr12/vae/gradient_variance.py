@@ -7,30 +7,18 @@ the same minibatch and from the same noise.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Annotated
 
 import torch
 from torch import Tensor
 
 from pr12.shared import files, run, step
 from pr12.shared.errors import UserError
-from pr12.shared.step import AtLeast, NotEmpty
 from pr12.vae import images, model, objectives
 from pr12.vae.model import Normal, Parameters
+from pr12.vae.params import GradientVariance as Params
 
 MODELS = ("z3", "z5", "z10", "z20", "z200")  # whose paths may be given; the metrics' prefixes
 AT_ONCE = 10  # draws in one backward pass, which bounds the memory
-
-
-@dataclass(frozen=True)
-class Params:
-    """Params of the comparison."""
-
-    moment: int
-    draws: Annotated[int, AtLeast(2)]
-    samples: Annotated[tuple[Annotated[int, AtLeast(1)], ...], NotEmpty()]
-    examples: Annotated[int, AtLeast(1)]
 
 
 def score_function(

@@ -2,8 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Annotated, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -11,9 +10,9 @@ from torch import Tensor
 from pr12.shared import files, run, splits, step
 from pr12.shared.errors import UserError
 from pr12.shared.splits import Split
-from pr12.shared.step import AtLeast
 from pr12.vae import evaluate, images, latent_page, model, pictures
 from pr12.vae.model import Parameters, Saved
+from pr12.vae.params import LatentSpace as Params
 
 LATENT_DIMS = {"z2": 2, "z5": 5, "z10": 10, "z20": 20, "faces_z2": 2}
 PLANES = {"z2": "digits", "faces_z2": "faces"}
@@ -23,13 +22,6 @@ STEPS = 10  # of a walk, with both ends
 SCATTERED = 1000  # codes behind a plane at most
 EXTENT = 3.0  # of a plane at least: the prior has less than 0.3 % beyond in either direction
 BATCH = 1000  # images at a time, which bounds the memory
-
-
-@dataclass(frozen=True)
-class Params:
-    """Params of the pictures."""
-
-    grid: Annotated[int, AtLeast(2)]  # rows and columns of a manifold
 
 
 class System(NamedTuple):

@@ -11,45 +11,19 @@ once before the leapfrog steps, once in each of them, and once in every weight u
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import pairwise
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from pr12.shared import address, files, progress, replicas, run, splits, step
 from pr12.shared.errors import UserError
-from pr12.shared.step import Above, AtLeast, Between, NotEmpty
 from pr12.vae import hmc, model, optimisers
+from pr12.vae.params import Mcem as Params
 from pr12.vae.train import architecture_of, checked_images, describe, row_epochs
 
 STEP_SIZE = 0.1  # before any tuning
-
-
-@dataclass(frozen=True)
-class Params:
-    """Params of one training."""
-
-    seeds: Annotated[tuple[int, ...], NotEmpty()]
-    images: Literal["digits", "faces"]
-    hidden: tuple[Annotated[int, AtLeast(1)], ...]
-    width_scale: Annotated[float, Above(0)]
-    latent_dim: Annotated[int, AtLeast(1)]
-    likelihood: Literal["bernoulli", "gaussian", "linear"]
-    train_examples: Annotated[int, AtLeast(1)] | None
-    batch_size: Annotated[int, AtLeast(1)]
-    snapshots: Annotated[tuple[int, ...], NotEmpty()]
-    init: Literal["normal", "glorot"]
-    init_std: Annotated[float, Above(0)]
-    weight_prior: bool
-    optimiser: Literal["adagrad", "adam"]
-    learning_rate: Annotated[float, Above(0)]
-    adam_beta1: Annotated[float, Between(0, 0.999)]
-    adam_epsilon: Annotated[float, Above(0)]
-    matmul_precision: Literal["highest", "high", "medium"]
-    leapfrog_steps: Annotated[int, AtLeast(1)]
-    weight_updates: Annotated[int, AtLeast(1)]
 
 
 def minibatches_seen(params: Params) -> list[int]:

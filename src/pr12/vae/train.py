@@ -7,16 +7,15 @@ an evaluation can draw the bound against the number of samples seen (Fig. 2).
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from pr12.shared import address, files, progress, replicas, run, splits, step
 from pr12.shared.errors import UserError
-from pr12.shared.step import Above, AtLeast, Between, NotEmpty
 from pr12.vae import model, objectives, optimisers
+from pr12.vae.params import Train as Params
 
 OBJECTIVES = {
     "sgvb_a": objectives.sgvb_a,
@@ -26,33 +25,6 @@ OBJECTIVES = {
     "autoencoder": objectives.autoencoder,
 }
 ROWS = 50  # of the history; each is a point from which a killed training goes on
-
-
-@dataclass(frozen=True)
-class Params:
-    """Params of one training."""
-
-    seeds: Annotated[tuple[int, ...], NotEmpty()]
-    images: Literal["digits", "faces"]
-    objective: Literal["sgvb_a", "sgvb_b", "importance", "wake_sleep", "autoencoder"]
-    samples: Annotated[int, AtLeast(1)]
-    hidden: tuple[Annotated[int, AtLeast(1)], ...]
-    width_scale: Annotated[float, Above(0)]
-    latent_dim: Annotated[int, AtLeast(1)]
-    likelihood: Literal["bernoulli", "gaussian", "linear"]
-    binarise: bool
-    train_examples: Annotated[int, AtLeast(1)] | None
-    batch_size: Annotated[int, AtLeast(1)]
-    snapshots: Annotated[tuple[int, ...], NotEmpty()]
-    init: Literal["normal", "glorot"]
-    init_std: Annotated[float, Above(0)]
-    weight_prior: bool
-    optimiser: Literal["adagrad", "adam"]
-    learning_rate: Annotated[float, Above(0)]
-    schedule: Literal["constant", "linear", "stages"]
-    adam_beta1: Annotated[float, Between(0, 0.999)]
-    adam_epsilon: Annotated[float, Above(0)]
-    matmul_precision: Literal["highest", "high", "medium"]
 
 
 def checked_images(params: Params, images: Tensor) -> Tensor:

@@ -1,5 +1,6 @@
 """params.yaml, the steps, the claims and what is committed under reports/ agree."""
 
+import ast
 import dataclasses
 import importlib
 import json
@@ -7,7 +8,8 @@ import re
 
 import pytest
 
-from pr12.shared import address, claims, readme, settings, step, yaml_files
+from pr12.shared import address, claims, readme, settings, yaml_files
+from pr12.workflow import params
 
 ROOT = address.SRC.parent
 PARAMS = yaml_files.load(ROOT / "params.yaml")
@@ -21,14 +23,86 @@ def resolved(run, paper):
     return settings.resolve(PARAMS | {"run": run})[paper]
 
 
-def steps(paper):
-    """Give the names of a paper's modules that are steps."""
-    found = (address.SRC / "pr12" / paper).glob("*.py")
-    return {path.stem for path in found if re.search(r"^class Params\b", path.read_text(), re.M)}
+def steps(package):
+    """Return the names of a package's modules that take params of its params.py."""
+    modules = (address.SRC / "pr12" / package).glob("*.py")
+    line = rf"^from pr12\.{package}\.params import (\w+) as Params$"
+    taken = {path.stem: re.findall(line, path.read_text(), re.M) for path in modules}
+    for name, classes in taken.items():  # a module takes what is named after it
+        assert classes in ([], ["".join(part.capitalize() for part in name.split("_"))]), name
+    return {name for name, classes in taken.items() if classes}
 
 
 def fields(paper, name):
-    return {field.name for field in dataclasses.fields(step.params_class(f"pr12.{paper}.{name}"))}
+    return {field.name for field in dataclasses.fields(params.of_step(f"pr12.{paper}.{name}"))}
+
+
+PACKAGES = sorted(path.parent.name for path in (address.SRC / "pr12").glob("[!w]*/params.py"))
+ALLOWED = {
+    "typing": {"Annotated", "Literal"},
+    "annotated_types": {"Ge", "Gt", "Interval", "MinLen"},
+    "pydantic.dataclasses": {"dataclass"},
+    "pr12.workflow.params": {"STRICT"},
+}
+CALLED = ALLOWED["annotated_types"] | {"dataclass"}
+
+
+def faults_of_fields(source):
+    """List what a params.py holds besides fields without defaults: it stands in no address."""
+    docstring, *statements = ast.parse(source).body
+    found = [] if isinstance(docstring, ast.Expr) else ["no docstring"]
+    for node in statements:
+        if isinstance(node, ast.ImportFrom):
+            names = {alias.name for alias in node.names if alias.asname is None}
+            right = names <= ALLOWED.get(node.module, set()) and len(names) == len(node.names)
+        elif isinstance(node, ast.ClassDef):
+            described, *fields = node.body
+            right = isinstance(described, ast.Expr) and not node.bases
+            right &= list(map(ast.unparse, node.decorator_list)) == [
+                "dataclass(frozen=True, config=STRICT)"
+            ]
+            right &= all(isinstance(f, ast.AnnAssign) and f.value is None for f in fields)
+            calls = [call for call in ast.walk(node) if isinstance(call, ast.Call)]
+            right &= {ast.unparse(call.func) for call in calls} <= CALLED
+        else:
+            right = False
+        found += [] if right else [f"line {node.lineno}: {ast.unparse(node)}"]
+    return found
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_params_are_fields_only(package):
+    path = address.SRC / "pr12" / package / "params.py"
+    assert faults_of_fields(path.read_text(encoding="utf-8")) == []
+    assert set(params.steps(f"pr12.{package}")) == steps(package)
+
+
+FIELDS = '''"""What steps take."""
+from typing import Literal
+@dataclass(frozen=True, config=STRICT)
+class Train:
+    """Params."""
+    epochs: int
+'''
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("int\n", "int = 3\n"),
+        ("int\n", "int\n    def twice(self): return 2 * self.epochs\n"),
+        ("int\n", "Annotated[int, AfterValidator(abs)]\n"),
+        ("import Literal", "import Literal as Gt"),
+        ("from typing", "from torch"),
+        ('"""What steps take."""\n', "EPOCHS = 3\n"),
+        ("class Train:", "class Train(Base):"),
+        ("frozen=True, ", ""),
+        ("import Literal\n", "import Literal\nEPOCHS = 3\n"),
+    ],
+)
+def test_more_than_fields_is_seen(old, new):
+    assert faults_of_fields(FIELDS) == []
+    assert faults_of_fields(FIELDS.replace(old, new)) != []
 
 
 @pytest.mark.parametrize("run", RUNS)

@@ -9,6 +9,7 @@ from sklearn.dummy import DummyClassifier
 from pr12.distill import library, problems, selection
 from pr12.shared import run, step
 from pr12.shared.errors import UserError
+from pr12.workflow.params import make
 
 PARAMS = {
     "problems": ["digits_p1", "breast_cancer"],
@@ -221,7 +222,7 @@ def test_bad_params_are_one_sentence_and_write_nothing(tmp_path, capsys, change,
 
 
 def test_a_class_too_rare_to_calibrate_is_one_sentence():
-    params = step.make(library.Params, PARAMS, "test")
+    params = make(library.Params, PARAMS, "test")
     problem = problems.make("digits_p1", problems.bundled("digits"), 60, 40, 0)
     rare = problem.train._replace(targets=np.eye(60, dtype=int)[0])
     with pytest.raises(UserError, match="fewer than 3 training examples"):
@@ -229,7 +230,7 @@ def test_a_class_too_rare_to_calibrate_is_one_sentence():
 
 
 def test_each_generator_has_its_own_stream():
-    params = step.make(library.Params, PARAMS, "test")
+    params = make(library.Params, PARAMS, "test")
     problem = problems.make("breast_cancer", problems.bundled("breast_cancer"), 60, 40, 0)
     first = library.synthesise(params, problem, "random", 30)
     other = library.synthesise(dataclasses.replace(params, seed=1), problem, "random", 30)

@@ -23,6 +23,7 @@ from pr12.photostyle import (
 )
 from pr12.shared import address, progress, run, step
 from pr12.shared.errors import UserError
+from pr12.workflow.params import make
 
 HEIGHT, WIDTH = 24, 32
 QUICK = {
@@ -568,7 +569,7 @@ def test_a_loss_that_is_not_finite_is_told(pair, capsys):
 
 
 def test_defaults_are_allowed_values():
-    assert step.make(transfer.Settings, transfer.DEFAULTS, "--params").size == 700
+    assert make(transfer.Settings, transfer.DEFAULTS, "--params").size == 700
 
 
 def test_layers_of_the_papers_networks_exist():

@@ -17,6 +17,7 @@ from pr12.rca import shifts, tabular, tabular_data
 from pr12.rca.reverse_classification import ReverseClassificationAccuracy
 from pr12.shared import address, step
 from pr12.shared.errors import UserError
+from pr12.workflow.params import make
 
 PARAMS = {
     "data": "wine",
@@ -366,7 +367,7 @@ def test_bad_params_are_one_sentence_and_leave_no_file(tmp_path, capsys, change,
 
 
 def test_params_can_be_read_without_importing_the_step():
-    params = step.make(step.params_class("pr12.rca.tabular"), PARAMS, "rca.tabular")
+    params = make(tabular.Params, PARAMS, "rca.tabular")
     assert params.seeds == (0, 1)
     assert replace(params, trees=5).trees == 5
 

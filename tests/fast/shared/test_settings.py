@@ -4,8 +4,10 @@ import sys
 import pytest
 import yaml
 
+import pr12
 from pr12.shared import address, settings
 from pr12.shared.errors import UserError
+from pr12.workflow import params
 
 TRAIN = {
     "hidden": [800, 800],
@@ -181,7 +183,7 @@ MISTAKES = [
     ("data/large/dataset", "cifar", 'data.large.dataset is "cifar"; it must be one of digits, mni'),
     ("distill/dataset", "mnist", "distill.dataset is 'mnist'; allowed: small, large"),
     ("distill/trian", {}, "there is no step pr12.distill.trian"),
-    ("distill/model", {}, "pr12.distill.model is not a step: it has no Params"),
+    ("distill/model", {}, "there is no step pr12.distill.model"),
     ("distill/seeds", [], "distill.seeds is []; it must be a list with at least one element"),
     ("distill/seeds", [0, 1, 0], "distill.seeds is [0, 1, 0]; name each seed once"),
     ("distill/seeds", [0, "1"], 'distill.seeds[1] is "1"; it must be a whole number'),
@@ -424,17 +426,21 @@ def test_withdrawn_cases_have_their_reason(folder):
 def step_source(tmp_path, monkeypatch):
     """Give what writes the source of a step that cannot be imported."""
     monkeypatch.setattr(address, "SRC", tmp_path / "src")
-    settings.params_class.cache_clear()
+    monkeypatch.setattr(pr12, "__path__", [*pr12.__path__, str(tmp_path / "src/pr12")])
     path = tmp_path / "src/pr12/nobody/train.py"
     path.parent.mkdir(parents=True)
 
     def write(declared):
-        path.write_text(
-            f"{declared}\n@dataclass\nclass Params:\n    warm: int\n\nraise SystemExit\n"
+        path.write_text(f"{declared}\nraise SystemExit\n")
+        path.with_name("params.py").write_text(
+            "from dataclasses import dataclass\n@dataclass\nclass Train:\n    warm: int\n"
         )
 
     yield write
-    settings.params_class.cache_clear()
+    params.steps.cache_clear()
+    for name in ("pr12.nobody.params", "pr12.nobody"):
+        sys.modules.pop(name, None)
+    vars(pr12).pop("nobody", None)
 
 
 @pytest.mark.parametrize(

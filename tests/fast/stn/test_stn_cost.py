@@ -11,6 +11,7 @@ from torch import nn
 from pr12.shared import address, files, step
 from pr12.stn import cost, networks
 from pr12.stn.deformable import DeformableConv2d
+from pr12.workflow.params import make
 
 PARAMS = {
     "parameters": 60_000,
@@ -24,7 +25,7 @@ PARAMS = {
 
 
 def params(**changes):
-    return step.make(cost.Params, PARAMS | changes, "stn.cost")
+    return make(cost.Params, PARAMS | changes, "stn.cost")
 
 
 # --- counts ---

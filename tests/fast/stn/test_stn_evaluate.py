@@ -11,6 +11,7 @@ from torch import nn
 from pr12.shared import address, files, run, splits, step
 from pr12.shared.errors import UserError
 from pr12.stn import distortions, evaluate, networks, train
+from pr12.workflow.params import make
 
 PARAMS = {
     "examples": None,
@@ -40,7 +41,7 @@ ST = {"transform": "affine", "parameters": 70_000}
 
 
 def params(**changes):
-    return step.make(evaluate.Params, PARAMS | changes, "stn.evaluate")
+    return make(evaluate.Params, PARAMS | changes, "stn.evaluate")
 
 
 def digits(count=20):

@@ -9,6 +9,7 @@ from pr12.shared import run, step
 from pr12.shared.errors import UserError
 from pr12.stn import cub, generated_parts, parts
 from pr12.stn.parts import SPLITS
+from pr12.workflow.params import make
 
 GENERATED = {"source": "generated", "size": 32, "train": 5, "validation": 3, "test": 4}
 GENERATED |= {"split_seed": 0}
@@ -83,7 +84,7 @@ def test_images_stay_with_their_labels(folder):
 
 
 def bird_params(**changes):
-    return step.make(parts.Params, BIRDS | changes, "--params")
+    return make(parts.Params, BIRDS | changes, "--params")
 
 
 def test_every_bird_can_be_used_and_none_twice():

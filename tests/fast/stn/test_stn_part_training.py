@@ -12,6 +12,7 @@ from pr12.shared import run, step
 from pr12.shared.errors import UserError
 from pr12.stn import evaluate_parts, generated_parts, part_networks, parts, train_parts
 from pr12.stn.part_networks import Architecture, PartNetwork
+from pr12.workflow.params import make
 
 PARAMS = {
     "seeds": [0, 1],
@@ -37,7 +38,7 @@ JUDGED = {"batch": 5, "shown": 3, "bfloat16": False}
 
 
 def params(**changes):
-    return step.make(train_parts.Params, PARAMS | changes, "stn")
+    return make(train_parts.Params, PARAMS | changes, "stn")
 
 
 def flat(count, size=18):

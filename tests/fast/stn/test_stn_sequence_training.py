@@ -11,6 +11,7 @@ from pr12.shared import files, run, step
 from pr12.shared.errors import UserError
 from pr12.stn import evaluate_sequences, sequences, train_sequences
 from pr12.stn.sequence_networks import Architecture, Network, parameter_count
+from pr12.workflow.params import make
 
 PARAMS = {
     "seeds": [0, 1],
@@ -32,7 +33,7 @@ PARAMS = {
 
 
 def params(**changes):
-    return step.make(train_sequences.Params, PARAMS | changes, "stn")
+    return make(train_sequences.Params, PARAMS | changes, "stn")
 
 
 def pictures(count, classes=10):

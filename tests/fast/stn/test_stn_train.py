@@ -12,6 +12,7 @@ from torch.nn import functional
 from pr12.shared import address, files, run, splits, step
 from pr12.shared.errors import UserError
 from pr12.stn import distortions, networks, train
+from pr12.workflow.params import make
 
 PARAMS = {
     "seeds": [0, 1],
@@ -41,7 +42,7 @@ def _one_thread():
 
 
 def params(**changes):
-    return step.make(train.Params, PARAMS | changes, "stn.train")
+    return make(train.Params, PARAMS | changes, "stn.train")
 
 
 def digits(count=20):
