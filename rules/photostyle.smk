@@ -45,7 +45,8 @@ rule photostyle_weights:
         json=as_json(photostyle_params("weights")),
     shell:
         "python -m pr12.photostyle.weights --params {params.json:q}"
-        " raw=data/raw/vgg19/vgg19-dcbb9e9d.pth weights={output.weights} > {log} 2>&1"
+        " verified={input.verified} raw=data/raw/vgg19/vgg19-dcbb9e9d.pth"
+        " weights={output.weights} > {log} 2>&1"
 
 
 # Two such jobs beside each other take many times as long as one after the other (memory).

@@ -203,7 +203,9 @@ rule stn_parts:
 
 rule stn_train_parts:
     input:
-        unpack(lambda w: stn_weights(w.case)),
+        unpack(
+            lambda w: {"verified": raw("googlenet")} if stn_weights(w.case) else {}
+        ),
         train=lambda w: made(stn_data("parts", w.case), "train.safetensors"),
     output:
         model=f"{BUILD}/stn/{{case}}/train_parts.{{digest}}/model.safetensors",
@@ -225,8 +227,13 @@ rule stn_train_parts:
     params:
         json=lambda w: as_json(stn_params("train_parts", w.case)),
         inputs=lambda w, input: paths(dict(input.items())),
+        weights=lambda w: (
+            "weights=data/raw/googlenet/googlenet-1378be20.pth"
+            if stn_weights(w.case)
+            else ""
+        ),
     shell:
-        "python -m pr12.stn.train_parts --params {params.json:q} {params.inputs}"
+        "python -m pr12.stn.train_parts --params {params.json:q} {params.inputs} {params.weights}"
         " model={output.model} history={output.history} > {log} 2>&1"
 
 
