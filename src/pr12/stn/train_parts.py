@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from pr12.shared import address, files, progress, run, step
+from pr12.shared import address, files, progress, run, state_dicts, step
 from pr12.shared.errors import UserError
 from pr12.stn import part_networks, parts, training
 from pr12.stn.params import TrainParts as Params
@@ -267,7 +267,9 @@ def main(job: step.Job) -> None:
     training.deterministic()
     loaded = parts.load(paths["train"])
     check(params, loaded, "weights" in paths)
-    weights = run.read_tensors(paths["weights"]) if "weights" in paths else None
+    weights = None
+    if "weights" in paths:
+        weights = state_dicts.read(paths["weights"], verified=paths.get("verified"))
     if params.backbone == "googlenet" and weights is None:
         print("no weights=PATH is given: GoogLeNet starts from random numbers", file=sys.stderr)
     where = run.device()
@@ -312,6 +314,6 @@ def describe(state: dict[str, Any]) -> str:
 
 if __name__ == "__main__":
     with step.start(
-        Params, reads=["train"], optional=["weights"], writes=["model", "history"]
+        Params, reads=["train"], optional=["weights", "verified"], writes=["model", "history"]
     ) as job:
         main(job)
