@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import sync_playwright
 
 from pr12.shared import address, files, index, report
-from pr12.vae import latent_page
+from pr12.vae import latent_page, packed_arrays
 
 HOW = "no Chromium on this machine: apt-get update && apt-get install -y chromium"
 SHAPES = {
@@ -24,7 +24,7 @@ ROUNDING = 0.5 + 1e-3
 def weights(kind, shapes=SHAPES, seed=0):
     draw = np.random.default_rng(seed).normal
     values = {name: draw(size=shape) / shape[0] ** 0.5 for name, shape in shapes.items()}
-    return {name: latent_page.pack(value, kind) for name, value in values.items()}
+    return {name: packed_arrays.pack_numbers(value, kind) for name, value in values.items()}
 
 
 def plane(title, packed, height=28, width=28, labels=("",)):
@@ -50,7 +50,7 @@ PLANES = [
 
 def decoded(which, z):
     parameters = {
-        name: latent_page.unpack(packed).astype(np.float64)
+        name: packed_arrays.unpack_numbers(packed).astype(np.float64)
         for name, packed in PLANES[which]["weights"].items()
     }
     h = np.asarray(z, dtype=np.float64)

@@ -6,6 +6,8 @@ be chosen orthogonal, the posterior then has a diagonal covariance, and the boun
 gaps to the score of PCA must vanish.
 """
 
+from dataclasses import dataclass
+
 import torch
 from sklearn.decomposition import PCA
 from torch import Tensor
@@ -13,9 +15,11 @@ from torch.distributions import LowRankMultivariateNormal
 
 from pr12.shared import files, run, step
 from pr12.shared.errors import UserError
-from pr12.vae import images, model
-from pr12.vae.model import Parameters
+from pr12.vae import densities, images, networks, saved_nets
+from pr12.vae.networks import Parameters
 from pr12.vae.params import EvaluateLinear as Params
+
+
 
 
 def log_marginal_likelihood(parameters: Parameters, x: Tensor) -> Tensor:
@@ -35,7 +39,8 @@ def log_marginal_likelihood(parameters: Parameters, x: Tensor) -> Tensor:
 
     Examples
     --------
-    >>> parameters = model.initial(model.Architecture(2, (), 1, "linear"), [0], "normal", 1e-9)
+    >>> architecture = networks.Architecture(2, (), 1, "linear")
+    >>> parameters = networks.initial(architecture, [0], "normal", 1e-9)
     >>> log_marginal_likelihood(parameters, torch.ones(3, 2))  # N(0, I): -1 - log 2 pi
     tensor([-2.8379], dtype=torch.float64)
     """
@@ -69,17 +74,18 @@ def elbo(parameters: Parameters, x: Tensor) -> Tensor:
 
     Examples
     --------
-    >>> parameters = model.initial(model.Architecture(2, (), 1, "linear"), [0], "normal", 1e-9)
+    >>> architecture = networks.Architecture(2, (), 1, "linear")
+    >>> parameters = networks.initial(architecture, [0], "normal", 1e-9)
     >>> elbo(parameters, torch.ones(3, 2))  # q is the posterior, and both are the prior
     tensor([-2.8379], dtype=torch.float64)
     """
     parameters = {name: value.double() for name, value in parameters.items()}
-    q = model.encode(parameters, x.double())
+    q = networks.encode(parameters, x.double())
     weight, log_variance = parameters["decoder.mean.weight"], parameters["decoder.log_variance"]
     spread = (q.log_variance.exp() * (weight * weight).sum(dim=2).unsqueeze(1)).sum(dim=2)
-    likelihood = model.log_likelihood(parameters, x.double(), q.mean)
+    likelihood = densities.log_likelihood(parameters, x.double(), q.mean)
     likelihood = likelihood - 0.5 * spread * torch.exp(-log_variance[:, 0])
-    return (likelihood - model.kl(q)).mean(dim=1)
+    return (likelihood - densities.kl(q)).mean(dim=1)
 
 
 def pca_scores(latent_dim: int, train: Tensor, test: Tensor) -> tuple[float, float]:
@@ -120,7 +126,7 @@ def pca_scores(latent_dim: int, train: Tensor, test: Tensor) -> tuple[float, flo
     )
 
 
-def metrics(saved: model.Saved, train: Tensor, test: Tensor) -> dict[str, list[float]]:
+def metrics(saved: saved_nets.Saved, train: Tensor, test: Tensor) -> dict[str, list[float]]:
     """Give likelihood, bound, PCA's likelihood and the gaps to it, one value per replica.
 
     Parameters
@@ -141,7 +147,7 @@ def metrics(saved: model.Saved, train: Tensor, test: Tensor) -> dict[str, list[f
             "the model is not a linear encoder and decoder; only for these, trained with "
             "likelihood linear and hidden [], is the likelihood known"
         )
-    parameters = model.at(saved, -1)
+    parameters = saved_nets.at(saved, -1)
     scores = pca_scores(architecture.latent_dim, train, test)
     found = {}
     for name, x, score in zip(("train", "test"), (train, test), scores, strict=True):
@@ -160,7 +166,7 @@ def main(job: step.Job) -> None:
     """Evaluate every replica at the end of the training."""
     run.deterministic()
     train, test = (images.load(job.paths[name], bounded=False) for name in ("train", "test"))
-    saved = model.load(job.paths["model"], pixels=train.shape[1])
+    saved = saved_nets.load(job.paths["model"], pixels=train.shape[1])
     found = metrics(saved, train, test)
     files.write_json(job.paths["metrics"], {"metrics": found, "provenance": job.provenance()})
 

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from pr12.shared import run
 from pr12.shared.errors import UserError
-from pr12.vae.model import Parameters
+from pr12.vae.networks import Parameters
 
 
 def initial(widths: Sequence[int], seed: int) -> Parameters:

@@ -10,7 +10,7 @@ from pr12.shared import plots, stats
 from pr12.shared.errors import UserError
 from pr12.shared.plots import Plot
 from pr12.shared.stats import Interval
-from pr12.vae import latent_page, pictures
+from pr12.vae import latent_page, packed_arrays
 from pr12.vae.figures_of_bounds import SEEDS, Metrics, measured, written
 
 FRECHET = {  # key of the metric -> what it is of
@@ -68,7 +68,7 @@ def sheets(picture: Any, kind: str, step: str) -> dict[str, np.ndarray]:
     if not isinstance(own, Mapping):
         raise UserError(f"{step}_picture has no {kind}; delete it and run the step {step} again")
     names = sorted(own, key=lambda name: [int(n) for n in re.findall(r"\d+", name)])
-    return {name: pictures.unpacked(own[name]) for name in names}
+    return {name: packed_arrays.unpack_images(own[name]) for name in names}
 
 
 def points(rows: Any, where: str) -> np.ndarray:
@@ -432,11 +432,13 @@ def decoded(plane: Mapping[str, Any], z: np.ndarray) -> np.ndarray:
     Examples
     --------
     >>> weights = {"decoder.mean.weight": np.eye(2), "decoder.mean.bias": np.zeros(2)}
-    >>> packed = {name: latent_page.pack(value, "float16") for name, value in weights.items()}
+    >>> packed = {n: packed_arrays.pack_numbers(value, "float16") for n, value in weights.items()}
     >>> decoded({"height": 1, "width": 2, "weights": packed}, np.array([0.0, np.log(3)]))
     array([[0.5 , 0.75]])
     """
-    weights = {n: latent_page.unpack(w).astype(float) for n, w in plane["weights"].items()}
+    weights = {
+        n: packed_arrays.unpack_numbers(w).astype(float) for n, w in plane["weights"].items()
+    }
     hidden = sum(bool(re.fullmatch(r"decoder\.\d+\.weight", name)) for name in weights)
     for layer in (f"decoder.{i}" for i in range(hidden)):
         z = np.tanh(z @ weights[f"{layer}.weight"] + weights[f"{layer}.bias"].ravel())

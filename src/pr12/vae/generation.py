@@ -6,29 +6,32 @@ stronger baseline.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from pr12.shared import files, run, splits, step
 from pr12.shared.errors import UserError
-from pr12.vae import distances, evaluate, features, images, model, pictures
-from pr12.vae.model import Parameters, Saved
+from pr12.vae import (
+    distances,
+    evaluation,
+    features,
+    images,
+    judging,
+    networks,
+    packed_arrays,
+    saved_nets,
+)
+from pr12.vae.saved_nets import Saved
 from pr12.vae.params import Generation as Params
 
 PAIRS = (("vae", "autoencoder"), ("vae_2d", "autoencoder_2d"))
 SHEET = 8  # rows and columns of a sheet of samples
 SCATTERED = 1000  # codes in a scatter plot at most
-BATCH = 1000  # images at a time, which bounds the memory
 
 
-class Judge(NamedTuple):
-    """What every system is measured against; images are rows of pixels."""
-
-    classifier: Parameters
-    train: Tensor  # (N', D)
-    test: Tensor  # (N, D)
 
 
 def check(systems: Mapping[str, Saved]) -> None:
@@ -46,7 +49,7 @@ def check(systems: Mapping[str, Saved]) -> None:
 
     Examples
     --------
-    >>> saved = Saved(model.Architecture(4, (3,), 2, "bernoulli"), "sgvb_b", (1,), {})
+    >>> saved = Saved(networks.Architecture(4, (3,), 2, "bernoulli"), "sgvb_b", (1,), {})
     >>> check({"vae": saved, "autoencoder": saved})
     Traceback (most recent call last):
     ...
@@ -74,69 +77,7 @@ autoencoder
             )
 
 
-def encoded(saved: Saved, x: Tensor) -> model.Normal:
-    """Give q(z|x) at the end of the training, a batch at a time.
-
-    Parameters
-    ----------
-    saved : Saved
-        What the training left.
-    x : Tensor
-        Shape (N, D).
-
-    Returns
-    -------
-    Normal
-        Mean and log-variance, each (S, N, Z).
-    """
-    parts = [model.encode(model.at(saved, -1), part) for part in x.split(BATCH)]
-    return model.Normal(*(torch.cat(each, dim=1) for each in zip(*parts, strict=True)))
-
-
-def streams(saved: Saved, purpose: str) -> list[torch.Generator]:
-    """Give one stream a replica; systems share them, and so the draws that they are judged by."""
-    replicas = saved.parameters["decoder.mean.weight"].shape[1]
-    return [run.generator(replica, purpose, run.device()) for replica in range(replicas)]
-
-
-def fitted(codes: Tensor, noise: Tensor) -> Tensor:
-    """Turn standard normal draws into draws from the Gaussian fitted to each replica's codes.
-
-    Parameters
-    ----------
-    codes : Tensor
-        Shape (S, N', Z).
-    noise : Tensor
-        Standard normal, shape (S, N, Z).
-
-    Returns
-    -------
-    Tensor
-        Shape (S, N, Z).
-
-    Examples
-    --------
-    >>> codes = torch.tensor([[[4.0], [6.0]]])  # mean 5, variance 2
-    >>> fitted(codes, torch.tensor([[[0.0], [1.0]]]))
-    tensor([[[5.0000],
-             [6.4142]]])
-    """
-    roots = [distances.symmetric_root(distances.covariance(own.double())) for own in codes]
-    scaled = noise.double() @ torch.stack(roots)
-    return (codes.double().mean(dim=1, keepdim=True) + scaled).float()
-
-
-def frechet(judge: Judge, saved: Saved, z: Tensor) -> list[float]:
-    """Give each replica's Fréchet distance of decoded codes (S, N, Z) from the test images."""
-    real = features.features(judge.classifier, judge.test)
-    images = [model.decode(model.at(saved, -1), part) for part in z.split(BATCH, dim=1)]
-    return [
-        distances.frechet(features.features(judge.classifier, own), real)
-        for own in torch.cat(images, dim=1)
-    ]
-
-
-def metrics(name: str, saved: Saved, judge: Judge) -> dict[str, list[float]]:
+def metrics(name: str, saved: Saved, judge: judging.Judge) -> dict[str, list[float]]:
     """Give the metrics of one system, one value per replica.
 
     Parameters
@@ -155,13 +96,15 @@ def metrics(name: str, saved: Saved, judge: Judge) -> dict[str, list[float]]:
         its codes) from N(0, I); Fréchet distances of images decoded from N(0, I), from the test
         images' own codes and, for an autoencoder, from the Gaussian fitted to training codes.
     """
-    likelihood, error = evaluate.reconstruction(model.at(saved, -1), judge.test, BATCH)
-    posterior = encoded(saved, judge.test)
-    prior = model.normals(streams(saved, "prior"), *posterior.mean.shape[1:])
+    likelihood, error = evaluation.reconstruction(
+        saved_nets.at(saved, -1), judge.test, judging.BATCH
+    )
+    posterior = judging.encoded(saved, judge.test)
+    prior = networks.normals(judging.streams(saved, "prior"), *posterior.mean.shape[1:])
     codes, plain = posterior.mean, saved.objective == "autoencoder"
     if not plain:
-        noise = model.normals(streams(saved, "posterior"), *codes.shape[1:])
-        codes = model.draw(posterior, noise.unsqueeze(2)).squeeze(2)
+        noise = networks.normals(judging.streams(saved, "posterior"), *codes.shape[1:])
+        codes = networks.draw(posterior, noise.unsqueeze(2)).squeeze(2)
     scale = 2.0 * codes.shape[-1]
     found = {
         f"{name}/reconstruction_nll_nats": (-likelihood).tolist(),
@@ -169,22 +112,16 @@ def metrics(name: str, saved: Saved, judge: Judge) -> dict[str, list[float]]:
         f"{name}/mmd_distance": [
             distances.mmd(own, drawn, scale) for own, drawn in zip(codes, prior, strict=True)
         ],
-        f"{name}/frechet_distance": frechet(judge, saved, prior),
-        f"{name}/frechet_distance_reconstructed": frechet(judge, saved, posterior.mean),
+        f"{name}/frechet_distance": judging.frechet(judge, saved, prior),
+        f"{name}/frechet_distance_reconstructed": judging.frechet(judge, saved, posterior.mean),
     }
     if plain:
-        z = fitted(encoded(saved, judge.train).mean, prior)
-        found[f"{name}_fitted/frechet_distance"] = frechet(judge, saved, z)
+        z = judging.fitted(judging.encoded(saved, judge.train).mean, prior)
+        found[f"{name}_fitted/frechet_distance"] = judging.frechet(judge, saved, z)
     return found
 
 
-def floor(judge: Judge) -> float:
-    """Give the Fréchet distance of training images, no more than there are tests, from tests."""
-    train, test = judge.train[: len(judge.test)], judge.test
-    return distances.frechet(*(features.features(judge.classifier, x) for x in (train, test)))
-
-
-def samples(saved: Saved, judge: Judge) -> dict[str, Tensor]:
+def samples(saved: Saved, judge: judging.Judge) -> dict[str, Tensor]:
     """Draw a sheet of codes of replica 0 from N(0, I), and for an autoencoder as fitted.
 
     Returns
@@ -192,15 +129,17 @@ def samples(saved: Saved, judge: Judge) -> dict[str, Tensor]:
     dict of str to Tensor
         End of the system's name -> images as rows of pixels, (SHEET * SHEET, D).
     """
-    noise = model.normals(streams(saved, "sheet"), SHEET * SHEET, saved.architecture.latent_dim)
+    noise = networks.normals(
+        judging.streams(saved, "sheet"), SHEET * SHEET, saved.architecture.latent_dim
+    )
     codes = {"": noise}
     if saved.objective == "autoencoder":
-        codes["_fitted"] = fitted(encoded(saved, judge.train).mean, noise)
-    return {end: model.decode(model.at(saved, -1), z)[0] for end, z in codes.items()}
+        codes["_fitted"] = judging.fitted(judging.encoded(saved, judge.train).mean, noise)
+    return {end: networks.decode(saved_nets.at(saved, -1), z)[0] for end, z in codes.items()}
 
 
 def picture(
-    systems: Mapping[str, Saved], judge: Judge, labels: Tensor, size: Sequence[int]
+    systems: Mapping[str, Saved], judge: judging.Judge, labels: Tensor, size: Sequence[int]
 ) -> dict[str, Any]:
     """Give what the figures show: sheets of samples, and codes of the systems with two of them.
 
@@ -226,11 +165,13 @@ def picture(
         for end, sheet in samples(saved, judge).items():
             sheets[f"{name}{end}"] = sheet
         if saved.architecture.latent_dim == 2:
-            codes = encoded(saved, judge.test[:SCATTERED]).mean[0]
-            scatter[name] = pictures.scatter(codes.cpu().numpy(), labels[:SCATTERED].numpy())
+            codes = judging.encoded(saved, judge.test[:SCATTERED]).mean[0]
+            scatter[name] = packed_arrays.pack_points(
+                codes.cpu().numpy(), labels[:SCATTERED].numpy()
+            )
     return {
         "samples": {
-            name: pictures.packed(images.reshape(SHEET, SHEET, *size).cpu().numpy())
+            name: packed_arrays.pack_images(images.reshape(SHEET, SHEET, *size).cpu().numpy())
             for name, images in sheets.items()
         },
         "scatter": scatter,
@@ -244,11 +185,11 @@ def main(job: step.Job) -> None:
     shown_test = splits.load_split(job.paths["test"])  # with labels, and as pictures
     pixels = test.shape[1]
     names = [name for pair in PAIRS for name in pair if name in job.paths]
-    systems = {name: model.load(job.paths[name], pixels) for name in names}
+    systems = {name: saved_nets.load(job.paths[name], pixels) for name in names}
     check(systems)
-    judge = Judge(features.load(job.paths["classifier"], pixels), train, test)
+    judge = judging.Judge(features.load(job.paths["classifier"], pixels), train, test)
     with torch.inference_mode():
-        found = {"test/frechet_distance_of_train": [floor(judge)]}
+        found = {"test/frechet_distance_of_train": [judging.floor(judge)]}
         for name, saved in systems.items():
             found |= metrics(name, saved, judge)
         shown = picture(systems, judge, shown_test.labels, shown_test.images.shape[1:])

@@ -7,18 +7,23 @@ the same minibatch and from the same noise.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
 from pr12.shared import files, run, step
 from pr12.shared.errors import UserError
-from pr12.vae import images, model, objectives
-from pr12.vae.model import Normal, Parameters
+from pr12.shared.step import AtLeast, NotEmpty
+from pr12.vae import densities, images, networks, objectives, saved_nets
+from pr12.vae.networks import Normal, Parameters
 from pr12.vae.params import GradientVariance as Params
 
 MODELS = ("z3", "z5", "z10", "z20", "z200")  # whose paths may be given; the metrics' prefixes
 AT_ONCE = 10  # draws in one backward pass, which bounds the memory
+
+
 
 
 def score_function(
@@ -31,7 +36,7 @@ def score_function(
     Parameters
     ----------
     parameters : dict of str to Tensor
-        As `model.initial` makes them.
+        As `networks.initial` makes them.
     x : Tensor
         Data, shape (S, B, D) or (B, D).
     samples : int
@@ -46,16 +51,19 @@ def score_function(
 
     Examples
     --------
-    >>> parameters = model.initial(model.Architecture(4, (3,), 2, "bernoulli"), [0], "normal", 0.1)
+    >>> architecture = networks.Architecture(4, (3,), 2, "bernoulli")
+    >>> parameters = networks.initial(architecture, [0], "normal", 0.1)
     >>> score_function(parameters, torch.zeros(5, 4), 1, [run.generator(0, "gradient")]).shape
     torch.Size([1, 5])
     """
-    q = model.encode(parameters, x)
+    q = networks.encode(parameters, x)
     with torch.no_grad():
-        z = model.draw(q, model.normals(generators, q.mean.shape[1], samples, q.mean.shape[2]))
+        z = networks.draw(
+            q, networks.normals(generators, q.mean.shape[1], samples, q.mean.shape[2])
+        )
         f = objectives.log_weights(parameters, x, q, z)
     wide = Normal(q.mean.unsqueeze(2), q.log_variance.unsqueeze(2))
-    return (f * model.log_normal(z, wide)).mean(dim=2)
+    return (f * densities.log_normal(z, wide)).mean(dim=2)
 
 
 ESTIMATORS = {"a": objectives.sgvb_a, "b": objectives.sgvb_b, "score": score_function}
@@ -94,7 +102,8 @@ def gradient_moments(
 
     Examples
     --------
-    >>> parameters = model.initial(model.Architecture(4, (3,), 2, "bernoulli"), [0], "normal", 0.1)
+    >>> architecture = networks.Architecture(4, (3,), 2, "bernoulli")
+    >>> parameters = networks.initial(architecture, [0], "normal", 0.1)
     >>> mean, variance = gradient_moments(
     ...     objectives.sgvb_b, parameters, torch.zeros(5, 4), 1, 20, [run.generator(0, "gradient")]
     ... )
@@ -119,7 +128,7 @@ def gradient_moments(
     return mean, (squares - draws * (mean * mean).sum(dim=1)) / (draws - 1)
 
 
-def variances(saved: model.Saved, x: Tensor, params: Params) -> dict[str, list[float]]:
+def variances(saved: saved_nets.Saved, x: Tensor, params: Params) -> dict[str, list[float]]:
     """Give the variance of every estimator at every number of samples, one value per replica.
 
     Parameters
@@ -146,7 +155,7 @@ def variances(saved: model.Saved, x: Tensor, params: Params) -> dict[str, list[f
         raise UserError("a model of mcem has no encoder, whose gradients could be compared")
     if not -kept <= params.moment < kept:
         raise UserError(f"moment is {params.moment}; the model was kept at {kept} moments only")
-    parameters = model.at(saved, params.moment)
+    parameters = saved_nets.at(saved, params.moment)
     found = {}
     for samples in params.samples:
         for name, objective in ESTIMATORS.items():
@@ -171,7 +180,7 @@ def main(job: step.Job) -> None:
         raise UserError(f"train has {len(x)} images; examples asks {job.params.examples}")
     found = {}
     for name in given:
-        saved = model.load(job.paths[name], pixels=x.shape[1])
+        saved = saved_nets.load(job.paths[name], pixels=x.shape[1])
         latent_dim = saved.architecture.latent_dim
         if name != f"z{latent_dim}" or saved.objective == "autoencoder":
             raise UserError(

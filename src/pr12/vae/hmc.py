@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from pr12.vae import model
+from pr12.vae import networks
 
 LogDensity = Callable[[Tensor], Tensor]
 
@@ -142,7 +142,7 @@ def transition(
     >>> accepted
     tensor([[False, False, False, False, False]])
     """
-    momentum = model.normals(generators, *point.position.shape[1:])
+    momentum = networks.normals(generators, *point.position.shape[1:])
     chains = point.position.shape[1:-1]
     draws = [torch.rand(2, *chains, generator=g, device=g.device) for g in generators]
     jitter, uniform = torch.stack(draws).unbind(dim=1)

@@ -5,90 +5,22 @@ and without a network. (Kingma & Welling 2013, Figure 4, shows a grid of such im
 """
 
 import base64
-import binascii
 import hashlib
 import math
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import jinja2
-import numpy as np
 from markupsafe import Markup
 
 from pr12.shared.errors import UserError
 from pr12.vae import latent_page_template as template
+from pr12.vae.packed_arrays import unpack_numbers
 
 KEYS = ("title", "height", "width", "weights", "likelihood", "codes", "extent")
 MOST_CODES = 1000
 LONGEST_LABEL = 3  # characters: labels are drawn in place of points
-
-
-def pack(array: np.ndarray, kind: Literal["float16", "float32"]) -> dict[str, Any]:
-    """Write an array as JSON can hold it.
-
-    Parameters
-    ----------
-    array : ndarray
-        Real numbers, any shape.
-    kind : {"float16", "float32"}
-        What each number is rounded to.
-
-    Returns
-    -------
-    dict
-        ``shape``, ``type`` and ``data``: base64 of the little-endian numbers, last axis fastest.
-
-    Raises
-    ------
-    UserError
-        If a number is not finite after rounding (float16 ends at 65504).
-
-    Examples
-    --------
-    >>> pack(np.array([[1.0, -2.0]]), "float16")
-    {'shape': [1, 2], 'type': 'float16', 'data': 'ADwAwA=='}
-    """
-    with np.errstate(over="ignore"):  # told below, in words
-        rounded = np.asarray(array).astype(np.dtype(kind).newbyteorder("<"))
-    if not np.isfinite(rounded).all():
-        raise UserError(
-            f"an array of shape {rounded.shape} has numbers that no finite {kind} holds; "
-            "look for a diverged training, or pack it as float32"
-        )
-    data = base64.b64encode(rounded.tobytes(order="C")).decode("ascii")
-    return {"shape": list(rounded.shape), "type": kind, "data": data}
-
-
-def unpack(packed: Mapping[str, Any]) -> np.ndarray:
-    """Read what `pack` wrote.
-
-    Parameters
-    ----------
-    packed : mapping
-        ``shape``, ``type`` and ``data``.
-
-    Raises
-    ------
-    UserError
-        If the type is another, or the data are not the base64 of so many finite numbers.
-
-    Examples
-    --------
-    >>> unpack({"shape": [1, 2], "type": "float16", "data": "ADwAwA=="})
-    array([[ 1., -2.]], dtype=float16)
-    """
-    kind, shape = packed.get("type"), packed.get("shape")
-    if kind not in ("float16", "float32"):
-        raise UserError(f"packed numbers have type {kind!r}; it must be float16 or float32")
-    try:
-        data = base64.b64decode(packed["data"], validate=True)
-        found = np.frombuffer(data, np.dtype(kind).newbyteorder("<")).reshape(shape)
-    except (binascii.Error, KeyError, TypeError, ValueError) as error:
-        raise UserError(f"packed numbers do not fit shape {shape}: {error}; pack again") from error
-    if not np.isfinite(found).all():
-        raise UserError(f"packed numbers of shape {shape} are not all finite; pack others")
-    return found.astype(kind)
 
 
 def _layers(weights: Mapping[str, Mapping[str, Any]], pixels: int, where: str) -> list[dict]:
@@ -100,7 +32,7 @@ def _layers(weights: Mapping[str, Mapping[str, Any]], pixels: int, where: str) -
         raise UserError(f"{where}.weights has {sorted(weights)}; it must have {wanted}")
     inputs = 2
     for name in names:
-        weight, bias = (unpack(weights[f"{name}.{part}"]) for part in ("weight", "bias"))
+        weight, bias = (unpack_numbers(weights[f"{name}.{part}"]) for part in ("weight", "bias"))
         if weight.ndim != 2 or weight.shape[0] != inputs:
             raise UserError(f"{where}: {name}.weight is {weight.shape}; it must be ({inputs}, ...)")
         inputs = weight.shape[1]
@@ -153,8 +85,9 @@ def page(planes: Sequence[Mapping[str, Any]]) -> str:
         ``title`` (str), ``height`` and ``width`` (pixels), ``likelihood`` ("bernoulli" or
         "gaussian"; both decode to a sigmoid, App. C), ``codes`` (at most 1000 lists of z1, z2 and
         a label, which is drawn if labels differ), ``extent`` ([z1 low, z1 high, z2 low, z2 high])
-        and ``weights``: what `pack` gives of ``decoder.<i>.weight`` (inputs, outputs) and
-        ``decoder.<i>.bias`` (outputs,) or (1, outputs) of each tanh layer, and of
+        and ``weights``: what `pr12.vae.packed_arrays.pack_numbers` gives of
+        ``decoder.<i>.weight`` (inputs, outputs) and ``decoder.<i>.bias`` (outputs,) or
+        (1, outputs) of each tanh layer, and of
         ``decoder.mean.weight`` and ``decoder.mean.bias``.
 
     Raises
@@ -164,9 +97,11 @@ def page(planes: Sequence[Mapping[str, Any]]) -> str:
 
     Examples
     --------
+    >>> import numpy as np
+    >>> from pr12.vae.packed_arrays import pack_numbers
     >>> weights = {"decoder.mean.weight": np.eye(2), "decoder.mean.bias": np.zeros(2)}
     >>> plane = {"title": "<Two> pixels", "height": 1, "width": 2, "likelihood": "bernoulli"}
-    >>> plane |= {"weights": {name: pack(value, "float16") for name, value in weights.items()}}
+    >>> plane |= {"weights": {n: pack_numbers(value, "float16") for n, value in weights.items()}}
     >>> text = page([plane | {"codes": [[0.5, 1, 7]], "extent": [-3, 3, -3, 3]}])
     >>> "<h1>&lt;Two&gt; pixels</h1>" in text
     True

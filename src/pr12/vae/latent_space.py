@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Annotated, Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -10,8 +11,10 @@ from torch import Tensor
 from pr12.shared import files, run, splits, step
 from pr12.shared.errors import UserError
 from pr12.shared.splits import Split
-from pr12.vae import evaluate, images, latent_page, model, pictures
-from pr12.vae.model import Parameters, Saved
+from pr12.shared.step import AtLeast
+from pr12.vae import evaluation, images, latent_codes, networks, packed_arrays, saved_nets
+from pr12.vae.networks import Parameters
+from pr12.vae.saved_nets import Saved
 from pr12.vae.params import LatentSpace as Params
 
 LATENT_DIMS = {"z2": 2, "z5": 5, "z10": 10, "z20": 20, "faces_z2": 2}
@@ -24,6 +27,8 @@ EXTENT = 3.0  # of a plane at least: the prior has less than 0.3 % beyond in eit
 BATCH = 1000  # images at a time, which bounds the memory
 
 
+
+
 class System(NamedTuple):
     """A net and the test images that belong to it."""
 
@@ -34,7 +39,7 @@ class System(NamedTuple):
     def sheet(self, z: Tensor) -> Tensor:
         """Decode codes (rows, columns, Z) into a sheet of images (rows, columns, H, W)."""
         images = self.test.images
-        decoded = model.decode(self.parameters, z[None].to(images.device))
+        decoded = networks.decode(self.parameters, z[None].to(images.device))
         return decoded.reshape(*z.shape[:2], *images.shape[1:])
 
 
@@ -55,7 +60,7 @@ def check(name: str, saved: Saved) -> None:
 
     Examples
     --------
-    >>> architecture = model.Architecture(4, (3,), 5, "bernoulli")
+    >>> architecture = networks.Architecture(4, (3,), 5, "bernoulli")
     >>> check("z2", Saved(architecture, "sgvb_b", (1,), {}))
     Traceback (most recent call last):
     ...
@@ -70,69 +75,18 @@ def check(name: str, saved: Saved) -> None:
         raise UserError(f"{name} was trained by mcem and has no encoder; give a model with one")
 
 
-def plane_codes(grid: int) -> Tensor:
-    """Give the codes of Fig. 4: a grid of the unit square through the inverse Gaussian CDF.
-
-    Parameters
-    ----------
-    grid : int
-        Rows and columns.
-
-    Returns
-    -------
-    Tensor
-        Shape (grid, grid, 2); the first code grows to the right, the second upwards.
-
-    Examples
-    --------
-    >>> plane_codes(2)
-    tensor([[[-0.6745,  0.6745],
-             [ 0.6745,  0.6745]],
-    <BLANKLINE>
-            [[-0.6745, -0.6745],
-             [ 0.6745, -0.6745]]])
-    """
-    places = torch.special.ndtri((torch.arange(grid, dtype=torch.float64) + 0.5) / grid)
-    up, right = torch.meshgrid(places.flip(0), places, indexing="ij")
-    return torch.stack([right, up], dim=-1).float()
-
-
-def walk(starts: Tensor, ends: Tensor, steps: int) -> Tensor:
-    """Give the codes on straight lines from starts to ends, both included.
-
-    Parameters
-    ----------
-    starts, ends : Tensor
-        Shape (rows, Z).
-    steps : int
-        Codes on each line.
-
-    Returns
-    -------
-    Tensor
-        Shape (rows, steps, Z).
-
-    Examples
-    --------
-    >>> walk(torch.zeros(1, 1), torch.ones(1, 1), 3).squeeze()
-    tensor([0.0000, 0.5000, 1.0000])
-    """
-    shares = torch.linspace(0, 1, steps, device=starts.device)[:, None]
-    return starts[:, None] + shares * (ends - starts)[:, None]
-
-
 def reconstructions(system: System) -> Tensor:
     """Give test images (first row) and their reconstructions, (2, RECONSTRUCTED, H, W)."""
     images = system.test.images[:RECONSTRUCTED]
-    z = model.encode(system.parameters, images.flatten(1)).mean
+    z = networks.encode(system.parameters, images.flatten(1)).mean
     return torch.cat([images[None], system.sheet(z)])
 
 
 def walks(system: System) -> Tensor:
     """Give images from each even to the next odd test image, (RECONSTRUCTED / 2, STEPS, H, W)."""
     images = system.test.images[:RECONSTRUCTED].flatten(1)
-    z = model.encode(system.parameters, images).mean[0]
-    return system.sheet(walk(z[0::2], z[1::2], STEPS))
+    z = networks.encode(system.parameters, images).mean[0]
+    return system.sheet(latent_codes.walk(z[0::2], z[1::2], STEPS))
 
 
 def plane(title: str, system: System) -> dict[str, Any]:
@@ -148,10 +102,10 @@ def plane(title: str, system: System) -> dict[str, Any]:
     Returns
     -------
     dict
-        As `pr12.vae.latent_page.page` reads it; weights in float16.
+        What the page of figures reads; weights in float16.
     """
     images, labels = system.test
-    codes = model.encode(system.parameters, images[:SCATTERED].flatten(1)).mean[0]
+    codes = networks.encode(system.parameters, images[:SCATTERED].flatten(1)).mean[0]
     bound = max(EXTENT, float(math.ceil(codes.abs().max())))
     decoder = {
         name: value[0].cpu().numpy()
@@ -163,8 +117,10 @@ def plane(title: str, system: System) -> dict[str, Any]:
         "height": images.shape[1],
         "width": images.shape[2],
         "likelihood": system.saved.architecture.likelihood,
-        "weights": {name: latent_page.pack(value, "float16") for name, value in decoder.items()},
-        "codes": pictures.scatter(codes.cpu().numpy(), labels[:SCATTERED].cpu().numpy()),
+        "weights": {
+            name: packed_arrays.pack_numbers(value, "float16") for name, value in decoder.items()
+        },
+        "codes": packed_arrays.pack_points(codes.cpu().numpy(), labels[:SCATTERED].cpu().numpy()),
         "extent": [-bound, bound, -bound, bound],
     }
 
@@ -188,7 +144,9 @@ def picture(systems: Mapping[str, System], grid: int) -> dict[str, Any]:
     digits = [name for name in systems if name != "faces_z2"]
     drawn = {name: run.generator(0, "samples") for name in digits}
     sheets = {
-        "manifolds": {PLANES[name]: systems[name].sheet(plane_codes(grid)) for name in PLANES},
+        "manifolds": {
+            PLANES[name]: systems[name].sheet(latent_codes.plane_codes(grid)) for name in PLANES
+        },
         "samples": {
             name: systems[name].sheet(torch.randn(SHEET, SHEET, LATENT_DIMS[name], generator=own))
             for name, own in drawn.items()
@@ -197,7 +155,9 @@ def picture(systems: Mapping[str, System], grid: int) -> dict[str, Any]:
         "walks": {digits[-1]: walks(systems[digits[-1]])},
     }
     packed = {
-        kind: {name: pictures.packed(images.cpu().numpy()) for name, images in those.items()}
+        kind: {
+            name: packed_arrays.pack_images(images.cpu().numpy()) for name, images in those.items()
+        }
         for kind, those in sheets.items()
     }
     titles = {"digits": "Latent plane of digits", "faces": "Latent plane of faces"}
@@ -219,13 +179,15 @@ def main(job: step.Job) -> None:
     for name in LATENT_DIMS:
         if name in job.paths:
             test = tests[PLANES.get(name, "digits")]
-            saved = model.load(job.paths[name], pixels=test.images[0].numel())
+            saved = saved_nets.load(job.paths[name], pixels=test.images[0].numel())
             check(name, saved)
-            first = {key: value[:1] for key, value in model.at(saved, -1).items()}
+            first = {key: value[:1] for key, value in saved_nets.at(saved, -1).items()}
             systems[name] = System(saved, first, test)
     found = {}
     for name, (saved, _, test) in systems.items():
-        _, error = evaluate.reconstruction(model.at(saved, -1), test.images.flatten(1), BATCH)
+        _, error = evaluation.reconstruction(
+            saved_nets.at(saved, -1), test.images.flatten(1), BATCH
+        )
         found[f"{name}/reconstruction_mse"] = error.tolist()
     with torch.inference_mode():
         shown = picture(systems, job.params.grid)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from pr12.shared.errors import UserError
-from pr12.vae import hmc, model
+from pr12.vae import hmc, networks
 
 MOST_LATENTS = 5  # the paper calls its estimator reliable below 5
 RIDGE = 1e-3  # of the mean variance, added to a fitted covariance
@@ -95,14 +95,14 @@ def importance_at(
     torch.Size([2, 2, 3])
     """
     scale = (0.5 * proposal_log_variance).exp()
-    log_normaliser = 0.5 * (model.LOG_2PI + proposal_log_variance.double()).sum(dim=-1)
+    log_normaliser = 0.5 * (networks.LOG_2PI + proposal_log_variance.double()).sum(dim=-1)
     total = torch.full_like(log_normaliser, -torch.inf)
     done, found = 0, []
     for count in samples:
         while done < count:
             size = min(chunk, count - done)
             # One draw a code: a generator's numbers depend on how many are drawn at once.
-            draws = [model.normals(generators, *proposal_mean.shape[1:]) for _ in range(size)]
+            draws = [networks.normals(generators, *proposal_mean.shape[1:]) for _ in range(size)]
             noise = torch.stack(draws, dim=2)
             z = proposal_mean[:, :, None] + scale[:, :, None] * noise
             squares = (noise.double() * noise.double()).sum(dim=-1)
@@ -193,7 +193,7 @@ def _log_fitted_normal(fit_to: Tensor, at: Tensor) -> Tensor:
     factor, failed = torch.linalg.cholesky_ex(covariance + ridge[..., None, None] * identity)
     whitened = torch.linalg.solve_triangular(factor, (at - mean)[..., None], upper=False)[..., 0]
     log_volume = factor.diagonal(dim1=-2, dim2=-1).log().sum(dim=-1)
-    log_norm = log_volume + 0.5 * at.shape[-1] * model.LOG_2PI
+    log_norm = log_volume + 0.5 * at.shape[-1] * networks.LOG_2PI
     found = -0.5 * (whitened * whitened).sum(dim=-1) - log_norm
     return torch.where(failed == 0, found, torch.nan)
 
@@ -274,7 +274,7 @@ def annealed(
     """
     betas = inverse_temperatures.tolist()
     shape = (points, max(1, chains // 4), latent_dim)
-    point = hmc.evaluate(log_likelihood, model.normals(generators, *shape))
+    point = hmc.evaluate(log_likelihood, networks.normals(generators, *shape))
     steps = torch.full((len(generators), points, 1), step_size, device=point.position.device)
     step_sizes = []
     for beta in betas[1:]:
@@ -284,7 +284,7 @@ def annealed(
         )
         steps = hmc.tuned(steps, accepted)
     shape = (points, chains, latent_dim)
-    point = hmc.evaluate(log_likelihood, model.normals(generators, *shape))
+    point = hmc.evaluate(log_likelihood, networks.normals(generators, *shape))
     log_weights = torch.zeros_like(point.log_density)
     for before, beta, steps in zip(betas, betas[1:], step_sizes, strict=False):
         log_weights += (beta - before) * point.log_density

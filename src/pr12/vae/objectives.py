@@ -10,8 +10,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from pr12.vae import model
-from pr12.vae.model import Normal, Parameters
+from pr12.vae import densities, networks
+from pr12.vae.networks import Normal, Parameters
 
 Generators = Sequence[torch.Generator]
 
@@ -20,9 +20,9 @@ def _codes(
     parameters: Parameters, x: Tensor, samples: int, generators: Generators
 ) -> tuple[Normal, Tensor]:
     """Encode, and draw codes of shape (S, B, L, Z)."""
-    q = model.encode(parameters, x)
+    q = networks.encode(parameters, x)
     batch, latent_dim = q.mean.shape[1:]
-    return q, model.draw(q, model.normals(generators, batch, samples, latent_dim))
+    return q, networks.draw(q, networks.normals(generators, batch, samples, latent_dim))
 
 
 def sgvb_a(parameters: Parameters, x: Tensor, samples: int, generators: Generators) -> Tensor:
@@ -33,7 +33,7 @@ def sgvb_a(parameters: Parameters, x: Tensor, samples: int, generators: Generato
 def sgvb_b(parameters: Parameters, x: Tensor, samples: int, generators: Generators) -> Tensor:
     """Estimate the bound with the KL term in closed form (Sec. 2.3, Eq. 7)."""
     q, z = _codes(parameters, x, samples, generators)
-    return model.log_likelihood(parameters, x, z).mean(dim=2) - model.kl(q)
+    return densities.log_likelihood(parameters, x, z).mean(dim=2) - densities.kl(q)
 
 
 def importance(parameters: Parameters, x: Tensor, samples: int, generators: Generators) -> Tensor:
@@ -51,15 +51,15 @@ def wake_sleep(parameters: Parameters, x: Tensor, samples: int, generators: Gene
     """
     with torch.no_grad():
         _, z = _codes(parameters, x, samples, generators)
-        dreamt = model.normals(generators, *x.shape[1:-1], z.shape[-1])
-        dream = model.sample_pixels(parameters, dreamt, generators)
-    wake = model.log_likelihood(parameters, x, z).mean(dim=2)
-    return wake + model.log_normal(dreamt, model.encode(parameters, dream))
+        dreamt = networks.normals(generators, *x.shape[1:-1], z.shape[-1])
+        dream = networks.sample_pixels(parameters, dreamt, generators)
+    wake = densities.log_likelihood(parameters, x, z).mean(dim=2)
+    return wake + densities.log_normal(dreamt, networks.encode(parameters, dream))
 
 
 def autoencoder(parameters: Parameters, x: Tensor, samples: int, generators: Generators) -> Tensor:
     """Give a plain autoencoder's log p(x|z) at the encoder's mean: no noise and no prior."""
-    return model.log_likelihood(parameters, x, model.encode(parameters, x).mean)
+    return densities.log_likelihood(parameters, x, networks.encode(parameters, x).mean)
 
 
 def log_weights(parameters: Parameters, x: Tensor, q: Normal, z: Tensor) -> Tensor:
@@ -68,7 +68,7 @@ def log_weights(parameters: Parameters, x: Tensor, q: Normal, z: Tensor) -> Tens
     Parameters
     ----------
     parameters : dict of str to Tensor
-        As `model.initial` makes them.
+        As `networks.initial` makes them.
     x : Tensor
         Data, shape (S, B, D) or (B, D).
     q : Normal
@@ -83,12 +83,12 @@ def log_weights(parameters: Parameters, x: Tensor, q: Normal, z: Tensor) -> Tens
 
     Examples
     --------
-    >>> architecture = model.Architecture(4, (3,), 2, "bernoulli")
-    >>> parameters = model.initial(architecture, [0], "normal", 0.0)
+    >>> architecture = networks.Architecture(4, (3,), 2, "bernoulli")
+    >>> parameters = networks.initial(architecture, [0], "normal", 0.0)
     >>> x, z = torch.ones(1, 1, 4), torch.zeros(1, 1, 1, 2)
-    >>> log_weights(parameters, x, model.encode(parameters, x), z)  # q is the prior: 4 log 1/2
+    >>> log_weights(parameters, x, networks.encode(parameters, x), z)  # q is the prior: 4 log 1/2
     tensor([[[-2.7726]]])
     """
     wide = Normal(q.mean.unsqueeze(2), q.log_variance.unsqueeze(2))
-    likelihood = model.log_likelihood(parameters, x, z)
-    return likelihood + model.log_prior(z) - model.log_normal(z, wide)
+    likelihood = densities.log_likelihood(parameters, x, z)
+    return likelihood + densities.log_prior(z) - densities.log_normal(z, wide)

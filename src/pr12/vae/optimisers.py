@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.optim.adagrad import adagrad
 from torch.optim.adam import adam
 
-from pr12.vae.model import Parameters
+from pr12.vae.networks import Parameters
 
 
 def start(parameters: Parameters, name: Literal["adagrad", "adam"]) -> dict[str, Any]:
@@ -87,3 +87,33 @@ def descend(
             beta1=betas[0], beta2=betas[1], lr=learning_rate, weight_decay=weight_decay,
             eps=epsilon, maximize=False,
         )  # fmt: skip
+
+
+def rate(
+    schedule: Literal["constant", "linear", "stages"], learning_rate: float, epoch: int, epochs: int
+) -> float:
+    """Return the step size of an epoch.
+
+    Parameters
+    ----------
+    schedule : {"constant", "linear", "stages"}
+        Constant; falling linearly to 0; or in stages (Burda et al. 2015: 3^i epochs at 10^(-i/7)
+        of the first, i = 0, 1, ...).
+    learning_rate : float
+        The first.
+    epoch, epochs : int
+        Which, counted from 0, of how many.
+
+    Examples
+    --------
+    >>> [round(rate("stages", 1.0, epoch, 13), 2) for epoch in (0, 1, 3, 4, 12)]
+    [1.0, 0.72, 0.72, 0.52, 0.52]
+    """
+    if schedule == "linear":
+        return learning_rate * (1 - epoch / epochs)
+    if schedule == "stages":
+        stage = 0
+        while epoch >= (3 ** (stage + 1) - 1) // 2:
+            stage += 1
+        return learning_rate * 10 ** (-stage / 7)
+    return learning_rate

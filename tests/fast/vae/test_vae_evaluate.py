@@ -11,10 +11,18 @@ from torch import distributions
 
 from pr12.shared import run
 from pr12.shared.errors import UserError
-from pr12.vae import evaluate, evaluate_likelihood, model
+from pr12.vae import (
+    densities,
+    estimators,
+    evaluate,
+    evaluate_likelihood,
+    evaluation,
+    networks,
+    saved_nets,
+)
 from pr12.vae.images import load as read_images
 
-ARCHITECTURE = model.Architecture(6, (5,), 2, "bernoulli")
+ARCHITECTURE = networks.Architecture(6, (5,), 2, "bernoulli")
 CHECK = evaluate.Params(bound_samples=4, bound_examples=100, train_examples=None, batch=7)
 ESTIMATE = evaluate_likelihood.Params(
     estimators=("posterior", "importance", "annealed"),
@@ -39,15 +47,17 @@ def x():
 
 
 def saved(seeds=(0, 1), objective="sgvb_b", std=1.0, moments=1):
-    parameters = model.initial(ARCHITECTURE, seeds, "normal", std)
+    parameters = networks.initial(ARCHITECTURE, seeds, "normal", std)
     stacked = {name: torch.stack([value] * moments) for name, value in parameters.items()}
-    return model.Saved(ARCHITECTURE, objective, tuple(range(100, 100 * moments + 1, 100)), stacked)
+    return saved_nets.Saved(
+        ARCHITECTURE, objective, tuple(range(100, 100 * moments + 1, 100)), stacked
+    )
 
 
 def test_the_bound_is_that_of_torch_distributions(x):
-    parameters = model.at(saved(seeds=(0,)), -1)
-    bound, divergence, _ = evaluate.elbo(parameters, x, samples=3000, batch=20)
-    q = model.encode(parameters, x)
+    parameters = saved_nets.at(saved(seeds=(0,)), -1)
+    bound, divergence, _ = evaluation.elbo(parameters, x, samples=3000, batch=20)
+    q = networks.encode(parameters, x)
     approximate = distributions.Normal(q.mean[0], torch.exp(q.log_variance[0] / 2))
     kl = distributions.kl_divergence(approximate, distributions.Normal(0.0, 1.0)).sum(dim=-1)
     torch.manual_seed(1)
@@ -61,12 +71,12 @@ def test_the_bound_is_that_of_torch_distributions(x):
 
 
 def test_batches_and_replicas_do_not_change_a_bound(x):
-    together = evaluate.elbo(model.at(saved(seeds=(3, 1)), -1), x, samples=2, batch=20)
-    alone = evaluate.elbo(model.at(saved(seeds=(1,)), -1), x, samples=2, batch=20)
+    together = evaluation.elbo(saved_nets.at(saved(seeds=(3, 1)), -1), x, samples=2, batch=20)
+    alone = evaluation.elbo(saved_nets.at(saved(seeds=(1,)), -1), x, samples=2, batch=20)
     for both, one in zip(together, alone, strict=True):
         torch.testing.assert_close(both[1:], one)
-    parted = evaluate.reconstruction(model.at(saved(), -1), x, batch=3)
-    whole = evaluate.reconstruction(model.at(saved(), -1), x, batch=20)
+    parted = evaluation.reconstruction(saved_nets.at(saved(), -1), x, batch=3)
+    whole = evaluation.reconstruction(saved_nets.at(saved(), -1), x, batch=20)
     torch.testing.assert_close(parted, whole)
 
 
@@ -81,9 +91,9 @@ def test_metrics_hold_every_moment_and_the_parts_of_the_bound(x):
 
 
 def test_a_code_that_follows_the_data_is_active_and_a_constant_one_is_not(x):
-    parameters = model.at(saved(seeds=(0,)), -1)
+    parameters = saved_nets.at(saved(seeds=(0,)), -1)
     parameters["encoder.mean.weight"][0, :, 1] = 0.0
-    _, _, variances = evaluate.elbo(parameters, x, samples=1, batch=20)
+    _, _, variances = evaluation.elbo(parameters, x, samples=1, batch=20)
     assert (variances > evaluate.ACTIVE).tolist() == [[True, False]]
 
 
@@ -98,13 +108,13 @@ def quadrature(parameters, x):
     axis = torch.linspace(-6, 6, 241, dtype=torch.float64)
     z = torch.cartesian_prod(axis, axis).expand(len(x), -1, -1)[None]
     doubles = {name: value.double() for name, value in parameters.items()}
-    log_joint = model.log_likelihood(doubles, x.double(), z) + model.log_prior(z)
+    log_joint = densities.log_likelihood(doubles, x.double(), z) + densities.log_prior(z)
     return log_joint.logsumexp(dim=-1) + 2 * math.log(12 / 240)
 
 
 def test_all_three_estimators_give_the_integral(x):
     kept = saved(seeds=(0,), std=0.5)
-    exact = quadrature(model.at(kept, -1), x[:5]).mean().item()
+    exact = quadrature(saved_nets.at(kept, -1), x[:5]).mean().item()
     found = evaluate_likelihood.metrics(kept, x[:5], x[:5], ESTIMATE)
     assert found["test/likelihood_posterior_nats"][0] == pytest.approx(exact, abs=0.15)
     assert found["test/likelihood_importance_k2000_nats"][0] == pytest.approx(exact, abs=0.03)
@@ -118,7 +128,7 @@ def test_an_estimate_that_is_not_finite_is_told():
     with pytest.raises(
         UserError, match=r"1 of 2 estimates of test/x are not finite; raise burn_in"
     ):
-        evaluate_likelihood.mean(torch.tensor([[0.0, math.nan]]), "test/x")
+        estimators.mean(torch.tensor([[0.0, math.nan]]), "test/x")
 
 
 def write_split(path, images):
@@ -133,7 +143,7 @@ def step_arguments(folder, module, params, **names):
 
 
 def test_a_model_of_other_images_is_refused_in_one_sentence(tmp_path):
-    model.save(tmp_path / "model.safetensors", saved())
+    saved_nets.save(tmp_path / "model.safetensors", saved())
     for name in ("train", "test"):
         write_split(tmp_path / f"{name}.safetensors", torch.zeros(3, 2, 4, dtype=torch.uint8))
     done = step_arguments(
@@ -155,15 +165,15 @@ def test_a_model_of_other_images_is_refused_in_one_sentence(tmp_path):
 def test_a_checkpoint_of_another_architecture_is_refused(tmp_path, change):
     kept = saved()
     kept.parameters[change] = torch.zeros(1, 2, 3)
-    model.save(tmp_path / "model.safetensors", kept)
+    saved_nets.save(tmp_path / "model.safetensors", kept)
     with pytest.raises(UserError, match=rf"another architecture.*at {change}.*run its training"):
-        model.load(tmp_path / "model.safetensors")
+        saved_nets.load(tmp_path / "model.safetensors")
 
 
 def test_a_file_that_is_no_model_is_refused(tmp_path):
     write_split(tmp_path / "split.safetensors", torch.zeros(3, 2, 4, dtype=torch.uint8))
     with pytest.raises(UserError, match=r"is no model of vae"):
-        model.load(tmp_path / "split.safetensors")
+        saved_nets.load(tmp_path / "split.safetensors")
 
 
 @pytest.mark.parametrize(
@@ -183,7 +193,7 @@ def test_images_that_cannot_be_judged_on_are_refused(tmp_path, images, maximum, 
 
 
 def likelihood_step(folder, kept, **changes):
-    model.save(folder / "model.safetensors", kept)
+    saved_nets.save(folder / "model.safetensors", kept)
     for name in ("train", "test"):
         write_split(folder / f"{name}.safetensors", torch.zeros(9, 2, 3, dtype=torch.uint8))
     params = dataclasses.asdict(ESTIMATE) | changes
@@ -214,7 +224,7 @@ def test_training_likelihoods_are_of_images_that_were_learnt_from(tmp_path, x):
     # The second half of the training data is far from the model: it must not be counted
     kept = saved(std=0.5)
     images = torch.cat([x[:4].round(), 1 - x[:4].round()]).view(8, 2, 3)
-    model.save(tmp_path / "model.safetensors", kept)
+    saved_nets.save(tmp_path / "model.safetensors", kept)
     for name, part in (("train", images), ("test", images[:4])):
         write_split(tmp_path / f"{name}.safetensors", (255 * part).byte())
     params = dataclasses.asdict(ESTIMATE) | {"train_examples": 4, "estimators": ["posterior"]}

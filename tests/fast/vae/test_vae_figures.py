@@ -15,7 +15,7 @@ import evidence_cases
 from pr12.report import stored_pictures
 from pr12.shared import address, plots
 from pr12.shared.errors import UserError
-from pr12.vae import figures, figures_of_bounds, figures_of_spaces, latent_page, pictures
+from pr12.vae import figures, figures_of_bounds, figures_of_spaces, latent_page, packed_arrays
 
 OF_METRICS = [
     "bound_digits",
@@ -97,7 +97,7 @@ def all_metrics():
 
 
 def sheet(rows, columns, height=3, width=2, level=0.5):
-    return pictures.packed(np.full((rows, columns, height, width), level))
+    return packed_arrays.pack_images(np.full((rows, columns, height, width), level))
 
 
 def plane(title="Latent plane of digits"):
@@ -112,7 +112,9 @@ def plane(title="Latent plane of digits"):
         "height": 3,
         "width": 2,
         "likelihood": "bernoulli",
-        "weights": {name: latent_page.pack(value, "float16") for name, value in weights.items()},
+        "weights": {
+            name: packed_arrays.pack_numbers(value, "float16") for name, value in weights.items()
+        },
         "codes": [[0.3 * i - 1.5, math.sin(i), i % 10] for i in range(12)],
         "extent": [-4.0, 4.0, -4.0, 4.0],
     }
@@ -332,7 +334,7 @@ def test_images_are_shown_pixel_by_pixel_on_one_scale_of_grey():
 
 def test_images_of_a_sheet_keep_their_places():
     images = 17 * (np.arange(2 * 3 * 2 * 2, dtype=np.uint8) % 16).reshape(2, 3, 2, 2)
-    picture = {"manifolds": {"digits": pictures.packed(images / 255)}}
+    picture = {"manifolds": {"digits": packed_arrays.pack_images(images / 255)}}
     with plots.style():
         shown = figures_of_spaces.manifold(picture).figure.axes[0].images[0].get_array()
     assert shown.shape == (4, 6)

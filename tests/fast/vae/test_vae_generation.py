@@ -10,7 +10,16 @@ from torch import nn
 
 from pr12.shared import run, splits, step
 from pr12.shared.errors import UserError
-from pr12.vae import classifier, distances, features, generation, model, pictures
+from pr12.vae import (
+    classifier,
+    distances,
+    features,
+    generation,
+    judging,
+    networks,
+    packed_arrays,
+    saved_nets,
+)
 
 PIXELS, SIZE = 12, (3, 4)
 PARAMS = classifier.Params(
@@ -154,8 +163,8 @@ def linear_model(factor=1.0, shift=0.0, variance=1e-8):
 
 def saved(*replicas, objective="sgvb_b", latent_dim=2):
     joined = {name: torch.cat([own[name] for own in replicas])[None] for name in replicas[0]}
-    architecture = model.Architecture(PIXELS, (), latent_dim, "linear")
-    return model.Saved(architecture, objective, (100,), joined)
+    architecture = networks.Architecture(PIXELS, (), latent_dim, "linear")
+    return saved_nets.Saved(architecture, objective, (100,), joined)
 
 
 def images_of(n, seed):
@@ -165,7 +174,7 @@ def images_of(n, seed):
 @pytest.fixture(scope="module")
 def judge():
     net = features.initial([PIXELS, 16, 8, 3], seed=0)
-    return generation.Judge(net, images_of(500, seed=1), images_of(300, seed=2))
+    return judging.Judge(net, images_of(500, seed=1), images_of(300, seed=2))
 
 
 def test_a_model_that_is_right_is_as_near_to_the_data_as_they_are_to_themselves(judge):
@@ -177,7 +186,7 @@ def test_a_model_that_is_right_is_as_near_to_the_data_as_they_are_to_themselves(
     assert found["vae/frechet_distance_reconstructed"] == [pytest.approx(0, abs=1e-4)]
     scale = distances.covariance(features.features(judge.classifier, judge.test)).trace().item()
     assert 0 < found["vae/frechet_distance"][0] < 0.05 * scale
-    assert 0 < generation.floor(judge) < 0.05 * scale
+    assert 0 < judging.floor(judge) < 0.05 * scale
 
 
 def test_an_autoencoder_with_codes_elsewhere_needs_a_fitted_gaussian(judge):
@@ -188,7 +197,7 @@ def test_an_autoencoder_with_codes_elsewhere_needs_a_fitted_gaussian(judge):
     assert found["autoencoder/frechet_distance_reconstructed"] == [pytest.approx(0, abs=1e-4)]
     fitted = found["autoencoder_fitted/frechet_distance"][0]
     assert found["autoencoder/frechet_distance"][0] > 20 * fitted
-    assert fitted < 3 * generation.floor(judge)
+    assert fitted < 3 * judging.floor(judge)
 
 
 def test_the_aggregated_posterior_of_a_vae_has_its_variance_an_autoencoders_has_none(judge):
@@ -218,14 +227,14 @@ def test_a_replica_alone_has_the_metrics_that_it_has_in_a_stack(judge):
 def test_metrics_do_not_depend_on_the_size_of_a_batch(judge, monkeypatch):
     plain = saved(linear_model(factor=2.0), objective="autoencoder")
     whole = generation.metrics("autoencoder", plain, judge)
-    monkeypatch.setattr(generation, "BATCH", 7)
+    monkeypatch.setattr(judging, "BATCH", 7)
     for key, values in generation.metrics("autoencoder", plain, judge).items():
         assert values == pytest.approx(whole[key], rel=1e-4, abs=1e-6)
 
 
 def test_draws_from_a_fitted_gaussian_have_the_moments_of_the_codes():
     codes = torch.stack([normals(400, 3, seed=s) @ normals(3, 3, seed=s + 10) + s for s in (1, 2)])
-    drawn = generation.fitted(codes, normals(2, 50_000, 3, seed=3))
+    drawn = judging.fitted(codes, normals(2, 50_000, 3, seed=3))
     for own, other in zip(codes, drawn, strict=True):
         assert (own.mean(dim=0) - other.mean(dim=0)).abs().max() < 0.05
         gap = distances.covariance(own) - distances.covariance(other)
@@ -234,14 +243,14 @@ def test_draws_from_a_fitted_gaussian_have_the_moments_of_the_codes():
 
 def test_codes_that_fill_no_space_can_be_fitted():
     codes = torch.cat([normals(1, 50, 1), torch.full((1, 50, 1), 2.0)], dim=2)
-    drawn = generation.fitted(codes, normals(1, 30, 2, seed=1))
+    drawn = judging.fitted(codes, normals(1, 30, 2, seed=1))
     assert torch.equal(drawn[..., 1], torch.full((1, 30), 2.0))
     assert drawn[..., 0].std() > 0.5
 
 
 def test_the_floor_compares_as_many_training_images_as_there_are_tests(judge):
     few = judge._replace(train=judge.train[:300])
-    assert generation.floor(judge) == generation.floor(few)
+    assert judging.floor(judge) == judging.floor(few)
 
 
 def systems():
@@ -255,7 +264,7 @@ def test_the_picture_has_sheets_of_every_system_and_codes_of_those_in_a_plane(ju
     shown = generation.picture(systems(), judge, labels, SIZE)
     wanted = {*systems(), "test", "autoencoder_fitted", "autoencoder_2d_fitted"}
     assert set(shown["samples"]) == wanted
-    sheets = {name: pictures.unpacked(sheet) for name, sheet in shown["samples"].items()}
+    sheets = {name: packed_arrays.unpack_images(sheet) for name, sheet in shown["samples"].items()}
     assert {sheet.shape for sheet in sheets.values()} == {(8, 8, *SIZE)}
     expected = np.rint(255 * judge.test[9].clamp(0, 1).numpy().reshape(SIZE))
     np.testing.assert_array_equal(sheets["test"][1, 1], expected)
@@ -310,7 +319,7 @@ def write_inputs(folder, tests=40):
     write_split(folder / "test", classes(tests, seed=1))
     run.write_tensors(folder / "classifier", features.initial([PIXELS, 16, 8, 3], seed=0))
     for name, own in systems().items():
-        model.save(folder / name, own)
+        saved_nets.save(folder / name, own)
 
 
 @pytest.mark.parametrize("names", [("vae", "autoencoder"), tuple(systems())])

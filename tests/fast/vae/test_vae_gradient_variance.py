@@ -6,7 +6,7 @@ import torch
 
 from pr12.shared import run, step
 from pr12.shared.errors import UserError
-from pr12.vae import gradient_variance, model, objectives
+from pr12.vae import gradient_variance, networks, objectives, saved_nets
 from pr12.vae.gradient_variance import ESTIMATORS, gradient_moments
 
 
@@ -20,8 +20,8 @@ def _one_thread():
 
 
 def setting(seeds=(0, 1), latent_dim=2, likelihood="bernoulli"):
-    architecture = model.Architecture(6, (4,), latent_dim, likelihood)
-    parameters = model.initial(architecture, seeds, "normal", 0.5)
+    architecture = networks.Architecture(6, (4,), latent_dim, likelihood)
+    parameters = networks.initial(architecture, seeds, "normal", 0.5)
     return parameters, torch.rand(8, 6, generator=torch.Generator().manual_seed(0)).round()
 
 
@@ -103,8 +103,8 @@ def test_the_score_function_by_hand():
     noise = streams((0,))
     expected = []
     for _ in range(2):
-        q = model.encode(parameters, x)
-        z = model.draw(q, model.normals(noise, 8, 1, 1))
+        q = networks.encode(parameters, x)
+        z = networks.draw(q, networks.normals(noise, 8, 1, 1))
         f = objectives.log_weights(parameters, x, q, z)
         expected.append((f * (z - q.mean.unsqueeze(2)).squeeze(3)).mean())
     names = [name for name in parameters if name.startswith("encoder")]
@@ -130,8 +130,10 @@ def write(folder, latent_dim, objective="sgvb_b"):
     moments = {n: torch.stack([v, 1.5 * v]) for n, v in parameters.items()}
     if objective == "mcem":
         moments = {n: v for n, v in moments.items() if n.startswith("decoder")}
-    architecture = model.Architecture(6, (4,), latent_dim, "bernoulli")
-    model.save(folder / f"z{latent_dim}", model.Saved(architecture, objective, (1, 2), moments))
+    architecture = networks.Architecture(6, (4,), latent_dim, "bernoulli")
+    saved_nets.save(
+        folder / f"z{latent_dim}", saved_nets.Saved(architecture, objective, (1, 2), moments)
+    )
 
 
 def write_images(folder):
@@ -161,7 +163,7 @@ def test_the_step_measures_every_model_that_is_given(tmp_path):
         for name in ("a", "b", "score")
         for samples in (1, 3)
     )
-    parameters = model.at(model.load(tmp_path / "z3"), -1)
+    parameters = saved_nets.at(saved_nets.load(tmp_path / "z3"), -1)
     noise = streams(purpose="gradient")
     _, variance = gradient_moments(objectives.sgvb_a, parameters, x[:7], 3, 5, noise)
     assert found["z3/gradient_variance_a_L3"] == pytest.approx(variance.tolist())

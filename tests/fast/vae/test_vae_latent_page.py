@@ -11,7 +11,7 @@ import pytest
 
 from pr12.shared import index
 from pr12.shared.errors import UserError
-from pr12.vae import latent_page
+from pr12.vae import latent_page, packed_arrays
 
 SHAPES = {
     "decoder.0.weight": (2, 5),
@@ -28,7 +28,9 @@ def plane(shapes=SHAPES, **more):
         "height": 2,
         "width": 3,
         "likelihood": "bernoulli",
-        "weights": {name: latent_page.pack(draw(size=s), "float16") for name, s in shapes.items()},
+        "weights": {
+            name: packed_arrays.pack_numbers(draw(size=s), "float16") for name, s in shapes.items()
+        },
         "codes": [[0.25, -1, 3], [np.float32(1.5), 2, 7]],
         "extent": [-3, 3, -3, 3],
     }
@@ -43,21 +45,23 @@ def planes_of(text):
 @pytest.mark.parametrize("shape", [(3,), (2, 5), (1, 4), (0,)])
 def test_packed_numbers_come_back_rounded_once(kind, shape):
     numbers = np.random.default_rng(1).normal(size=shape)
-    found = latent_page.unpack(json.loads(json.dumps(latent_page.pack(numbers, kind))))
+    found = packed_arrays.unpack_numbers(
+        json.loads(json.dumps(packed_arrays.pack_numbers(numbers, kind)))
+    )
     assert found.dtype == kind
     np.testing.assert_array_equal(found, numbers.astype(kind))
 
 
 def test_numbers_are_packed_little_endian_row_by_row_whatever_their_layout():
     numbers = np.array([[1, 2], [3, 4]], dtype=">f4").T
-    data = base64.b64decode(latent_page.pack(numbers, "float32")["data"])
+    data = base64.b64decode(packed_arrays.pack_numbers(numbers, "float32")["data"])
     assert data == np.array([1, 3, 2, 4], dtype="<f4").tobytes()
 
 
 @pytest.mark.parametrize(("number", "kind"), [(7e4, "float16"), (np.nan, "float32")])
 def test_a_number_that_is_not_finite_is_not_packed(number, kind):
     with pytest.raises(UserError, match=f"no finite {kind} holds"):
-        latent_page.pack(np.array([number]), kind)
+        packed_arrays.pack_numbers(np.array([number]), kind)
 
 
 @pytest.mark.parametrize(
@@ -71,9 +75,9 @@ def test_a_number_that_is_not_finite_is_not_packed(number, kind):
     ],
 )
 def test_damaged_numbers_are_refused(change, message):
-    packed = latent_page.pack(np.zeros(2), "float16") | change
+    packed = packed_arrays.pack_numbers(np.zeros(2), "float16") | change
     with pytest.raises(UserError, match=message):
-        latent_page.unpack(packed)
+        packed_arrays.unpack_numbers(packed)
 
 
 def test_the_page_holds_the_layers_in_order():

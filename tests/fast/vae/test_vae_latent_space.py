@@ -10,7 +10,7 @@ from scipy.stats import norm
 
 from pr12.shared import run, splits, step
 from pr12.shared.errors import UserError
-from pr12.vae import latent_page, latent_space, model, pictures
+from pr12.vae import latent_codes, latent_page, latent_space, networks, packed_arrays, saved_nets
 
 SIZES = {"digits": (3, 4), "faces": (5, 4)}
 LARGE = [("z2", 2), ("z5", 5), ("z10", 10), ("z20", 20)]
@@ -27,11 +27,11 @@ def _one_thread():
 def net(latent_dim, kind="digits", objective="sgvb_b", seeds=(0, 1)):
     likelihood = "bernoulli" if kind == "digits" else "gaussian"
     height, width = SIZES[kind]
-    architecture = model.Architecture(height * width, (6, 5), latent_dim, likelihood)
-    parameters = model.initial(architecture, seeds, "normal", 0.7)
+    architecture = networks.Architecture(height * width, (6, 5), latent_dim, likelihood)
+    parameters = networks.initial(architecture, seeds, "normal", 0.7)
     # Two moments, so that one that takes the first instead of the last is found out
     kept = {name: torch.stack([0.1 * value, value]) for name, value in parameters.items()}
-    return model.Saved(architecture, objective, (100, 200), kept)
+    return saved_nets.Saved(architecture, objective, (100, 200), kept)
 
 
 def split_of(kind, n=20):
@@ -41,7 +41,7 @@ def split_of(kind, n=20):
 
 
 def system(saved, kind="digits", n=20):
-    first = {name: value[:1] for name, value in model.at(saved, -1).items()}
+    first = {name: value[:1] for name, value in saved_nets.at(saved, -1).items()}
     return latent_space.System(saved, first, split_of(kind, n))
 
 
@@ -62,8 +62,8 @@ def all_systems():
 )
 @settings(max_examples=50, deadline=None)
 def test_a_sheet_comes_back_to_half_a_level_of_grey_and_through_json(images):
-    sheet = json.loads(json.dumps(pictures.packed(images)))
-    back = pictures.unpacked(sheet)
+    sheet = json.loads(json.dumps(packed_arrays.pack_images(images)))
+    back = packed_arrays.unpack_images(sheet)
     assert back.dtype == np.uint8
     assert back.shape == images.shape
     assert np.abs(back / 255 - images.clip(0, 1)).max() <= 0.5 / 255 + 1e-9
@@ -72,12 +72,12 @@ def test_a_sheet_comes_back_to_half_a_level_of_grey_and_through_json(images):
 @pytest.mark.parametrize("shape", [(4,), (2, 3, 4), (0, 2, 3, 4)])
 def test_what_is_no_sheet_is_not_packed(shape):
     with pytest.raises(UserError, match=r"has the shape \(rows, columns, H, W\), not"):
-        pictures.packed(np.zeros(shape))
+        packed_arrays.pack_images(np.zeros(shape))
 
 
 def test_pixels_that_are_no_numbers_are_not_packed():
     with pytest.raises(UserError, match="pixels that are no numbers"):
-        pictures.packed(np.full((1, 1, 1, 2), np.nan))
+        packed_arrays.pack_images(np.full((1, 1, 1, 2), np.nan))
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_pixels_that_are_no_numbers_are_not_packed():
 )
 def test_what_is_no_packed_sheet_is_told(sheet, message):
     with pytest.raises(UserError, match=message):
-        pictures.unpacked(sheet)
+        packed_arrays.unpack_images(sheet)
 
 
 # Codes
@@ -104,7 +104,7 @@ def test_what_is_no_packed_sheet_is_told(sheet, message):
 
 @pytest.mark.parametrize("grid", [2, 15, 20])
 def test_the_manifolds_codes_are_scipys_quantiles_of_the_normal_distribution(grid):
-    codes = latent_space.plane_codes(grid).numpy()
+    codes = latent_codes.plane_codes(grid).numpy()
     places = norm.ppf((np.arange(grid) + 0.5) / grid)
     for row in range(grid):
         np.testing.assert_allclose(codes[row, :, 0], places, rtol=1e-6, atol=1e-7)
@@ -112,7 +112,7 @@ def test_the_manifolds_codes_are_scipys_quantiles_of_the_normal_distribution(gri
 
 
 def test_every_cell_of_the_manifold_has_the_same_probability():
-    codes = latent_space.plane_codes(8)
+    codes = latent_codes.plane_codes(8)
     probability = torch.special.ndtr(codes)
     assert probability[..., 0].diff(dim=1).sub(1 / 8).abs().max() < 1e-6
     assert probability[..., 1].diff(dim=0).add(1 / 8).abs().max() < 1e-6  # z2 grows upwards
@@ -120,7 +120,7 @@ def test_every_cell_of_the_manifold_has_the_same_probability():
 
 def test_a_walk_goes_from_end_to_end_in_equal_steps():
     starts, ends = torch.tensor([[1.0, 2.0], [0.0, 0.0]]), torch.tensor([[-1.0, 5.0], [3.0, 3.0]])
-    codes = latent_space.walk(starts, ends, 10)
+    codes = latent_codes.walk(starts, ends, 10)
     assert codes.shape == (2, 10, 2)
     np.testing.assert_array_equal(codes[:, 0], starts)
     np.testing.assert_array_equal(codes[:, -1], ends)
@@ -138,18 +138,18 @@ def grey(images):
 
 def one_by_one(own, z):
     """Decode a single code by the functions of the model."""
-    return model.decode(own.parameters, z.view(1, 1, -1)).view(own.test.images.shape[1:])
+    return networks.decode(own.parameters, z.view(1, 1, -1)).view(own.test.images.shape[1:])
 
 
 def assert_shown(sheet, row, column, expected):
-    shown = pictures.unpacked(sheet)[row, column].astype(int)
+    shown = packed_arrays.unpack_images(sheet)[row, column].astype(int)
     assert np.abs(shown - grey(expected)).max() <= 1  # a level: another order of the same sums
 
 
 def test_the_picture_shows_what_the_decoder_gives_at_every_place():
     systems = all_systems()
     shown = latent_space.picture(systems, grid=6)
-    codes = latent_space.plane_codes(6)
+    codes = latent_codes.plane_codes(6)
     for kind, name in (("digits", "z2"), ("faces", "faces_z2")):
         sheet = shown["manifolds"][kind]
         assert sheet["shape"] == [6, 6, *SIZES[kind]]
@@ -168,7 +168,7 @@ def test_reconstructions_stand_below_their_images_and_walks_between_them():
     assert set(shown["reconstructions"]) == set(systems)
     for name, sheet in shown["reconstructions"].items():
         own = systems[name]
-        means = model.encode(own.parameters, own.test.images.flatten(1)).mean[0]
+        means = networks.encode(own.parameters, own.test.images.flatten(1)).mean[0]
         assert sheet["shape"] == [2, 8, *own.test.images.shape[1:]]
         for column in (0, 7):
             assert_shown(sheet, 0, column, own.test.images[column])
@@ -177,7 +177,7 @@ def test_reconstructions_stand_below_their_images_and_walks_between_them():
     assert list(shown["walks"]) == ["z20"]
     assert sheet["shape"] == [4, 10, *SIZES["digits"]]
     own = systems["z20"]
-    means = model.encode(own.parameters, own.test.images.flatten(1)).mean[0]
+    means = networks.encode(own.parameters, own.test.images.flatten(1)).mean[0]
     assert_shown(sheet, 1, 0, one_by_one(own, means[2]))
     assert_shown(sheet, 1, 9, one_by_one(own, means[3]))
     assert_shown(sheet, 3, 3, one_by_one(own, means[6] * 2 / 3 + means[7] / 3))
@@ -189,7 +189,9 @@ def test_the_planes_weights_decode_in_numpy_as_the_model_does_and_make_a_page():
     assert latent_page.page(planes).startswith("<!doctype html>")
     for plane, name in zip(planes, ("z2", "faces_z2"), strict=True):
         own = systems[name]
-        weights = {key: latent_page.unpack(value) for key, value in plane["weights"].items()}
+        weights = {
+            key: packed_arrays.unpack_numbers(value) for key, value in plane["weights"].items()
+        }
         z = np.array([0.7, -1.3])
         h = z
         for layer in ("decoder.0", "decoder.1"):
@@ -199,7 +201,7 @@ def test_the_planes_weights_decode_in_numpy_as_the_model_does_and_make_a_page():
         height, width = plane["height"], plane["width"]
         pixels = (1 / (1 + np.exp(-h))).reshape(height, width)
         np.testing.assert_allclose(pixels, expected, atol=2e-3)
-        means = model.encode(own.parameters, own.test.images.flatten(1)).mean[0]
+        means = networks.encode(own.parameters, own.test.images.flatten(1)).mean[0]
         for index in (0, 19):
             *code, label = plane["codes"][index]
             assert code == pytest.approx(means[index].tolist(), abs=1e-3)
@@ -228,7 +230,7 @@ def write_inputs(folder, names, n=20):
         run.write_tensors(folder / f"{kind}_test", tensors, {"maximum": "255"})
     for name in names:
         kind = "faces" if name == "faces_z2" else "digits"
-        model.save(folder / name, net(latent_space.LATENT_DIMS[name], kind))
+        saved_nets.save(folder / name, net(latent_space.LATENT_DIMS[name], kind))
 
 
 def job_in(folder, names):
@@ -247,11 +249,11 @@ def test_the_step_writes_metrics_and_picture_alike_on_every_run(tmp_path, names)
     assert set(found["metrics"]) == {f"{name}/reconstruction_mse" for name in names}
     assert all(len(values) == 2 for values in found["metrics"].values())
     for name in names:
-        saved = model.load(tmp_path / name)
+        saved = saved_nets.load(tmp_path / name)
         kind = "faces" if name == "faces_z2" else "digits"
         x = splits.load_split(tmp_path / f"{kind}_test").images.flatten(1)
-        z = model.encode(model.at(saved, -1), x).mean
-        errors = ((model.decode(model.at(saved, -1), z) - x) ** 2).mean(dim=(1, 2))
+        z = networks.encode(saved_nets.at(saved, -1), x).mean
+        errors = ((networks.decode(saved_nets.at(saved, -1), z) - x) ** 2).mean(dim=(1, 2))
         assert found["metrics"][f"{name}/reconstruction_mse"] == pytest.approx(errors.tolist())
     assert list(json.loads(picture)["walks"]) == ["z2" if len(names) == 2 else "z20"]
     latent_space.main(job_in(tmp_path, names))
@@ -268,7 +270,7 @@ def test_the_step_writes_metrics_and_picture_alike_on_every_run(tmp_path, names)
 )
 def test_a_model_of_another_latent_or_image_size_is_refused(tmp_path, name, wrong, message):
     write_inputs(tmp_path, ("z2", "faces_z2"))
-    model.save(tmp_path / name, wrong)
+    saved_nets.save(tmp_path / name, wrong)
     with pytest.raises(UserError, match=message):
         latent_space.main(job_in(tmp_path, ("z2", "faces_z2")))
 
@@ -277,7 +279,7 @@ def test_a_net_without_an_encoder_and_too_few_images_are_refused(tmp_path):
     write_inputs(tmp_path, ("z2", "faces_z2"))
     given = net(2, objective="mcem")
     decoder = {n: v for n, v in given.parameters.items() if n.startswith("decoder")}
-    model.save(tmp_path / "z2", given._replace(parameters=decoder))
+    saved_nets.save(tmp_path / "z2", given._replace(parameters=decoder))
     with pytest.raises(UserError, match="z2 was trained by mcem and has no encoder"):
         latent_space.main(job_in(tmp_path, ("z2", "faces_z2")))
     write_inputs(tmp_path, ("z2", "faces_z2"), n=7)

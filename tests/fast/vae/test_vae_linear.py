@@ -8,7 +8,7 @@ from sklearn.decomposition import PCA
 
 from pr12.shared import run, step
 from pr12.shared.errors import UserError
-from pr12.vae import evaluate_linear, model, train
+from pr12.vae import densities, evaluate_linear, networks, saved_nets, train
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -31,7 +31,7 @@ def data(n=400, seed=0):
 
 
 def parameters(seeds=(0, 1), latent_dim=2):
-    own = model.initial(model.Architecture(6, (), latent_dim, "linear"), seeds, "normal", 0.7)
+    own = networks.initial(networks.Architecture(6, (), latent_dim, "linear"), seeds, "normal", 0.7)
     own["decoder.log_variance"] += torch.tensor([0.4, -1.1])[: len(seeds), None, None]
     return own
 
@@ -58,8 +58,10 @@ def optimum(x, latent_dim=2):
 
 def saved(own, objective="sgvb_b", likelihood="linear", hidden=()):
     latent_dim, pixels = own["decoder.mean.weight"].shape[1:]
-    architecture = model.Architecture(pixels, hidden, latent_dim, likelihood)
-    return model.Saved(architecture, objective, (1,), {n: v.float()[None] for n, v in own.items()})
+    architecture = networks.Architecture(pixels, hidden, latent_dim, likelihood)
+    return saved_nets.Saved(
+        architecture, objective, (1,), {n: v.float()[None] for n, v in own.items()}
+    )
 
 
 def test_the_likelihood_is_scipys():
@@ -77,9 +79,9 @@ def test_the_likelihood_is_scipys():
 
 def test_the_bound_is_the_mean_over_draws():
     own, x = parameters(), data(5)
-    q = model.encode(own, x)
-    z = model.draw(q, model.normals([run.generator(s, "test") for s in (0, 1)], 5, 10000, 2))
-    values = (model.log_likelihood(own, x, z) - model.kl(q).unsqueeze(2)).double()
+    q = networks.encode(own, x)
+    z = networks.draw(q, networks.normals([run.generator(s, "test") for s in (0, 1)], 5, 10000, 2))
+    values = (densities.log_likelihood(own, x, z) - densities.kl(q).unsqueeze(2)).double()
     error = values.std(dim=2, correction=1).max().item() / (5 * 10000) ** 0.5
     expected = values.mean(dim=(1, 2))
     torch.testing.assert_close(evaluate_linear.elbo(own, x), expected, rtol=0, atol=4 * error)
@@ -164,7 +166,7 @@ def test_the_step_writes_gaps_to_pca_on_both_splits(tmp_path):
     for name, own in pixels.items():
         tensors = {"images": own, "labels": torch.zeros(len(own), dtype=torch.int64)}
         run.write_tensors(tmp_path / name, tensors, {"maximum": "16"})
-    model.save(tmp_path / "model", saved(parameters()))
+    saved_nets.save(tmp_path / "model", saved(parameters()))
     reads = ("model", "train", "test")
     paths = {name: tmp_path / name for name in (*reads, "metrics")}
     params, module = evaluate_linear.Params(), "pr12.vae.evaluate_linear"

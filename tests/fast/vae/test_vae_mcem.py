@@ -8,7 +8,7 @@ import torch
 
 from pr12.shared import files, run
 from pr12.shared.errors import UserError
-from pr12.vae import evaluate_linear, mcem, model, train
+from pr12.vae import densities, evaluate_linear, mcem, networks, saved_nets
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -170,13 +170,13 @@ def test_each_param_changes_what_is_learnt(whole, changed):
 
 def test_every_evaluation_of_the_decoder_is_counted(monkeypatch, whole):
     counts = []
-    likelihood = model.log_likelihood
+    likelihood = densities.log_likelihood
 
     def watched(parameters, x, z):
         counts.append(x.shape[1])
         return likelihood(parameters, x, z)
 
-    monkeypatch.setattr(model, "log_likelihood", watched)
+    monkeypatch.setattr(densities, "log_likelihood", watched)
     for row in states(PARAMS):
         assert sum(counts) == row["history"][-1]["samples_seen"]
     assert row["samples_seen"] == whole["samples_seen"] == [60, 300, 420]
@@ -193,7 +193,7 @@ def test_parameters_are_kept_at_every_snapshot(whole):
 def test_an_epoch_moves_the_codes_of_whole_batches_of_different_images():
     rows = [state["codes"] for state in states(change(snapshots=(360,), learning_rate=1e-30))]
     prior = [run.generator(seed, "prior") for seed in (0, 1)]
-    before = model.normals(prior, 35, 2)
+    before = networks.normals(prior, 35, 2)
     moved = [(own != other).any(dim=2) for own, other in zip(rows, [before, *rows], strict=False)]
     for replica in range(2):
         for epoch in (moved[:3], moved[3:]):
@@ -203,7 +203,7 @@ def test_an_epoch_moves_the_codes_of_whole_batches_of_different_images():
 
 
 def test_the_decoder_starts_as_that_of_the_other_systems(whole):
-    other = model.initial(train.architecture_of(PARAMS, 16), (0, 1), "normal", 0.1)
+    other = networks.initial(networks.Architecture(16, (6,), 2, "bernoulli"), (0, 1), "normal", 0.1)
     state = next(states(change(learning_rate=1e-30)))
     assert state["parameters"].keys() == {n for n in other if n.startswith("decoder")}
     assert all(torch.equal(value, other[name]) for name, value in state["parameters"].items())
@@ -253,10 +253,10 @@ def made(folder):
 def test_the_step_writes_a_decoder_alone(tmp_path, monkeypatch, whole):
     step_in_process(write(tmp_path, PARAMS), monkeypatch)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["history", "model", "train"]
-    found = model.load(tmp_path / "model", pixels=16)
-    assert found[:3] == (model.Architecture(16, (6,), 2, "bernoulli"), "mcem", (60, 300, 420))
+    found = saved_nets.load(tmp_path / "model", pixels=16)
+    assert found[:3] == (networks.Architecture(16, (6,), 2, "bernoulli"), "mcem", (60, 300, 420))
     for moment, expected in enumerate(whole["kept"]):
-        own = model.at(found, moment)
+        own = saved_nets.at(found, moment)
         assert own.keys() == expected.keys()
         assert all(torch.equal(own[name], value) for name, value in expected.items())
     assert made(tmp_path)[1] == whole["history"]

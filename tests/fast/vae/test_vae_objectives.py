@@ -5,7 +5,7 @@ import torch
 from torch.distributions import Bernoulli, Independent, MultivariateNormal, Normal, kl_divergence
 
 from pr12.shared import run
-from pr12.vae import evaluate_linear, model, objectives
+from pr12.vae import densities, evaluate_linear, networks, objectives
 
 SEEDS = (0, 1)
 LIKELIHOODS = ("bernoulli", "gaussian", "linear")
@@ -21,8 +21,8 @@ def _one_thread():
 
 
 def setting(likelihood="bernoulli", hidden=(4,), seeds=SEEDS, batch=3, dtype=torch.float64):
-    architecture = model.Architecture(5, hidden, 2, likelihood)
-    parameters = model.initial(architecture, seeds, "normal", 0.7)
+    architecture = networks.Architecture(5, hidden, 2, likelihood)
+    parameters = networks.initial(architecture, seeds, "normal", 0.7)
     if likelihood == "linear":  # 0 at first: a variance that does not stand out
         parameters["decoder.log_variance"] += torch.tensor([0.3, -0.8])[: len(seeds), None, None]
     parameters = {name: value.to(dtype) for name, value in parameters.items()}
@@ -36,7 +36,7 @@ def streams(seeds=SEEDS):
 
 def random_normal(shape=(2, 3, 2)):
     mean, log_variance = torch.randn(2, *shape, generator=torch.Generator().manual_seed(1)).double()
-    return model.Normal(mean, log_variance)
+    return networks.Normal(mean, log_variance)
 
 
 def distribution(normal):
@@ -62,12 +62,12 @@ def decoder_by_hand(parameters, replica, z):
 def test_a_gaussian_likelihood_is_that_of_torch(likelihood):
     parameters, x = setting(likelihood)
     z = random_normal().mean
-    found = model.log_likelihood(parameters, x, z)
+    found = densities.log_likelihood(parameters, x, z)
     for replica in range(2):
         mean, log_variance = decoder_by_hand(parameters, replica, z[replica])
         expected = Independent(Normal(mean, (log_variance / 2).exp()), 1).log_prob(x[replica])
         torch.testing.assert_close(found[replica], expected)
-        torch.testing.assert_close(model.decode(parameters, z)[replica], mean)
+        torch.testing.assert_close(networks.decode(parameters, z)[replica], mean)
 
 
 @pytest.mark.parametrize("binary", [True, False])
@@ -75,18 +75,18 @@ def test_a_bernoulli_likelihood_is_that_of_torch_also_for_real_valued_pixels(bin
     parameters, x = setting("bernoulli")
     x = x.round() if binary else x
     z = random_normal().mean
-    found = model.log_likelihood(parameters, x, z)
+    found = densities.log_likelihood(parameters, x, z)
     for replica in range(2):
         logits, _ = decoder_by_hand(parameters, replica, z[replica])
         expected = Independent(Bernoulli(logits=logits, validate_args=binary), 1)
         torch.testing.assert_close(found[replica], expected.log_prob(x[replica]))
-        torch.testing.assert_close(model.decode(parameters, z)[replica], torch.sigmoid(logits))
+        torch.testing.assert_close(networks.decode(parameters, z)[replica], torch.sigmoid(logits))
 
 
 def test_a_bernoulli_likelihood_stays_finite_where_the_probability_is_rounded_to_1():
     parameters, x = setting("bernoulli")
     parameters["decoder.mean.bias"] += 800.0
-    found = model.log_likelihood(parameters, torch.zeros_like(x), torch.zeros(2, 3, 2).double())
+    found = densities.log_likelihood(parameters, torch.zeros_like(x), torch.zeros(2, 3, 2).double())
     assert torch.isfinite(found).all()
     assert (found < -3900).all()
 
@@ -95,8 +95,8 @@ def test_a_bernoulli_likelihood_stays_finite_where_the_probability_is_rounded_to
 def test_many_codes_per_data_point_are_as_one_after_the_other(likelihood):
     parameters, x = setting(likelihood)
     z = torch.randn(2, 3, 7, 2, generator=torch.Generator().manual_seed(2)).double()
-    found = model.log_likelihood(parameters, x, z)
-    each = [model.log_likelihood(parameters, x, z[:, :, k]) for k in range(7)]
+    found = densities.log_likelihood(parameters, x, z)
+    each = [densities.log_likelihood(parameters, x, z[:, :, k]) for k in range(7)]
     torch.testing.assert_close(found, torch.stack(each, dim=2))
 
 
@@ -114,31 +114,31 @@ def test_data_without_a_replica_dimension_are_shared_by_all(likelihood):
 def test_log_prior_is_that_of_torch():
     z = random_normal().mean
     expected = MultivariateNormal(torch.zeros(2).double(), torch.eye(2).double()).log_prob(z)
-    torch.testing.assert_close(model.log_prior(z), expected)
+    torch.testing.assert_close(densities.log_prior(z), expected)
 
 
 def test_log_normal_is_that_of_torch():
     normal = random_normal()
     z = torch.randn(2, 3, 2, generator=torch.Generator().manual_seed(4)).double()
     expected = distribution(normal).log_prob(z)
-    torch.testing.assert_close(model.log_normal(z, normal), expected)
+    torch.testing.assert_close(densities.log_normal(z, normal), expected)
 
 
 def test_kl_is_that_of_torch():
     normal = random_normal()
     prior = Independent(Normal(torch.zeros(2).double(), torch.ones(2).double()), 1)
     expected = kl_divergence(distribution(normal), prior)
-    torch.testing.assert_close(model.kl(normal), expected)
+    torch.testing.assert_close(densities.kl(normal), expected)
 
 
 def test_kl_is_never_negative_and_0_for_the_prior():
-    assert (model.kl(random_normal((2, 500, 3))) > 0).all()
-    assert model.kl(model.Normal(torch.zeros(4), torch.zeros(4))) == 0
+    assert (densities.kl(random_normal((2, 500, 3))) > 0).all()
+    assert densities.kl(networks.Normal(torch.zeros(4), torch.zeros(4))) == 0
 
 
 def test_the_encoder_by_hand():
     parameters, x = setting()
-    found = model.encode(parameters, x)
+    found = networks.encode(parameters, x)
     own = {name: value[1] for name, value in parameters.items()}
     h = torch.tanh(x[1] @ own["encoder.0.weight"] + own["encoder.0.bias"])
     for name, value in found._asdict().items():
@@ -147,7 +147,7 @@ def test_the_encoder_by_hand():
 
 
 def test_two_hidden_layers_are_mirrored_in_the_decoder():
-    sizes = model.layers(model.Architecture(9, (5, 3), 2, "gaussian"))
+    sizes = networks.layers(networks.Architecture(9, (5, 3), 2, "gaussian"))
     assert sizes == {
         "encoder.0": (9, 5),
         "encoder.1": (5, 3),
@@ -164,8 +164,8 @@ def test_pixels_are_drawn_with_the_decoders_mean_and_variance():
     for likelihood in LIKELIHOODS:
         parameters, _ = setting(likelihood)
         z = random_normal((2, 1, 2)).mean.expand(2, 20000, 2)
-        x = model.sample_pixels(parameters, z, streams())
-        mean = model.decode(parameters, z)[:, 0]
+        x = networks.sample_pixels(parameters, z, streams())
+        mean = networks.decode(parameters, z)[:, 0]
         if likelihood == "bernoulli":
             variance = mean * (1 - mean)
         else:
@@ -180,7 +180,8 @@ def test_pixels_are_drawn_with_the_decoders_mean_and_variance():
 
 
 def test_normal_initial_parameters_have_the_deviation_asked_for():
-    parameters = model.initial(model.Architecture(50, (40,), 5, "bernoulli"), [0], "normal", 0.01)
+    architecture = networks.Architecture(50, (40,), 5, "bernoulli")
+    parameters = networks.initial(architecture, [0], "normal", 0.01)
     for name in ("encoder.0.weight", "decoder.mean.weight"):
         assert parameters[name].std(correction=1).item() == pytest.approx(0.01, rel=0.1)
         assert parameters[name].mean().abs() < 0.001
@@ -188,7 +189,8 @@ def test_normal_initial_parameters_have_the_deviation_asked_for():
 
 
 def test_glorot_initial_parameters_fill_their_bounds_and_biases_are_0():
-    parameters = model.initial(model.Architecture(50, (40,), 5, "bernoulli"), [0], "glorot", 1.0)
+    architecture = networks.Architecture(50, (40,), 5, "bernoulli")
+    parameters = networks.initial(architecture, [0], "glorot", 1.0)
     bound = math.sqrt(6 / 90)
     assert 0.98 * bound < parameters["encoder.0.weight"].abs().max() <= bound
     assert not any(value.any() for name, value in parameters.items() if name.endswith("bias"))
@@ -196,9 +198,9 @@ def test_glorot_initial_parameters_fill_their_bounds_and_biases_are_0():
 
 @pytest.mark.parametrize("init", ["normal", "glorot"])
 def test_a_seed_starts_the_same_alone_and_in_a_stack(init):
-    architecture = model.Architecture(6, (4,), 2, "gaussian")
-    together = model.initial(architecture, [5, 6, 7], init, 0.1)
-    alone = model.initial(architecture, [6], init, 0.1)
+    architecture = networks.Architecture(6, (4,), 2, "gaussian")
+    together = networks.initial(architecture, [5, 6, 7], init, 0.1)
+    alone = networks.initial(architecture, [6], init, 0.1)
     assert all(torch.equal(value[0], together[name][1]) for name, value in alone.items())
     assert not torch.equal(together["encoder.0.weight"][0], together["encoder.0.weight"][1])
 
@@ -210,15 +212,15 @@ def test_a_seed_starts_the_same_alone_and_in_a_stack(init):
 def test_both_estimators_have_the_same_expectation(likelihood):
     parameters, x = setting(likelihood)
     with torch.no_grad():
-        q = model.encode(parameters, x)
-        z = model.draw(q, model.normals(streams(), 3, 20000, 2))
+        q = networks.encode(parameters, x)
+        z = networks.draw(q, networks.normals(streams(), 3, 20000, 2))
         a = objectives.log_weights(parameters, x, q, z)
-        b = model.log_likelihood(parameters, x, z) - model.kl(q).unsqueeze(2)
+        b = densities.log_likelihood(parameters, x, z) - densities.kl(q).unsqueeze(2)
         # From the same noise: what is left of their difference is small
         difference = a - b
         error = difference.std(dim=2, correction=1) / math.sqrt(20000)
         assert (difference.mean(dim=2).abs() < 4 * error).all()
-        assert (model.kl(q) > 20 * error).all()  # half a KL too much would be seen
+        assert (densities.kl(q) > 20 * error).all()  # half a KL too much would be seen
         for objective, values in ((objectives.sgvb_a, a), (objectives.sgvb_b, b)):
             found = objective(parameters, x, 20000, streams())
             torch.testing.assert_close(found, values.mean(dim=2))
@@ -250,7 +252,7 @@ def test_gradcheck_of_the_reparameterised_sample():
     noise = torch.randn(2, 3, 4, 2, generator=torch.Generator().manual_seed(5)).double()
 
     def sample(mean, log_variance):
-        return model.draw(model.Normal(mean, log_variance), noise)
+        return networks.draw(networks.Normal(mean, log_variance), noise)
 
     assert torch.autograd.gradcheck(sample, [value.requires_grad_() for value in normal])
 
@@ -309,8 +311,8 @@ def test_the_gradient_of_the_importance_bound_weighs_samples_by_their_share():
         value.requires_grad_()
     values = list(parameters.values())
     found = torch.autograd.grad(objectives.importance(parameters, x, 4, streams()).sum(), values)
-    q = model.encode(parameters, x)
-    z = model.draw(q, model.normals(streams(), 3, 4, 2))
+    q = networks.encode(parameters, x)
+    z = networks.draw(q, networks.normals(streams(), 3, 4, 2))
     weights = objectives.log_weights(parameters, x, q, z)
     share = torch.softmax(weights.detach(), dim=2)  # Burda et al. 2015, Eq. 13
     expected = torch.autograd.grad((share * weights).sum(), values)
@@ -335,10 +337,10 @@ def gradients(objective):
 def test_the_wake_phase_teaches_the_decoder_by_hand():
     parameters, x = linear()
     found = gradients(lambda own: objectives.wake_sleep(own, x, 4, streams()))
-    q = model.encode(parameters, x)
-    z = model.draw(q, model.normals(streams(), 3, 4, 2))
+    q = networks.encode(parameters, x)
+    z = networks.draw(q, networks.normals(streams(), 3, 4, 2))
     variance = parameters["decoder.log_variance"].exp().unsqueeze(1)
-    slope = (x.unsqueeze(2) - model.decode(parameters, z)) / variance / 4
+    slope = (x.unsqueeze(2) - networks.decode(parameters, z)) / variance / 4
     torch.testing.assert_close(found["decoder.mean.bias"], slope.sum(dim=(1, 2)).unsqueeze(1))
     torch.testing.assert_close(
         found["decoder.mean.weight"], torch.einsum("sbkz,sbkd->szd", z, slope)
@@ -349,10 +351,10 @@ def test_the_sleep_phase_teaches_the_encoder_by_hand():
     parameters, x = linear()
     found = gradients(lambda own: objectives.wake_sleep(own, x, 4, streams()))
     noise = streams()
-    model.normals(noise, 3, 4, 2)  # the wake phase's
-    dreamt = model.normals(noise, 3, 2)
-    dream = model.sample_pixels(parameters, dreamt, noise)
-    q = model.encode(parameters, dream)
+    networks.normals(noise, 3, 4, 2)  # the wake phase's
+    dreamt = networks.normals(noise, 3, 2)
+    dream = networks.sample_pixels(parameters, dreamt, noise)
+    q = networks.encode(parameters, dream)
     slope = (dreamt - q.mean) / q.log_variance.exp()
     torch.testing.assert_close(found["encoder.mean.bias"], slope.sum(dim=1, keepdim=True))
     torch.testing.assert_close(
@@ -375,8 +377,8 @@ def test_no_gradient_crosses_the_phases():
 
 
 def reparameterised_wake(own, x):
-    q = model.encode(own, x)
-    return model.log_likelihood(own, x, model.draw(q, model.normals(streams(), 3, 1, 2)))
+    q = networks.encode(own, x)
+    return densities.log_likelihood(own, x, networks.draw(q, networks.normals(streams(), 3, 1, 2)))
 
 
 def known_posterior():
@@ -400,8 +402,8 @@ def mean_gradients(parameters):
     """Give wake-sleep's mean gradients over 400 groups of 100 data points, over their errors."""
     truth = known_posterior()
     noise = [run.generator(0, "data")]
-    z = model.normals(noise, 40000, 1)
-    x = model.sample_pixels(truth, z, noise)[0].view(400, 100, 3)
+    z = networks.normals(noise, 40000, 1)
+    x = networks.sample_pixels(truth, z, noise)[0].view(400, 100, 3)
     values = {n: v.repeat_interleave(400, dim=0).requires_grad_() for n, v in parameters.items()}
     same = [run.generator(1, "noise")] * 400  # one stream drawn from 400 times
     reached = objectives.wake_sleep(values, x, 1, same).mean(dim=1).sum()
@@ -429,7 +431,7 @@ def test_and_not_beside_it(name):
 def test_an_autoencoder_sees_the_mean_and_never_the_variance():
     parameters, x = setting()
     found = objectives.autoencoder(parameters, x, 1, [])
-    expected = model.log_likelihood(parameters, x, model.encode(parameters, x).mean)
+    expected = densities.log_likelihood(parameters, x, networks.encode(parameters, x).mean)
     assert torch.equal(found, expected)
     parameters["encoder.log_variance.bias"] += 3.0
     assert torch.equal(objectives.autoencoder(parameters, x, 1, []), expected)

@@ -11,7 +11,8 @@ import torch
 
 from pr12.shared import files, run, splits
 from pr12.shared.errors import UserError
-from pr12.vae import model, objectives, train
+from pr12.vae import images as data
+from pr12.vae import networks, objectives, optimisers, saved_nets, train
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -59,8 +60,12 @@ def images(n=45):
     return (x * 255).round() / 255
 
 
+def learnt(params, x):
+    return data.learnt(x, params.train_examples, params.batch_size, params.likelihood)
+
+
 def states(params, state=None, n=45):
-    return train.train(params, train.checked_images(params, images(n)), state)
+    return train.train(params, learnt(params, images(n)), state)
 
 
 def last(params, **names):
@@ -194,7 +199,12 @@ def test_a_row_is_the_objectives_mean_since_the_row_before():
     params = change(
         objective="autoencoder", learning_rate=1e-30, snapshots=(40, 80), train_examples=40
     )
-    initial = model.initial(train.architecture_of(params, 16), (0, 1), "normal", 0.1)
+    initial = networks.initial(
+        networks.scaled(16, params.hidden, params.width_scale, params.latent_dim, "bernoulli"),
+        (0, 1),
+        "normal",
+        0.1,
+    )
     x = images(40).flatten(1)
     expected = objectives.autoencoder(initial, x, 1, []).mean(dim=1).tolist()
     for row in last(params)["history"]:
@@ -239,8 +249,7 @@ def test_without_a_prior_of_the_parameters_nothing_decays(monkeypatch):
 
 
 def test_stages_have_3_to_the_i_epochs():
-    params = change(schedule="stages", learning_rate=1.0)
-    rates = [train.learning_rate(params, epoch, 3280) for epoch in range(3280)]
+    rates = [optimisers.rate("stages", 1.0, epoch, 3280) for epoch in range(3280)]
     lengths = [rates.count(rate) for rate in dict.fromkeys(rates)]
     assert lengths == [3**i for i in range(8)]
     assert rates[-1] == pytest.approx(0.1)
@@ -255,7 +264,12 @@ def test_all_objectives_start_from_the_same_parameters():
 
 def test_an_autoencoder_leaves_the_variances_alone():
     params = change(objective="autoencoder", weight_prior=False)
-    initial = model.initial(train.architecture_of(params, 16), (0, 1), "normal", 0.1)
+    initial = networks.initial(
+        networks.scaled(16, params.hidden, params.width_scale, params.latent_dim, "bernoulli"),
+        (0, 1),
+        "normal",
+        0.1,
+    )
     found = last(params)["parameters"]
     for name, value in initial.items():
         assert torch.equal(found[name], value) == name.startswith("encoder.log_variance")
@@ -268,7 +282,7 @@ def test_a_pixel_that_is_no_number_is_told_with_its_image():
     x = images()
     x[7, 1, 2] = float("nan")
     with pytest.raises(UserError, match="image 7 of train"):
-        train.checked_images(PARAMS, x)
+        learnt(PARAMS, x)
 
 
 @pytest.mark.parametrize("likelihood", ["bernoulli", "gaussian"])
@@ -277,24 +291,24 @@ def test_a_pixel_outside_0_to_1_is_refused_where_means_are_squashed(likelihood, 
     x = images()
     x[3, 0, 0] = value
     with pytest.raises(UserError, match=rf"{value:g}.*a {likelihood} decoder needs"):
-        train.checked_images(change(likelihood=likelihood), x)
-    assert train.checked_images(change(likelihood="linear"), x).shape == (45, 16)
+        learnt(change(likelihood=likelihood), x)
+    assert learnt(change(likelihood="linear"), x).shape == (45, 16)
 
 
 def test_more_examples_than_there_are_is_refused():
     with pytest.raises(UserError, match="train has 45 images; train_examples asks 46"):
-        train.checked_images(change(train_examples=46), images())
+        learnt(change(train_examples=46), images())
 
 
 def test_the_first_examples_are_taken():
-    found = train.checked_images(change(train_examples=20), images())
+    found = learnt(change(train_examples=20), images())
     assert torch.equal(found, images()[:20].flatten(1))
 
 
 @pytest.mark.parametrize("changed", [{"batch_size": 46}, {"train_examples": 9}])
 def test_a_batch_larger_than_the_data_is_refused(changed):
     with pytest.raises(UserError, match="batch_size is"):
-        train.checked_images(change(**changed), images())
+        learnt(change(**changed), images())
 
 
 @pytest.mark.parametrize("snapshots", [(80, 40), (40, 40), (1, 2)])
@@ -324,10 +338,10 @@ def test_an_objective_that_is_not_finite_names_the_last_good_value(monkeypatch):
 
 def saved(objective="sgvb_b", **changed):
     sizes = {"pixels": 16, "hidden": (8,), "latent_dim": 2, "likelihood": "gaussian"}
-    architecture = model.Architecture(**(sizes | changed))
-    moments = [model.initial(architecture, (0, 1), "normal", 0.1) for _ in range(3)]
+    architecture = networks.Architecture(**(sizes | changed))
+    moments = [networks.initial(architecture, (0, 1), "normal", 0.1) for _ in range(3)]
     joined = {name: torch.stack([own[name] for own in moments]) for name in moments[0]}
-    return model.Saved(architecture, objective, (1, 2, 3), joined)
+    return saved_nets.Saved(architecture, objective, (1, 2, 3), joined)
 
 
 @pytest.mark.parametrize(
@@ -335,8 +349,8 @@ def saved(objective="sgvb_b", **changed):
 )
 def test_a_checkpoint_comes_back_as_it_was(tmp_path, changed):
     before = saved(**changed)
-    model.save(tmp_path / "model", before)
-    after = model.load(tmp_path / "model", pixels=16)
+    saved_nets.save(tmp_path / "model", before)
+    after = saved_nets.load(tmp_path / "model", pixels=16)
     assert after[:3] == before[:3]
     assert all(torch.equal(after.parameters[n], v) for n, v in before.parameters.items())
     assert after.parameters.keys() == before.parameters.keys()
@@ -346,10 +360,10 @@ def test_a_decoder_alone_is_a_checkpoint_of_mcem_only(tmp_path):
     for objective in ("mcem", "sgvb_b"):
         whole = saved(objective)
         decoder = {n: v for n, v in whole.parameters.items() if n.startswith("decoder")}
-        model.save(tmp_path / objective, whole._replace(parameters=decoder))
-    assert model.load(tmp_path / "mcem").parameters.keys() == decoder.keys()
+        saved_nets.save(tmp_path / objective, whole._replace(parameters=decoder))
+    assert saved_nets.load(tmp_path / "mcem").parameters.keys() == decoder.keys()
     with pytest.raises(UserError, match=r"another architecture than it names \(at encoder"):
-        model.load(tmp_path / "sgvb_b")
+        saved_nets.load(tmp_path / "sgvb_b")
 
 
 @pytest.mark.parametrize(
@@ -359,9 +373,9 @@ def test_a_decoder_alone_is_a_checkpoint_of_mcem_only(tmp_path):
 )
 def test_a_checkpoint_of_another_architecture_is_refused(tmp_path, changed):
     other = saved()._replace(architecture=saved(**changed).architecture)
-    model.save(tmp_path / "model", other)
+    saved_nets.save(tmp_path / "model", other)
     with pytest.raises(UserError, match="another architecture than it names"):
-        model.load(tmp_path / "model")
+        saved_nets.load(tmp_path / "model")
 
 
 @pytest.mark.parametrize("said", [None, "{", "{}", "[]", '{"objective": "sgvb_b"}', "3"])
@@ -369,13 +383,13 @@ def test_a_file_that_is_no_model_of_vae_is_refused(tmp_path, said):
     metadata = {} if said is None else {"model": said}
     run.write_tensors(tmp_path / "model", {"a": torch.zeros(1)}, metadata)
     with pytest.raises(UserError, match="is no model of vae"):
-        model.load(tmp_path / "model")
+        saved_nets.load(tmp_path / "model")
 
 
 def test_a_model_of_other_images_is_refused(tmp_path):
-    model.save(tmp_path / "model", saved())
+    saved_nets.save(tmp_path / "model", saved())
     with pytest.raises(UserError, match="images of 16 pixels and the data have 64"):
-        model.load(tmp_path / "model", pixels=64)
+        saved_nets.load(tmp_path / "model", pixels=64)
 
 
 # The step
@@ -403,10 +417,10 @@ def made(folder):
 def test_the_step_writes_model_and_history(tmp_path, monkeypatch, whole, capsys):
     step_in_process(write(tmp_path, PARAMS), monkeypatch)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["history", "model", "train"]
-    found = model.load(tmp_path / "model", pixels=16)
-    assert found[:3] == (model.Architecture(16, (8,), 2, "bernoulli"), "sgvb_b", (40, 160, 200))
+    found = saved_nets.load(tmp_path / "model", pixels=16)
+    assert found[:3] == (networks.Architecture(16, (8,), 2, "bernoulli"), "sgvb_b", (40, 160, 200))
     for moment, expected in enumerate(whole["kept"]):
-        own = model.at(found, moment)
+        own = saved_nets.at(found, moment)
         assert all(torch.equal(own[name], value) for name, value in expected.items())
     assert made(tmp_path)[1] == whole["history"]
     provenance = files.read_json(tmp_path / "history")["provenance"]

@@ -1,4 +1,4 @@
-"""The networks and densities of Auto-Encoding Variational Bayes (Kingma & Welling 2013).
+"""The networks of Auto-Encoding Variational Bayes (Kingma & Welling 2013).
 
 Functions of a dictionary of parameters. Every parameter has a leading replica dimension S (one
 replica per seed), so that all seeds of a case are computed by the same batched products.
@@ -13,18 +13,14 @@ p(x|z)  decoder: tanh layers, then
 """
 
 import itertools
-import json
 import math
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from pr12.shared import run
-from pr12.shared.errors import UserError
 
 Parameters = dict[str, Tensor]
 LOG_2PI = math.log(2 * math.pi)
@@ -46,13 +42,35 @@ class Normal(NamedTuple):
     log_variance: Tensor
 
 
-class Saved(NamedTuple):
-    """What a training leaves: the parameters at P moments, and what they belong to."""
+def scaled(
+    pixels: int,
+    hidden: Sequence[int],
+    width_scale: float,
+    latent_dim: int,
+    likelihood: Literal["bernoulli", "gaussian", "linear"],
+) -> Architecture:
+    """Return an architecture whose widths are scaled to the run.
 
-    architecture: Architecture
-    objective: str
-    samples_seen: tuple[int, ...]  # P moments, as numbers of training samples seen
-    parameters: Parameters  # each (P, S, ...)
+    Parameters
+    ----------
+    pixels : int
+        D.
+    hidden : sequence of int
+        Units of the encoder's tanh layers before they are scaled.
+    width_scale : float
+        What they are multiplied by; one unit is left at least.
+    latent_dim : int
+        Z.
+    likelihood : {"bernoulli", "gaussian", "linear"}
+        The decoder's.
+
+    Examples
+    --------
+    >>> scaled(64, (500,), 0.2, 3, "gaussian").hidden
+    (100,)
+    """
+    widths = tuple(max(1, round(width * width_scale)) for width in hidden)
+    return Architecture(pixels, widths, latent_dim, likelihood)
 
 
 def layers(architecture: Architecture) -> dict[str, tuple[int, int]]:
@@ -233,8 +251,23 @@ def draw(normal: Normal, noise: Tensor) -> Tensor:
     return normal.mean.unsqueeze(2) + torch.exp(0.5 * normal.log_variance).unsqueeze(2) * noise
 
 
-def _outputs(parameters: Parameters, z: Tensor) -> tuple[Tensor, Tensor | None]:
-    """Give the last layer's means (logits before any sigmoid) and log-variances, if it has any."""
+def outputs(parameters: Parameters, z: Tensor) -> tuple[Tensor, Tensor | None]:
+    """Return the decoder's means (logits before any sigmoid) and log-variances, if it has any.
+
+    Parameters
+    ----------
+    parameters : dict of str to Tensor
+        As `initial` makes them.
+    z : Tensor
+        Codes, shape (S, ..., Z).
+
+    Returns
+    -------
+    mean : Tensor
+        Shape (S, ..., D).
+    log_variance : Tensor or None
+        Shape (S, ..., D); None of a Bernoulli decoder.
+    """
     h = _hidden(parameters, "decoder", z.flatten(1, -2))
     shape = (*z.shape[:-1], parameters["decoder.mean.weight"].shape[-1])
     mean = _affine(parameters, "decoder.mean", h).view(shape)
@@ -267,7 +300,7 @@ def decode(parameters: Parameters, z: Tensor) -> Tensor:
     >>> decode(parameters, torch.zeros(1, 7, 2)).shape
     torch.Size([1, 7, 4])
     """
-    mean, _ = _outputs(parameters, z)
+    mean, _ = outputs(parameters, z)
     squashed = "decoder.log_variance" not in parameters
     return torch.sigmoid(mean) if squashed else mean
 
@@ -298,7 +331,7 @@ def sample_pixels(
     >>> bool(((x == 0) | (x == 1)).all())
     True
     """
-    mean, log_variance = _outputs(parameters, z)
+    mean, log_variance = outputs(parameters, z)
     if log_variance is None:
         uniform = torch.stack(
             [torch.rand(mean.shape[1:], generator=g, device=g.device) for g in generators]
@@ -325,192 +358,3 @@ def normals(generators: Sequence[torch.Generator], *shape: int) -> Tensor:
     torch.Size([2, 3, 2])
     """
     return torch.stack([torch.randn(shape, generator=g, device=g.device) for g in generators])
-
-
-def log_likelihood(parameters: Parameters, x: Tensor, z: Tensor) -> Tensor:
-    """Give log p(x|z) in nats (App. C), summed over pixels.
-
-    Parameters
-    ----------
-    parameters : dict of str to Tensor
-        As `initial` makes them.
-    x : Tensor
-        Data, shape (S, B, D) or (B, D).
-    z : Tensor
-        Codes, shape (S, B, Z) or (S, B, K, Z).
-
-    Returns
-    -------
-    Tensor
-        Shape (S, B) or (S, B, K).
-
-    Examples
-    --------
-    >>> parameters = initial(Architecture(4, (3,), 2, "bernoulli"), [0], "normal", 0.0)
-    >>> log_likelihood(parameters, torch.ones(1, 1, 4), torch.zeros(1, 1, 2))  # 4 log 1/2
-    tensor([[-2.7726]])
-    """
-    mean, log_variance = _outputs(parameters, z)
-    if z.dim() == 4:
-        x = x.unsqueeze(-2)
-    if log_variance is None:
-        return (x * mean).sum(dim=-1) - functional.softplus(mean).sum(dim=-1)
-    if "decoder.log_variance" not in parameters:
-        mean = torch.sigmoid(mean)
-    squares = (x - mean) ** 2 * torch.exp(-log_variance)
-    return -0.5 * (squares + log_variance + LOG_2PI).sum(dim=-1)
-
-
-def log_prior(z: Tensor) -> Tensor:
-    """Give log N(z; 0, I) in nats, summed over Z.
-
-    Parameters
-    ----------
-    z : Tensor
-        Shape (..., Z).
-
-    Examples
-    --------
-    >>> log_prior(torch.zeros(1, 2))
-    tensor([-1.8379])
-    """
-    return -0.5 * (z * z + LOG_2PI).sum(dim=-1)
-
-
-def log_normal(z: Tensor, normal: Normal) -> Tensor:
-    """Give log N(z; mean, variance) in nats, summed over Z.
-
-    Parameters
-    ----------
-    z : Tensor
-        Shape (..., Z).
-    normal : Normal
-        Shapes that broadcast with z.
-
-    Examples
-    --------
-    >>> log_normal(torch.zeros(2), Normal(torch.zeros(2), torch.zeros(2)))
-    tensor(-1.8379)
-    """
-    distance = z - normal.mean
-    squares = distance * distance * torch.exp(-normal.log_variance)
-    return -0.5 * (squares + normal.log_variance + LOG_2PI).sum(dim=-1)
-
-
-def kl(normal: Normal) -> Tensor:
-    """Give KL(q || N(0, I)) in nats, in closed form (App. B), summed over Z.
-
-    Parameters
-    ----------
-    normal : Normal
-        Shape (..., Z).
-
-    Examples
-    --------
-    >>> kl(Normal(torch.tensor([1.0, 0.0]), torch.zeros(2)))
-    tensor(0.5000)
-    """
-    mean, log_variance = normal
-    return -0.5 * (1 + log_variance - mean * mean - log_variance.exp()).sum(dim=-1)
-
-
-def save(path: Path | str, saved: Saved) -> None:
-    """Write what a training leaves.
-
-    Parameters
-    ----------
-    path : Path or str
-        A safetensors file.
-    saved : Saved
-        Parameters, each (P, S, ...), and what they belong to.
-    """
-    said = saved.architecture._asdict() | {
-        "objective": saved.objective,
-        "samples_seen": list(saved.samples_seen),
-    }
-    # One text only: safetensors writes several in an order that changes from run to run.
-    run.write_tensors(path, saved.parameters, {"model": json.dumps(said, sort_keys=True)})
-
-
-def load(path: Path | str, pixels: int | None = None) -> Saved:
-    """Read what a training left, on the device that computes.
-
-    Parameters
-    ----------
-    path : Path or str
-        As `save` wrote it.
-    pixels : int, optional
-        D of the data that shall be encoded.
-
-    Raises
-    ------
-    UserError
-        If the file is no model of this paper, its tensors are not those of its architecture, or
-        it belongs to images of another size.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> path = Path(tempfile.mkdtemp()) / "model.safetensors"
-    >>> architecture = Architecture(4, (3,), 2, "bernoulli")
-    >>> parameters = initial(architecture, [0], "normal", 0.1)
-    >>> moments = {name: value[None] for name, value in parameters.items()}
-    >>> save(path, Saved(architecture, "sgvb_b", (100,), moments))
-    >>> load(path).samples_seen
-    (100,)
-    >>> load(path, pixels=9)
-    Traceback (most recent call last):
-    ...
-    pr12.shared.errors.UserError: ...model.safetensors was trained on images of 4 pixels and the \
-data have 9; give it the data of its own case
-    """
-    tensors = run.read_tensors(path)
-    try:
-        said = json.loads(run.read_metadata(path)["model"])
-        objective, samples_seen = said.pop("objective"), tuple(said.pop("samples_seen"))
-        architecture = Architecture(**said)._replace(hidden=tuple(said["hidden"]))
-    except (AttributeError, KeyError, TypeError, ValueError):
-        raise UserError(f"{path} is no model of vae; give a file that vae.train wrote") from None
-    wanted = {
-        name: value.shape[1:] for name, value in initial(architecture, [0], "normal", 1.0).items()
-    }
-    if objective == "mcem":  # it has no encoder
-        wanted = {name: shape for name, shape in wanted.items() if name.startswith("decoder")}
-    for name in sorted(wanted.keys() | tensors.keys()):
-        found = tensors[name].shape[2:] if name in tensors else None
-        if found is None or name not in wanted or found != wanted[name]:
-            raise UserError(
-                f"{path} holds parameters of another architecture than it names (at {name}); "
-                "delete it and run its training again"
-            )
-    if pixels is not None and pixels != architecture.pixels:
-        raise UserError(
-            f"{path} was trained on images of {architecture.pixels} pixels and the data have "
-            f"{pixels}; give it the data of its own case"
-        )
-    moved = {name: value.to(run.device()) for name, value in tensors.items()}
-    return Saved(architecture, objective, samples_seen, moved)
-
-
-def at(saved: Saved, moment: int) -> Parameters:
-    """Give the parameters at one moment of the training.
-
-    Parameters
-    ----------
-    saved : Saved
-        What the training left.
-    moment : int
-        Index into ``samples_seen``; -1 for the end.
-
-    Returns
-    -------
-    dict of str to Tensor
-        Each (S, ...).
-
-    Examples
-    --------
-    >>> saved = Saved(Architecture(4, (), 2, "linear"), "sgvb_b", (1, 2), {"a": torch.eye(2)})
-    >>> at(saved, -1)
-    {'a': tensor([0., 1.])}
-    """
-    return {name: value[moment] for name, value in saved.parameters.items()}
