@@ -1,14 +1,11 @@
 """Evaluate the bound of a case's nets at every moment that was kept (Fig. 2), and at the end."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Annotated
 
 from torch import Tensor
 
 from pr12.shared import files, run, step
 from pr12.shared.errors import UserError
-from pr12.shared.step import AtLeast
 from pr12.vae import evaluation, images, saved_nets
 from pr12.vae.params import Evaluate as Params
 

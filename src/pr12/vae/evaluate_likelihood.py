@@ -5,19 +5,14 @@ for the first points of training and test data; the other two at the end, on tes
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Annotated, Literal
 
 import torch
 from torch import Tensor
 
 from pr12.shared import files, run, step
 from pr12.shared.errors import UserError
-from pr12.shared.step import Above, AtLeast, NotEmpty
 from pr12.vae import estimators, images, saved_nets
 from pr12.vae.params import EvaluateLikelihood as Params
-
-
 
 
 def metrics(

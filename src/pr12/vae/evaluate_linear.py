@@ -6,7 +6,6 @@ be chosen orthogonal, the posterior then has a diagonal covariance, and the boun
 gaps to the score of PCA must vanish.
 """
 
-from dataclasses import dataclass
 
 import torch
 from sklearn.decomposition import PCA
@@ -18,8 +17,6 @@ from pr12.shared.errors import UserError
 from pr12.vae import densities, images, networks, saved_nets
 from pr12.vae.networks import Parameters
 from pr12.vae.params import EvaluateLinear as Params
-
-
 
 
 def log_marginal_likelihood(parameters: Parameters, x: Tensor) -> Tensor:

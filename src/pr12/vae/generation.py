@@ -6,7 +6,6 @@ stronger baseline.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -24,8 +23,8 @@ from pr12.vae import (
     packed_arrays,
     saved_nets,
 )
-from pr12.vae.saved_nets import Saved
 from pr12.vae.params import Generation as Params
+from pr12.vae.saved_nets import Saved
 
 PAIRS = (("vae", "autoencoder"), ("vae_2d", "autoencoder_2d"))
 SHEET = 8  # rows and columns of a sheet of samples

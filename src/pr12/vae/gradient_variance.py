@@ -7,15 +7,12 @@ the same minibatch and from the same noise.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Annotated
 
 import torch
 from torch import Tensor
 
 from pr12.shared import files, run, step
 from pr12.shared.errors import UserError
-from pr12.shared.step import AtLeast, NotEmpty
 from pr12.vae import densities, images, networks, objectives, saved_nets
 from pr12.vae.networks import Normal, Parameters
 from pr12.vae.params import GradientVariance as Params

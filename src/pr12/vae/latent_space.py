@@ -2,8 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Annotated, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -11,11 +10,10 @@ from torch import Tensor
 from pr12.shared import files, run, splits, step
 from pr12.shared.errors import UserError
 from pr12.shared.splits import Split
-from pr12.shared.step import AtLeast
 from pr12.vae import evaluation, images, latent_codes, networks, packed_arrays, saved_nets
 from pr12.vae.networks import Parameters
-from pr12.vae.saved_nets import Saved
 from pr12.vae.params import LatentSpace as Params
+from pr12.vae.saved_nets import Saved
 
 LATENT_DIMS = {"z2": 2, "z5": 5, "z10": 10, "z20": 20, "faces_z2": 2}
 PLANES = {"z2": "digits", "faces_z2": "faces"}

@@ -10,14 +10,12 @@ once before the leapfrog steps, once in each of them, and once in every weight u
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from pr12.shared import address, files, progress, replicas, run, splits, step
-from pr12.shared.step import Above, AtLeast, Between, NotEmpty
 from pr12.vae import densities, hmc, networks, optimisers, saved_nets, training
 from pr12.vae.images import learnt
 from pr12.vae.networks import Parameters

@@ -7,14 +7,12 @@ an evaluation can draw the bound against the number of samples seen (Fig. 2).
 
 import itertools
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from pr12.shared import address, files, progress, replicas, run, splits, step
-from pr12.shared.step import Above, AtLeast, Between, NotEmpty
 from pr12.vae import networks, objectives, optimisers, saved_nets, training
 from pr12.vae.images import binarised, learnt
 from pr12.vae.networks import Parameters
