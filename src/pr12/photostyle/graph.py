@@ -1,6 +1,6 @@
 """PR-007: photographs and a network's weights -> inversion, texture, style -> photos and their quality."""
 
-from pr12.shared.data_graph import raw, verified
+from pr12.shared.data_graph import raw, record, verified
 from pr12.workflow.graph import File, Group, Job, Paper, Raw
 
 photostyle = Paper("photostyle")
@@ -45,7 +45,7 @@ def photographs(job: Job) -> dict[str, Raw]:
 )
 def weights(job: Job) -> dict[str, Raw]:
     """VGG-19 as torchvision publishes it."""
-    return {"raw": raw("vgg19", VGG19)}
+    return {"verified": record("vgg19"), "raw": raw("vgg19", VGG19)}
 
 
 def seen(case: str) -> dict[str, File]:

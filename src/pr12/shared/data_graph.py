@@ -20,12 +20,15 @@ def raw(name: str, file: str = "") -> Raw:
     return Raw(path, chosen, fetch(name)["verified"] if sums else None)
 
 
+def record(name: str) -> Raw:
+    """Return the record that raw data are there and have their checksums."""
+    file = fetch(name)["verified"]
+    return Raw(file.path, checksums(name), file)
+
+
 def verified(name: str) -> dict[str, Raw]:
     """Return the folder of raw data and the record of its checksums, if it is one to be fetched."""
-    if not checksums(name):
-        return {}
-    record = fetch(name)["verified"]
-    return {"verified": Raw(record.path, checksums(name), record), "folder": raw(name)}
+    return {"verified": record(name), "folder": raw(name)} if checksums(name) else {}
 
 
 @data_sets.step(

@@ -1,7 +1,7 @@
 """PR-011: distorted digits, sequences of digits, parts of birds -> nets with and without transformers."""
 
 from pr12.shared import data_graph, settings
-from pr12.shared.data_graph import raw, verified
+from pr12.shared.data_graph import raw, record, verified
 from pr12.workflow.graph import File, Group, Job, Paper, Raw
 
 stn = Paper("stn")
@@ -139,7 +139,9 @@ def parts(job: Job) -> dict[str, File | Raw]:
 @stn.step(makes=NET, memory=(2000, 16000), minutes=(20, 600), gpu=True, group=NETS)
 def train_parts(job: Job) -> dict[str, File | Raw]:
     """Images, and for real birds the weights to start from."""
-    start = {"weights": raw("googlenet", GOOGLENET)} if source(job.case) == "cub" else {}
+    if source(job.case) != "cub":
+        return task_data(job.case, "train")
+    start = {"verified": record("googlenet"), "weights": raw("googlenet", GOOGLENET)}
     return start | task_data(job.case, "train")
 
 
