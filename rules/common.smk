@@ -5,6 +5,7 @@ import os
 import shutil
 import sys
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 SRC = Path(workflow.basedir, "src")
@@ -15,9 +16,12 @@ os.environ.update(PYTHONPATH=str(SRC))
 from pr12.cluster import measured
 from pr12.cluster.requests import Requests, has_gpu
 from pr12.report.targets import Targets
-from pr12.shared import files, settings, yaml_files
+from pr12.shared import address, files, settings, yaml_files
 from pr12.shared.errors import UserError
 from pr12.workflow.papers import Graphs
+
+# The source of a step is asked for by each of its jobs, and stays as it is while rules are read.
+address.source_digest = cache(address.source_digest)
 
 
 @contextmanager

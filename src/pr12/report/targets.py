@@ -104,6 +104,7 @@ class Targets:
         today: dict[str, chain.Node] = {}
         for job in results.values():
             today |= {node["folder"]: node for node in chain.collect(nodes, job.folder)}
+        steps = {node["step"] for node in today.values()}
         content = {
             # JSON is written with sorted keys: the order stands apart
             "cases": list(self.params[paper]["cases"]),
@@ -112,7 +113,7 @@ class Targets:
                 case: results[case].folder if case in results else None
                 for case in self.params[paper]["cases"]
             },
-            "before": {node["step"]: settings.before(node["step"]) for node in today.values()},
+            "before": {step: settings.before(step) for step in steps},
         }
         folder = f"{self.build}/report/{paper}/chains.{address.digest(content)}"
         return f"{folder}/chains.json", content
@@ -144,7 +145,7 @@ class Targets:
         """Return the params of a paper's pages, with a digest of all that is not evidence."""
         steps = (f"pr12.{paper}.figures", "pr12.shared.report", "pr12.shared.readme")
         fixed = address.digest(
-            [address.source_digest(step) for step in steps],
+            [address.source_digest(step, address.SRC) for step in steps],
             self.figures_params(paper),
             self.chains(paper)[0],
             self.templates,
@@ -175,7 +176,7 @@ class Targets:
         """The params of the page over all papers."""
         papers = list(self.graphs.papers)
         texts = {name: text for name, text in self.templates.items() if name.startswith("index")}
-        fixed = address.digest(address.source_digest("pr12.shared.index"), texts, papers)
+        fixed = address.digest(address.source_digest("pr12.shared.index", address.SRC), texts, papers)
         return {"run": self.graphs.run, "papers": papers, "fixed": fixed}
 
     def index_awaited(self, scope: str, missing: bool) -> bool:
@@ -198,5 +199,5 @@ class Targets:
 def node_of(job: Job) -> dict[str, Any]:
     """Return the node of a job, see `pr12.report.chain`."""
     module = job.step.module
-    source = address.source_digest(module)
+    source = address.source_digest(module, address.SRC)
     return chain.node(job.folder, module, source, job.params, job.identities)
