@@ -7,6 +7,7 @@ removed so that Snakemake makes it again.
 
 import re
 import shutil
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -18,6 +19,7 @@ NAME = "files.json"
 _ADDRESSED = re.compile(r"(?!chains\.)\w+\.([0-9a-f]{10})")
 # What a job that did not end leaves: logs, checkpoints, files without their last name
 _UNFINISHED = re.compile(r".*\.log|resume.*|\..*")
+PATIENCE = 3.0  # seconds: another node's file may be seen late on a network file system
 
 
 def relative(path: Path | str) -> str:
@@ -111,6 +113,8 @@ def damaged(root: Path) -> Iterator[UserError]:
 
 def _digests(folder: Path) -> dict[str, str]:
     """Read what a result vouches for."""
+    if not (folder / NAME).exists():
+        time.sleep(PATIENCE)  # hours of work must not be removed in haste
     try:
         digests = files.read_json(folder / NAME)
     except (UserError, RecursionError):

@@ -12,7 +12,7 @@ import pytest
 
 from pr12.shared import address, files, step
 from pr12.shared.errors import UserError
-from pr12.workflow import timings
+from pr12.workflow import results, timings
 
 MODULE = "pr12.shared.files"
 DAMAGED = "is missing or not as its step wrote it"
@@ -29,6 +29,7 @@ Params.__module__ = MODULE  # the address is that of a module of the project
 @pytest.fixture(autouse=True)
 def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(results, "PATIENCE", 0.0)
 
 
 def planned(inputs=None, factor=2, **outputs):

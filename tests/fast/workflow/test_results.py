@@ -16,6 +16,7 @@ FOLDER = Path("build/smoke/vae/z2/train.0123456789")
 @pytest.fixture(autouse=True)
 def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(results, "PATIENCE", 0.0)
 
 
 def make(folder=FOLDER, **texts):
@@ -95,6 +96,15 @@ def test_a_file_that_is_not_vouched_for_is_no_result():
     (folder / "more").write_text("")
     with pytest.raises(UserError, match="more is missing or not as its step wrote it"):
         results.checked(folder / "more")
+
+
+def test_digests_that_come_late_are_waited_for(monkeypatch):
+    folder = make()
+    (folder / "files.json").rename("late.json")
+    monkeypatch.setattr(
+        results.time, "sleep", lambda seconds: Path("late.json").rename(folder / "files.json")
+    )
+    assert results.checked(folder / "model") == files.sha256(folder / "model")
 
 
 @pytest.mark.parametrize(("damage", "name"), DAMAGES.values(), ids=DAMAGES)
