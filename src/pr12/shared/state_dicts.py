@@ -148,8 +148,9 @@ def load(path: Path) -> dict[str, Tensor]:
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
                 _check_growth(path, sum(record.file_size for record in archive.infolist()))
-        with warnings.catch_warnings(action="ignore"):  # one sentence is enough
-            state = torch.load(path, map_location="cpu", weights_only=True)
+        # Not by its path: torch goes by the name where it ends in .safetensors
+        with open(path, "rb") as stream, warnings.catch_warnings(action="ignore"):
+            state = torch.load(stream, map_location="cpu", weights_only=True)
     except UserError:
         raise
     except Exception as error:  # a broken file raises whatever it meets first
