@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from pr12.shared import files, run, step
 from pr12.shared.step import Above, AtLeast
-from pr12.stn import deformable, distortions, networks, sequence_networks, transformer
+from pr12.stn import deformable, distortions, grids, networks, sequence_networks, transformer
 
 SEQUENCE_NETWORKS = ("cnn", "single", "multi")
 
@@ -247,7 +247,7 @@ def measured(params: Params) -> dict[str, float]:
         times = medians(
             {
                 "transformer/milliseconds_sampling": lambda: transformer.sample(
-                    inputs, transformer.affine_grid(theta, (side, side))
+                    inputs, grids.affine_grid(theta, (side, side))
                 ),
                 "deformable/milliseconds_sampling": lambda: deformable.deform_conv2d(
                     features, offsets, layer.convolution.weight, layer.convolution.bias

@@ -14,7 +14,7 @@ from torch import Tensor
 from pr12.shared import files, run, step
 from pr12.shared.errors import UserError
 from pr12.shared.step import AtLeast
-from pr12.stn import sequences
+from pr12.stn import sequence_files
 from pr12.stn.composed import BLANK
 from pr12.stn.sequence_networks import Architecture, Network, built, normalised, parameter_count
 
@@ -174,7 +174,7 @@ def main(job: step.Job) -> None:
     found: dict[str, list[float]] = {}
     made: dict[str, Any] = {}
     for name in ("validation", "test"):
-        split = sequences.load(paths[name])
+        split = sequence_files.load(paths[name])
         if split.images.shape[-1] != architecture.size:
             raise UserError(
                 f"{paths[name]} has images of {split.images.shape[-1]} pixels and the model reads "

@@ -24,7 +24,7 @@ from torch.nn import functional
 from pr12.shared import address, files, progress, run, step
 from pr12.shared.errors import UserError
 from pr12.shared.step import Above, AtLeast, Between, NotEmpty
-from pr12.stn import part_networks, parts, training
+from pr12.stn import part_files, part_networks, training
 from pr12.stn.part_networks import Architecture, PartNetwork
 
 # Of the whole training; the paper names the batches and not their number, read as 30,000
@@ -163,7 +163,7 @@ def start(
 
 def train(
     params: Params,
-    data: parts.Examples,
+    data: part_files.Examples,
     weights: Mapping[str, Tensor] | None = None,
     state: dict[str, Any] | None = None,
 ) -> Iterator[dict[str, Any]]:
@@ -259,7 +259,7 @@ def _check(
         raise UserError(f"the loss is not finite {place}; lower learning_rate and run again")
 
 
-def check(params: Params, data: parts.Examples, weights: bool) -> None:
+def check(params: Params, data: part_files.Examples, weights: bool) -> None:
     """Check that params and data fit.
 
     Raises
@@ -271,7 +271,7 @@ def check(params: Params, data: parts.Examples, weights: bool) -> None:
     Examples
     --------
     >>> from types import SimpleNamespace
-    >>> data = parts.Examples(torch.zeros(4, 3, 8, 8), torch.zeros(4), torch.zeros(4, 0, 2), 2)
+    >>> data = part_files.Examples(torch.zeros(4, 3, 8, 8), torch.zeros(4), torch.zeros(4, 0, 2), 2)
     >>> check(SimpleNamespace(batch_size=8), data, False)
     Traceback (most recent call last):
     ...
@@ -290,7 +290,7 @@ def main(job: step.Job) -> None:
     """Train all seeds of the case; what was reached survives a kill."""
     params, paths = job.params, job.paths
     training.deterministic()
-    loaded = parts.load(paths["train"])
+    loaded = part_files.load(paths["train"])
     check(params, loaded, "weights" in paths)
     weights = run.read_tensors(paths["weights"]) if "weights" in paths else None
     if params.backbone == "googlenet" and weights is None:

@@ -18,7 +18,7 @@ from torch.nn import functional
 from pr12.shared import address, files, progress, run, step
 from pr12.shared.errors import UserError
 from pr12.shared.step import Above, AtLeast, Between, NotEmpty
-from pr12.stn import sequences, training
+from pr12.stn import sequence_files, training
 from pr12.stn.composed import LONGEST
 from pr12.stn.sequence_networks import Architecture, Network, normalised
 
@@ -242,7 +242,7 @@ def main(job: step.Job) -> None:
     """Train all seeds of the case; what was reached survives a kill."""
     params, paths = job.params, job.paths
     training.deterministic()
-    split = sequences.load(paths["train"])
+    split = sequence_files.load(paths["train"])
     images, labels = split.images.to(run.device()), split.labels.to(run.device())
     fingerprint = address.digest(
         job.command, address.source_digest(job.module), job.provenance()["inputs"]

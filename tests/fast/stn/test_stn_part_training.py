@@ -10,7 +10,7 @@ from PIL import Image
 
 from pr12.shared import run, step
 from pr12.shared.errors import UserError
-from pr12.stn import evaluate_parts, generated_parts, part_networks, parts, train_parts
+from pr12.stn import evaluate_parts, generated_parts, part_files, part_networks, train_parts
 from pr12.stn.part_networks import Architecture, PartNetwork
 
 PARAMS = {
@@ -45,13 +45,13 @@ def flat(count, size=18):
     labels = torch.arange(count) % 2
     images = (255 * labels.to(torch.uint8))[:, None, None, None].expand(-1, 3, size, size)
     places = torch.tensor([[-0.5, 0.0], [0.5, 0.0]]).expand(count, 2, 2)
-    return parts.Examples(images.contiguous(), labels, places.contiguous(), 2)
+    return part_files.Examples(images.contiguous(), labels, places.contiguous(), 2)
 
 
 @pytest.fixture
 def folder(tmp_path):
     for name, count in (("train", 24), ("validation", 10), ("test", 12)):
-        parts.write(tmp_path / f"{name}.safetensors", flat(count))
+        part_files.write(tmp_path / f"{name}.safetensors", flat(count))
     return tmp_path
 
 
@@ -268,7 +268,7 @@ def test_cutting_the_middle_out_moves_places_with_it():
     images = torch.zeros(1, 3, 18, 18, dtype=torch.uint8)
     images[0, :, 5, 9] = 255
     place = torch.tensor([[[(9.5 * 2 / 18) - 1, (5.5 * 2 / 18) - 1]]])
-    data = parts.Examples(images, torch.tensor([0]), place, 2)
+    data = part_files.Examples(images, torch.tensor([0]), place, 2)
     for side in (18, 17, 16, 11):
         cut = evaluate_parts.cut(data, side)
         assert cut.images.shape == (1, 3, side, side)
@@ -353,8 +353,8 @@ def test_a_base_network_has_no_windows_to_judge(folder):
 def test_birds_have_no_places_to_judge(folder):
     for name in ("train", "validation", "test"):
         path = folder / f"{name}.safetensors"
-        whole = parts.load(path)
-        parts.write(path, whole._replace(places=torch.zeros(len(whole.images), 0, 2)))
+        whole = part_files.load(path)
+        part_files.write(path, whole._replace(places=torch.zeros(len(whole.images), 0, 2)))
     trained = train_step(folder, folder / "made")
     result, _ = evaluate_step(folder, folder / "judged", trained["model"])
     assert not any("found" in key for key in result["metrics"])
@@ -366,7 +366,7 @@ def test_images_of_another_case_are_refused(folder, capsys):
         (flat(12)._replace(classes=3), "has 3 classes and the model 2; give it the images of its"),
         (flat(12, size=15), "the images have 15 pixels and the networks read 16; give the images"),
     ):
-        parts.write(folder / "test.safetensors", made)
+        part_files.write(folder / "test.safetensors", made)
         with pytest.raises(SystemExit, match="2"):
             evaluate_step(folder, folder / "judged", trained["model"])
         assert message in capsys.readouterr().err.splitlines()[-1]

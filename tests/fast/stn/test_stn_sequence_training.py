@@ -9,7 +9,7 @@ from PIL import Image
 
 from pr12.shared import files, run, step
 from pr12.shared.errors import UserError
-from pr12.stn import evaluate_sequences, sequences, train_sequences
+from pr12.stn import evaluate_sequences, sequence_files, train_sequences
 from pr12.stn.sequence_networks import Architecture, Network, parameter_count
 
 PARAMS = {
@@ -48,8 +48,8 @@ def pictures(count, classes=10):
 @pytest.fixture
 def folder(tmp_path):
     for name, count in (("train", 24), ("validation", 10), ("test", 12)):
-        made = sequences.Sequences(*pictures(count), 0)
-        sequences.write(tmp_path / f"{name}.safetensors", made, "composed")
+        made = sequence_files.Sequences(*pictures(count), 0)
+        sequence_files.write(tmp_path / f"{name}.safetensors", made, "composed")
     return tmp_path
 
 
@@ -214,7 +214,7 @@ def test_what_was_trained_is_evaluated(folder, tmp_path, network):
     assert architecture.network == network
     found = metrics["metrics"]
     assert found["test/parameters"] == [parameter_count(one) for one in networks]
-    test = sequences.load(folder / "test.safetensors")
+    test = sequence_files.load(folder / "test.safetensors")
     for seed, one in enumerate(networks):
         with torch.inference_mode():
             logits, thetas = one(train_sequences.normalised(test.images))
@@ -264,8 +264,8 @@ def test_errors_count_sequences_and_digits():
 def test_images_of_another_case_are_refused(folder, tmp_path, capsys):
     model, _ = train_step(folder, tmp_path / "made")
     images, labels = torch.zeros(2, 3, 32, 32, dtype=torch.uint8), torch.full((2, 5), 10)
-    made = sequences.Sequences(images, labels, 0)
-    sequences.write(folder / "test.safetensors", made, "composed")
+    made = sequence_files.Sequences(images, labels, 0)
+    sequence_files.write(folder / "test.safetensors", made, "composed")
     with pytest.raises(SystemExit, match="2"):
         evaluate_step(folder, model, tmp_path / "out")
     last = capsys.readouterr().err.splitlines()[-1]

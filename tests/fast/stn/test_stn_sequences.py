@@ -9,7 +9,7 @@ import torch
 
 from pr12.shared import address, run, splits, step
 from pr12.shared.errors import UserError
-from pr12.stn import composed, sequences
+from pr12.stn import composed, sequence_files, sequences
 from svhn_archives import ONE, SIX, TWO, members, pack, png
 
 PARAMS = {
@@ -41,7 +41,7 @@ def run_step(made, params, **given):
         arguments=line,
     ) as job:
         sequences.main(job)
-    return {name: sequences.load(path) for name, path in outputs.items()}
+    return {name: sequence_files.load(path) for name, path in outputs.items()}
 
 
 def fails(capsys, made, params, **given):
@@ -253,7 +253,7 @@ SAID = {"sequences": '{"left_out": 0}'}
 def test_a_file_of_another_kind_is_refused(tmp_path, tensors, said):
     path = tmp_path / "train.safetensors"
     run.write_tensors(path, GOOD, SAID)
-    sequences.load(path)
+    sequence_files.load(path)
     run.write_tensors(path, tensors, said)
     with pytest.raises(UserError, match=r"train\.safetensors (holds no sequences|must hold)"):
-        sequences.load(path)
+        sequence_files.load(path)
