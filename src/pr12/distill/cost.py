@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from pr12.distill import model
-from pr12.shared import files, run, splits, step
+from pr12.shared import files, splits, step, tensor_files
 from pr12.shared.step import AtLeast
 
 STUDENTS = ("student_800", "student_300", "student_30", "student_shallow", "student_bottleneck")
@@ -175,10 +175,10 @@ def _inferred(net: model.MLP, images: Tensor) -> Tensor:
 
 def main(job: step.Job) -> None:
     """Measure all systems; times are kept apart from what is the same on every machine."""
-    teachers = members(run.read_tensors(job.paths["teacher"]))
+    teachers = members(tensor_files.read_tensors(job.paths["teacher"]))
     systems = {"ensemble": teachers, "teacher": teachers[:1]}
     for name in STUDENTS:
-        systems[name] = members(run.read_tensors(job.paths[name]))[:1]
+        systems[name] = members(tensor_files.read_tensors(job.paths[name]))[:1]
     images = splits.load_split(job.paths["test"]).images.flatten(1)
     with torch.inference_mode():
         timings = latencies(systems, images, job.params)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pr12.distill import problems, selection, synthetic
-from pr12.shared import files, progress, run, step
+from pr12.shared import determinism, files, progress, step, tensor_files
 from pr12.shared.errors import UserError
 from pr12.shared.step import Above, AtLeast, Between, NotEmpty
 
@@ -246,7 +246,7 @@ def main(job: step.Job) -> None:
     """Make the teacher and the transfer sets of every problem."""
     params = job.params
     check(params)
-    run.deterministic()
+    determinism.deterministic()
     loaded = [read_problem(name, params, job.paths) for name in params.problems]
     products = {}
     made = ((problem.name, produce(params, problem)) for problem in loaded)
@@ -258,7 +258,7 @@ def main(job: step.Job) -> None:
         tensors: dict[str, Tensor] = {}
         for product in products.values():
             tensors |= getattr(product, output)
-        run.write_tensors(job.paths[output], tensors)
+        tensor_files.write_tensors(job.paths[output], tensors)
     files.write_json(
         job.paths["metrics"],
         {"metrics": collect(products), "provenance": by_file(job).provenance()},

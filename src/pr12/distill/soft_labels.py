@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from pr12.distill import model
-from pr12.shared import replicas, run, splits, step
+from pr12.shared import determinism, replicas, splits, step, tensor_files
 
 
 @dataclass(frozen=True)
@@ -13,11 +13,14 @@ class Params:
 
 def main(job: step.Job) -> None:
     """Write `member_logits` (M, N, C) in the order of the training split."""
-    run.deterministic()
-    members = {n: v.to(run.device()) for n, v in run.read_tensors(job.paths["model"]).items()}
-    images = splits.load_split(job.paths["train"]).images.to(run.device())
+    determinism.deterministic()
+    members = {
+        n: v.to(determinism.device())
+        for n, v in tensor_files.read_tensors(job.paths["model"]).items()
+    }
+    images = splits.load_split(job.paths["train"]).images.to(determinism.device())
     logits = replicas.forward_shared(model.restore(members), members, images.flatten(1))
-    run.write_tensors(job.paths["soft_labels"], {"member_logits": logits})
+    tensor_files.write_tensors(job.paths["soft_labels"], {"member_logits": logits})
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ VGG-19's weights of torchvision (K. Simonyan and A. Zisserman, 2015) are publish
 from dataclasses import dataclass
 
 from pr12.photostyle import weights_file
-from pr12.shared import run, step
+from pr12.shared import step, tensor_files
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Params:
 def main(job: step.Job) -> None:
     """Read the raw file and write its tensors."""
     tensors = weights_file.read_state(job.paths["raw"], job.params.prefix)
-    run.write_tensors(job.paths["weights"], tensors)
+    tensor_files.write_tensors(job.paths["weights"], tensors)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from pr12.shared import run, splits
+from pr12.shared import determinism, splits
 from pr12.stn import distortions, networks
 
 
@@ -68,7 +68,7 @@ def distorted(distortion: str, digits: splits.Split, seed: int) -> Iterator[tupl
     >>> [inputs.shape for inputs, _ in distorted("TC", digits, 0)]
     [torch.Size([3, 1, 60, 60])]
     """
-    stream = run.generator(seed, f"test {distortion}", digits.images.device)
+    stream = determinism.generator(seed, f"test {distortion}", digits.images.device)
     for rows in torch.arange(len(digits.images), device=digits.images.device).split(1000):
         yield distortions.batch(distortion, *digits, rows, stream)
 

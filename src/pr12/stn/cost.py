@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pr12.shared import files, run, step
+from pr12.shared import determinism, files, step
 from pr12.shared.step import Above, AtLeast
 from pr12.stn import deformable, distortions, grids, networks, sequence_networks, transformer
 
@@ -232,7 +232,7 @@ def measured(params: Params) -> dict[str, float]:
     dict of str to float
         Milliseconds, and ratios to the step of the plain net.
     """
-    stream = run.generator(0, "cost")
+    stream = determinism.generator(0, "cost")
     count, side = params.batch_size, distortions.DISTORTIONS["R"].side
     nets = table_nets(params)
     inputs = torch.rand(count, 1, side, side, generator=stream)

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import torch
 
-from pr12.shared import files, run, splits, step
+from pr12.shared import determinism, files, splits, step
 from pr12.shared.step import Above, AtLeast, Between, NotEmpty
 from pr12.stn import accuracy, digit_splits, distortions, following, networks, pictures, saved_nets
 
@@ -182,9 +182,9 @@ def shown_by_distortion(
 def main(job: step.Job) -> None:
     """Judge all nets of the row."""
     params, paths = job.params, job.paths
-    run.deterministic()
+    determinism.deterministic()
     digits = digit_splits.checked(splits.load_split(paths["test"]), "test")
-    digits = splits.Split(*(tensor.to(run.device()) for tensor in digits))
+    digits = splits.Split(*(tensor.to(determinism.device()) for tensor in digits))
     nets = saved_nets.load(paths["model"])
     picture = shown_by_distortion(nets, digits, files.read_json(paths["history"]), params)
     metrics = judged(nets, digits, params)

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from pr12.shared import files, run, step
+from pr12.shared import determinism, files, step, tensor_files
 from pr12.shared.errors import UserError
 from pr12.shared.step import AtLeast
 from pr12.stn import generated_parts, part_files, part_networks
@@ -58,16 +58,16 @@ def load(path: Path) -> tuple[Architecture, int, list[PartNetwork]]:
     ...
     pr12.shared.errors.UserError: cannot read /nowhere/model.safetensors: no such file
     """
-    tensors = run.read_tensors(path)
+    tensors = tensor_files.read_tensors(path)
     networks = []
     try:
-        said = json.loads(run.read_metadata(path)["model"])
+        said = json.loads(tensor_files.read_metadata(path)["model"])
         seeds, input_size = len(said.pop("seeds")), said.pop("input_size")
         architecture = Architecture(**said)
         for i in range(seeds):
             net = PartNetwork(architecture)
             net.load_state_dict({key: value[i] for key, value in tensors.items()}, strict=True)
-            net = net.to(run.device(), memory_format=torch.channels_last)
+            net = net.to(determinism.device(), memory_format=torch.channels_last)
             networks.append(net.eval())
     except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError):
         networks = []
@@ -258,7 +258,7 @@ def _rounded(points: Tensor) -> list[list[float]]:
 def main(job: step.Job) -> None:
     """Evaluate all seeds; the first one's test images make the picture."""
     params, paths = job.params, job.paths
-    run.deterministic()
+    determinism.deterministic()
     architecture, side, networks = load(paths["model"])
     found: dict[str, list[float]] = {}
     made: dict[str, Any] = {}

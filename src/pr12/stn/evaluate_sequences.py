@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from pr12.shared import files, run, step
+from pr12.shared import determinism, files, step, tensor_files
 from pr12.shared.errors import UserError
 from pr12.shared.step import AtLeast
 from pr12.stn import sequence_files
@@ -49,9 +49,9 @@ def load(path: Path) -> tuple[Architecture, list[Network]]:
     ...
     pr12.shared.errors.UserError: cannot read /nowhere/model.safetensors: no such file
     """
-    tensors = run.read_tensors(path)
+    tensors = tensor_files.read_tensors(path)
     try:
-        said = json.loads(run.read_metadata(path)["model"])
+        said = json.loads(tensor_files.read_metadata(path)["model"])
         seeds = len(said.pop("seeds"))
         architecture = Architecture(**said)
         replicas = [{name: value[i] for name, value in tensors.items()} for i in range(seeds)]
@@ -59,7 +59,7 @@ def load(path: Path) -> tuple[Architecture, list[Network]]:
         raise UserError(
             f"{path} holds no networks; give a file that stn.train_sequences wrote"
         ) from None
-    where = run.device()
+    where = determinism.device()
     networks = [built(architecture, one).to(where) for one in replicas]
     return architecture, [one.to(memory_format=torch.channels_last) for one in networks]
 
@@ -169,7 +169,7 @@ def picture(images: Tensor, classes: Tensor, labels: Tensor, thetas: list[Tensor
 def main(job: step.Job) -> None:
     """Evaluate all seeds; the first one's readings make the picture."""
     params, paths = job.params, job.paths
-    run.deterministic()
+    determinism.deterministic()
     architecture, networks = load(paths["model"])
     found: dict[str, list[float]] = {}
     made: dict[str, Any] = {}

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from pr12.shared import run, splits
+from pr12.shared import determinism, splits
 from pr12.stn import distortions, networks
 
 FOLLOWED = 3  # digits whose grid is kept at every row
@@ -33,7 +33,7 @@ def followed_digits(distortion: str, digits: splits.Split) -> Tensor:
     >>> followed_digits("TC", digits).shape
     torch.Size([3, 1, 60, 60])
     """
-    stream = run.generator(0, f"followed {distortion}", digits.images.device)
+    stream = determinism.generator(0, f"followed {distortion}", digits.images.device)
     rows = torch.arange(FOLLOWED, device=digits.images.device)
     return distortions.batch(distortion, digits.images, digits.labels, rows, stream)[0]
 

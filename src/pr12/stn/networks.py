@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from pr12.shared import run
+from pr12.shared import determinism
 from pr12.shared.errors import UserError
 from pr12.stn.deformable import DeformableConv2d
 from pr12.stn.distortions import DISTORTIONS
@@ -310,7 +310,7 @@ def seeded(seed: int, *shape: str | int) -> Network:
     """
     distortion = shape[4]
     with torch.random.fork_rng(devices=[]):  # torch's layers draw from the global stream only
-        torch.manual_seed(run.generator(seed, f"init {distortion}").initial_seed())
+        torch.manual_seed(determinism.generator(seed, f"init {distortion}").initial_seed())
         return build(*shape)
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from pr12.shared import run
+from pr12.shared import tensor_files
 from pr12.shared.errors import UserError
 
 
@@ -41,7 +41,7 @@ def write(path: Path | str, made: Examples) -> None:
     """
     tensors = {"images": made.images, "labels": made.labels, "places": made.places}
     # One text only: safetensors writes several in an order that changes from run to run.
-    run.write_tensors(path, tensors, {"parts": json.dumps({"classes": made.classes})})
+    tensor_files.write_tensors(path, tensors, {"parts": json.dumps({"classes": made.classes})})
 
 
 def load(path: Path | str) -> Examples:
@@ -64,9 +64,9 @@ def load(path: Path | str) -> Examples:
     ...
     pr12.shared.errors.UserError: cannot read /nowhere/train.safetensors: no such file
     """
-    tensors = run.read_tensors(path)
+    tensors = tensor_files.read_tensors(path)
     try:
-        classes = json.loads(run.read_metadata(path)["parts"])["classes"]
+        classes = json.loads(tensor_files.read_metadata(path)["parts"])["classes"]
         made = Examples(tensors["images"], tensors["labels"], tensors["places"], classes)
         count, channels, height, width = made.images.shape
         right = (

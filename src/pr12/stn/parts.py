@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 import torch
 from torch import Tensor
 
-from pr12.shared import files, run, step
+from pr12.shared import determinism, files, step
 from pr12.shared.errors import UserError
 from pr12.shared.step import AtLeast, Between
 from pr12.stn import cub, generated_parts, part_files
@@ -50,7 +50,7 @@ def generated_split(name: str, params: Params) -> part_files.Examples:
     torch.Size([3, 3, 32, 32])
     """
     count = getattr(params, name)
-    stream = run.generator(params.split_seed, f"parts {name}")
+    stream = determinism.generator(params.split_seed, f"parts {name}")
     made = generated_parts.draw(count, params.size, stream)
     return part_files.Examples(*made, generated_parts.CLASSES)
 
@@ -81,7 +81,7 @@ def dealt(training: Tensor, params: Params) -> dict[str, Tensor]:
     >>> {name: len(rows) for name, rows in dealt(torch.arange(5) < 3, params).items()}
     {'train': 2, 'validation': 1, 'test': 2}
     """
-    stream = run.generator(params.split_seed, "split birds")
+    stream = determinism.generator(params.split_seed, "split birds")
     shuffled = torch.randperm(len(training), generator=stream)
     own, others = shuffled[training[shuffled]], shuffled[~training[shuffled]]
     asked = params.validation + (params.train or 1)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from pr12.shared import run
+from pr12.shared import determinism, tensor_files
 from pr12.shared.errors import UserError
 from pr12.stn import networks
 
@@ -32,15 +32,15 @@ def load(path: Path | str) -> dict[tuple[str, int], networks.Network]:
     --------
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp()) / "model.safetensors"
-    >>> run.write_tensors(path, {"R/0/weight": torch.zeros(1)})
+    >>> tensor_files.write_tensors(path, {"R/0/weight": torch.zeros(1)})
     >>> load(path)  # doctest: +ELLIPSIS
     Traceback (most recent call last):
     ...
     pr12.shared.errors.UserError: ...model.safetensors holds no nets of pr12.stn.train; make it anew
     """
-    tensors = run.read_tensors(path)
+    tensors = tensor_files.read_tensors(path)
     try:
-        built = json.loads(run.read_metadata(path)["built"])
+        built = json.loads(tensor_files.read_metadata(path)["built"])
         shape = [built[key] for key in ("network", "transform", "transformers", "pooling")]
         nets = {}
         for distortion in built["distortions"]:
@@ -53,7 +53,7 @@ def load(path: Path | str) -> dict[tuple[str, int], networks.Network]:
                     if key.startswith(prefix)
                 }
                 net.load_state_dict(own, strict=True)
-                net = net.to(run.device(), memory_format=torch.channels_last)
+                net = net.to(determinism.device(), memory_format=torch.channels_last)
                 nets[distortion, seed] = net.eval()
     except (KeyError, TypeError, ValueError, RuntimeError, UserError):
         nets = {}

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from pr12.shared import run
+from pr12.shared import tensor_files
 from pr12.shared.errors import UserError
 from pr12.stn import composed
 
@@ -39,7 +39,7 @@ def write(path: Path | str, made: Sequences, source: str) -> None:
     said = json.dumps({"left_out": made.left_out, "source": source}, sort_keys=True)
     # One text only: safetensors writes several in an order that changes from run to run.
     tensors = {"images": made.images, "labels": made.labels}
-    run.write_tensors(path, tensors, {"sequences": said})
+    tensor_files.write_tensors(path, tensors, {"sequences": said})
 
 
 def load(path: Path | str) -> Sequences:
@@ -64,10 +64,10 @@ def load(path: Path | str) -> Sequences:
     >>> load(path).labels.tolist(), load(path).left_out
     ([[10, 10, 10, 10, 10]], 2)
     """
-    tensors = run.read_tensors(path)
+    tensors = tensor_files.read_tensors(path)
     try:
         images, labels = tensors["images"], tensors["labels"]
-        left_out = int(json.loads(run.read_metadata(path)["sequences"])["left_out"])
+        left_out = int(json.loads(tensor_files.read_metadata(path)["sequences"])["left_out"])
     except (KeyError, TypeError, ValueError):
         raise UserError(
             f"{path} holds no sequences; give a file that stn.sequences wrote"

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 import torch
 
-from pr12.shared import files, run, splits, step
+from pr12.shared import determinism, files, splits, step
 from pr12.shared.errors import UserError
 from pr12.shared.step import Above, AtLeast, Between
 from pr12.stn import composed, sequence_files, svhn
@@ -46,7 +46,7 @@ def composed_split(split: str, digits: splits.Split, params: Params) -> sequence
 
     """
     count = getattr(params, split)
-    stream = run.generator(params.split_seed, f"compose {split}")
+    stream = determinism.generator(params.split_seed, f"compose {split}")
     images, labels = composed.compose(
         digits.images, digits.labels, count, split, params.size, params.max_digits, params.heights,
         stream,
@@ -135,7 +135,9 @@ def svhn_splits(
             f"svhn has {len(pool)} pictures to learn from and {len(houses['test'])} to test with; "
             f"train asks {train}, validation {params.validation} and test {test}"
         )
-    order = torch.randperm(len(pool), generator=run.generator(params.split_seed, "split svhn"))
+    order = torch.randperm(
+        len(pool), generator=determinism.generator(params.split_seed, "split svhn")
+    )
     dealt = [pool[row] for row in order[: params.validation + train].tolist()]
     wanted = {
         "train": dealt[params.validation :],

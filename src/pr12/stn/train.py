@@ -13,17 +13,18 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from pr12.shared import address, files, progress, run, splits, step
-from pr12.shared.step import Above, AtLeast, NotEmpty
-from pr12.stn import (
-    digit_splits,
-    digit_training,
-    distortions,
-    following,
-    networks,
-    pictures,
-    training,
+from pr12.shared import (
+    address,
+    checkpoints,
+    determinism,
+    files,
+    progress,
+    splits,
+    step,
+    tensor_files,
 )
+from pr12.shared.step import Above, AtLeast, NotEmpty
+from pr12.stn import digit_splits, digit_training, distortions, following, networks, pictures
 
 ROWS = 20  # of the history of one net; each is a point from which a killed training goes on
 
@@ -77,11 +78,11 @@ def train(
     """
     where = digits.images.device
     net, optimiser = _begin(params, distortion, seed, where)
-    shuffle = run.generator(seed, "shuffle", where)
+    shuffle = determinism.generator(seed, "shuffle", where)
     batches = digit_training.orders(len(digits.images), params.images, shuffle).split(
         params.batch_size
     )
-    stream = run.generator(seed, f"distort {distortion}", where)
+    stream = determinism.generator(seed, f"distort {distortion}", where)
     shown = following.followed_digits(distortion, digits)
     done, history = 0, []
     if state:
@@ -101,7 +102,7 @@ def train(
         place = f"{distortion}, seed {seed}, epoch {seen / len(digits.images):.2f}"
         loss_mean = float(total) / (number - since)
         digit_training.check(loss_mean, bool(finite), place, history)
-        training.check_parameters(net, f"at {place}")
+        checkpoints.check_parameters(net, f"at {place}")
         row = {"images_seen": seen, "train/loss_nats": loss_mean}
         if seed == params.seeds[0]:
             row["grids"] = following.grids(net, shown)
@@ -198,26 +199,26 @@ def train_all(
 def main(job: step.Job) -> None:
     """Train all nets of the row; what was reached survives a kill."""
     params, paths = job.params, job.paths
-    training.deterministic()
+    determinism.deterministic(but_sampling=True)
     digits = splits.load_split(paths["train"])
     digits = digit_splits.checked(digits, "train", params.batch_size)
-    digits = splits.Split(*(tensor.to(run.device()) for tensor in digits))
+    digits = splits.Split(*(tensor.to(determinism.device()) for tensor in digits))
     fingerprint = address.digest(
         job.command, address.source_digest(job.module), job.provenance()["inputs"]
     )
     checkpoint = paths["model"].with_name("resume.pt")
-    state = run.load_state(checkpoint, fingerprint)
+    state = checkpoints.load_state(checkpoint, fingerprint)
     done = sum(map(len, state["histories"].values())) if state else 0
     rows = ROWS * len(params.distortions) * len(params.seeds) + 1  # and the end
     for reached in progress.follow(train_all(params, digits, state), rows, describe, done):
         state = reached
-        run.save_state(checkpoint, state, fingerprint)
+        checkpoints.save_state(checkpoint, state, fingerprint)
     tensors = {
         f"{name}/{key}": value
         for name, net in state["finished"].items()
         for key, value in net.items()
     }
-    run.write_tensors(paths["model"], tensors, {"built": json.dumps(_built(params))})
+    tensor_files.write_tensors(paths["model"], tensors, {"built": json.dumps(_built(params))})
     shown = {name: following.followed_digits(name, digits)[:, 0] for name in params.distortions}
     written = {
         "history": state["histories"],

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from pr12.shared import address, files, run, splits, step
+from pr12.shared import address, determinism, files, splits, step, tensor_files
 from pr12.shared.errors import UserError
 from pr12.stn import (
     accuracy,
@@ -171,7 +171,7 @@ def test_all_digits_are_in_the_test_set_once_in_parts_of_a_thousand():
 
 def test_training_and_test_are_distorted_differently():
     rows = torch.arange(20)
-    of_training = distortions.batch("R", *digits(), rows, run.generator(0, "distort R"))[0]
+    of_training = distortions.batch("R", *digits(), rows, determinism.generator(0, "distort R"))[0]
     of_test, _ = next(accuracy.distorted("R", digits(), 0))
     assert not torch.equal(of_training, of_test)
 
@@ -344,7 +344,7 @@ def saved(path, built=None, tensors=None):
     net = networks.build("fcn", "none", 1, "max", "U", 9000)
     own = {f"U/3/{key}": value for key, value in net.state_dict().items()}
     metadata = {"built": json.dumps(BUILT if built is None else built)}
-    run.write_tensors(path, own if tensors is None else tensors(own), metadata)
+    tensor_files.write_tensors(path, own if tensors is None else tensors(own), metadata)
     return net
 
 
@@ -410,7 +410,7 @@ def test_a_file_with_other_tensors_is_refused(tmp_path, tensors):
 
 @pytest.mark.parametrize("metadata", [{}, {"built": "{"}, {"model": "vae"}])
 def test_a_file_of_another_step_is_refused(tmp_path, metadata):
-    run.write_tensors(tmp_path / "model", {"a": torch.zeros(2)}, metadata)
+    tensor_files.write_tensors(tmp_path / "model", {"a": torch.zeros(2)}, metadata)
     with pytest.raises(UserError, match=r"model holds no nets of pr12\.stn\.train; make it anew"):
         saved_nets.load(tmp_path / "model")
 
@@ -431,7 +431,9 @@ def test_a_pixel_outside_0_to_1_is_refused(value):
 
 def write_digits(path, split, maximum="255"):
     pixels = (255 * split.images).round().byte()
-    run.write_tensors(path, {"images": pixels, "labels": split.labels}, {"maximum": maximum})
+    tensor_files.write_tensors(
+        path, {"images": pixels, "labels": split.labels}, {"maximum": maximum}
+    )
 
 
 def train_step(folder, **changes):

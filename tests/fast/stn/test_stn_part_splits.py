@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from cub_archives import NAMES, jpeg, members, pack
-from pr12.shared import run, step
+from pr12.shared import step, tensor_files
 from pr12.shared.errors import UserError
 from pr12.stn import cub, generated_parts, part_files, parts
 from pr12.stn.parts import SPLITS
@@ -177,7 +177,7 @@ WHOLE = {"images": IMAGES, "labels": torch.tensor([0, 1]), "places": torch.zeros
 )
 def test_a_file_that_is_no_split_is_refused(tmp_path, changes):
     path = tmp_path / "train.safetensors"
-    run.write_tensors(path, WHOLE | changes, {"parts": '{"classes": 2}'})
+    tensor_files.write_tensors(path, WHOLE | changes, {"parts": '{"classes": 2}'})
     with pytest.raises(UserError, match=r"holds no split that stn\.parts wrote; make it anew"):
         part_files.load(path)
 
@@ -185,6 +185,6 @@ def test_a_file_that_is_no_split_is_refused(tmp_path, changes):
 @pytest.mark.parametrize("metadata", [{}, {"parts": "{"}, {"parts": "[]"}, {"parts": "{}"}])
 def test_a_split_needs_its_number_of_classes(tmp_path, metadata):
     path = tmp_path / "train.safetensors"
-    run.write_tensors(path, WHOLE, metadata)
+    tensor_files.write_tensors(path, WHOLE, metadata)
     with pytest.raises(UserError, match=r"holds no split that stn\.parts wrote"):
         part_files.load(path)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from pr12.shared import run, step
+from pr12.shared import checkpoints, determinism, step, tensor_files
 from pr12.shared.errors import UserError
 from pr12.stn import evaluate_parts, generated_parts, part_files, part_networks, train_parts
 from pr12.stn.part_networks import Architecture, PartNetwork
@@ -204,7 +204,7 @@ def test_a_mistake_is_one_sentence_and_leaves_no_model(folder, capsys, changes, 
 
 def test_weights_are_for_googlenet_only(folder, capsys):
     path = folder / "weights.safetensors"
-    run.write_tensors(path, {"x": torch.zeros(1)})
+    tensor_files.write_tensors(path, {"x": torch.zeros(1)})
     with pytest.raises(SystemExit, match="2"):
         train_step(folder, folder / "made", {"weights": path})
     assert "weights are those of GoogLeNet" in capsys.readouterr().err.splitlines()[-1]
@@ -224,7 +224,7 @@ def test_every_seed_starts_from_the_given_googlenet():
 
 def test_a_killed_training_ends_with_the_same_bytes(folder, monkeypatch):
     whole = train_step(folder, folder / "whole")
-    saved, count = run.save_state, []
+    saved, count = checkpoints.save_state, []
 
     def killed(*given):
         saved(*given)
@@ -233,11 +233,11 @@ def test_a_killed_training_ends_with_the_same_bytes(folder, monkeypatch):
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(run, "save_state", killed)
+        patch.setattr(checkpoints, "save_state", killed)
         with pytest.raises(SystemExit, match="130"):
             train_step(folder, folder / "killed")
     assert (folder / "killed" / "resume.pt").exists()
-    monkeypatch.setattr(run, "save_state", lambda *given: (saved(*given), count.append(1)))
+    monkeypatch.setattr(checkpoints, "save_state", lambda *given: (saved(*given), count.append(1)))
     killed_paths = train_step(folder, folder / "killed")
     assert len(count) == 4  # of 4 epochs in all, one was left
     assert killed_paths["model"].read_bytes() == whole["model"].read_bytes()
@@ -253,7 +253,7 @@ def test_a_training_killed_before_its_model_was_written_is_finished(folder, monk
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(run, "write_tensors", killed)
+        patch.setattr(tensor_files, "write_tensors", killed)
         with pytest.raises(SystemExit, match="130"):
             train_step(folder, folder / "killed")
     finished = train_step(folder, folder / "killed")
@@ -333,7 +333,7 @@ def test_metrics_are_those_of_each_seeds_own_predictions(folder):
     data = evaluate_parts.cut(flat(12), side)
     x = part_networks.normalised(data.images)
     with torch.inference_mode():
-        outputs = [net(x.to(run.device())) for net in networks]
+        outputs = [net(x.to(determinism.device())) for net in networks]
     errors = [
         100 * (logits.argmax(dim=1).cpu() != data.labels).double().mean().item()
         for logits, _ in outputs
@@ -385,7 +385,7 @@ def test_images_of_another_case_are_refused(folder, capsys):
 )
 def test_a_file_that_holds_no_networks_is_refused(tmp_path, metadata):
     path = tmp_path / "model.safetensors"
-    run.write_tensors(path, {"x": torch.zeros(1)}, metadata)
+    tensor_files.write_tensors(path, {"x": torch.zeros(1)}, metadata)
     with pytest.raises(UserError, match=r"holds no networks of stn\.train_parts; make it anew"):
         evaluate_parts.load(path)
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from pr12.shared import files, run, step
+from pr12.shared import checkpoints, files, step, tensor_files
 from pr12.shared.errors import UserError
 from pr12.stn import evaluate_sequences, sequence_files, train_sequences
 from pr12.stn.sequence_networks import Architecture, Network, parameter_count
@@ -152,10 +152,10 @@ def test_a_killed_training_goes_on_to_the_same_numbers(tmp_path, stop, optimiser
     states = list(train_sequences.train(wanted, images, labels))
     for count, state in enumerate(train_sequences.train(wanted, images, labels), start=1):
         if count == stop:
-            run.save_state(tmp_path / "resume.pt", state, "x")
+            checkpoints.save_state(tmp_path / "resume.pt", state, "x")
             break
     torch.manual_seed(99)  # another process
-    saved = run.load_state(tmp_path / "resume.pt", "x")
+    saved = checkpoints.load_state(tmp_path / "resume.pt", "x")
     resumed = list(train_sequences.train(wanted, images, labels, saved))
     assert len(resumed) == len(states) - stop
     assert resumed[-1]["history"] == states[-1]["history"]
@@ -201,9 +201,9 @@ def test_training_is_the_same_bytes_each_time_and_leaves_no_checkpoint(folder, t
         "history.json",
         "model.safetensors",
     ]
-    said = json.loads(run.read_metadata(one)["model"])
+    said = json.loads(tensor_files.read_metadata(one)["model"])
     assert said["seeds"] == [0, 1]
-    assert {value.shape[0] for value in run.read_tensors(one).values()} == {2}
+    assert {value.shape[0] for value in tensor_files.read_tensors(one).values()} == {2}
 
 
 @pytest.mark.parametrize("network", ["cnn", "single", "multi"])
@@ -244,7 +244,7 @@ def test_a_training_killed_before_its_model_was_written_is_finished(folder, tmp_
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(run, "write_tensors", killed)
+        patch.setattr(tensor_files, "write_tensors", killed)
         with pytest.raises(SystemExit, match="130"):
             train_step(folder, tmp_path / "killed")
     model, _ = train_step(folder, tmp_path / "killed")
@@ -295,8 +295,8 @@ def test_a_file_without_networks_is_refused(tmp_path, metadata):
     path = tmp_path / "model.safetensors"
     network = Network(Architecture("cnn", 16, 0.1, 1, 0.0))
     tensors = {name: value[None] for name, value in network.state_dict().items()}
-    run.write_tensors(path, tensors, {"model": json.dumps(SAID)})
+    tensor_files.write_tensors(path, tensors, {"model": json.dumps(SAID)})
     evaluate_sequences.load(path)
-    run.write_tensors(path, tensors, metadata)
+    tensor_files.write_tensors(path, tensors, metadata)
     with pytest.raises(UserError, match=r"holds no networks|no network 'other'|are not those of"):
         evaluate_sequences.load(path)

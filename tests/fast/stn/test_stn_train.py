@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from pr12.shared import address, files, run, splits, step
+from pr12.shared import address, checkpoints, determinism, files, splits, step, tensor_files
 from pr12.shared.errors import UserError
 from pr12.stn import digit_splits, digit_training, distortions, following, networks, train
 
@@ -95,7 +95,7 @@ def test_one_step_of_sgd_by_hand():
     wanted = params(optimiser="sgd", images=4, learning_rate=0.1)
     data = digits()
     net = seeded(wanted, "U", 0)
-    rows = digit_training.orders(20, 4, run.generator(0, "shuffle"))
+    rows = digit_training.orders(20, 4, determinism.generator(0, "shuffle"))
     loss = functional.cross_entropy(net(data.images[rows][:, None])[0], data.labels[rows])
     loss.backward()
     last = trained(wanted)
@@ -109,9 +109,9 @@ def test_rows_hold_the_mean_loss_since_the_row_before():
     wanted = params(optimiser="sgd", images=100, batch_size=2, learning_rate=1e-30)  # stands still
     data = digits()
     net = seeded(wanted, "R", 1)
-    stream = run.generator(1, "distort R")
+    stream = determinism.generator(1, "distort R")
     losses = []
-    for rows in digit_training.orders(20, 100, run.generator(1, "shuffle")).split(2):
+    for rows in digit_training.orders(20, 100, determinism.generator(1, "shuffle")).split(2):
         inputs, targets = distortions.batch("R", *data, rows, stream)
         losses.append(functional.cross_entropy(net(inputs)[0], targets).item())
     history = trained(wanted, "R", 1)["history"]
@@ -293,9 +293,9 @@ def test_a_killed_training_goes_on_to_the_same_numbers(tmp_path, whole, stop, op
     wanted = params(**ST, **wanted, optimiser=optimiser)
     states = train.train_all(wanted, digits(), None)
     for _ in range(stop):
-        run.save_state(tmp_path / "resume.pt", next(states), "x")
+        checkpoints.save_state(tmp_path / "resume.pt", next(states), "x")
     torch.manual_seed(99)  # another process
-    saved = run.load_state(tmp_path / "resume.pt", "x")
+    saved = checkpoints.load_state(tmp_path / "resume.pt", "x")
     resumed = list(train.train_all(wanted, digits(), saved))
     assert len(resumed) == max(1, 21 - stop)
     assert resumed[-1]["histories"] == expected[optimiser]["histories"]
@@ -401,7 +401,9 @@ def write(folder, wanted, data=None):
     images, labels = data or digits()
     folder.mkdir(exist_ok=True)
     pixels = (255 * images).round().byte()
-    run.write_tensors(folder / "train", {"images": pixels, "labels": labels}, {"maximum": "255"})
+    tensor_files.write_tensors(
+        folder / "train", {"images": pixels, "labels": labels}, {"maximum": "255"}
+    )
     given = [f"{name}={folder / name}" for name in ("train", "model", "history")]
     return ["--params", json.dumps(dataclasses.asdict(wanted)), *given]
 
@@ -424,14 +426,14 @@ def test_the_step_writes_the_nets_and_their_history(tmp_path, capsys):
     assert {path.name for path in (tmp_path / "one").iterdir()} == {"train", "model", "history"}
     data = splits.load_split(tmp_path / "one" / "train")
     *_, state = train.train_all(wanted, data, None)
-    tensors = run.read_tensors(tmp_path / "one" / "model")
+    tensors = tensor_files.read_tensors(tmp_path / "one" / "model")
     expected = {
         f"{name}/{key}": value
         for name, net in state["finished"].items()
         for key, value in net.items()
     }
     assert same(tensors, expected)
-    assert json.loads(run.read_metadata(tmp_path / "one" / "model")["built"]) == {
+    assert json.loads(tensor_files.read_metadata(tmp_path / "one" / "model")["built"]) == {
         "network": "fcn", "transform": "affine", "transformers": 1, "pooling": "max",
         "parameters": 150_000, "distortions": ["R", "TC"], "seeds": [0, 1],
     }  # fmt: skip
@@ -484,7 +486,7 @@ def test_a_checkpoint_that_is_not_its_own_is_not_used(tmp_path, content):
     step_in_process(write(tmp_path / "clean", wanted))
     arguments = write(tmp_path / "left", wanted)
     state = next(train.train_all(params(seeds=[9], distortions=["U"], images=8), digits(), None))
-    run.save_state(tmp_path / "left" / "resume.pt", state, "of other params")
+    checkpoints.save_state(tmp_path / "left" / "resume.pt", state, "of other params")
     if content == "damaged":
         os.truncate(tmp_path / "left" / "resume.pt", 1000)
     step_in_process(arguments)
@@ -544,7 +546,7 @@ def test_a_file_that_is_no_split_or_cut_short_is_told(tmp_path, capsys):
     with pytest.raises(SystemExit, match="2"):
         step_in_process(arguments)
     assert "is not a safetensors file" in capsys.readouterr().err.splitlines()[-1]
-    run.write_tensors(tmp_path / "train", {"images": torch.zeros(2, 2)})
+    tensor_files.write_tensors(tmp_path / "train", {"images": torch.zeros(2, 2)})
     with pytest.raises(SystemExit, match="2"):
         step_in_process(arguments)
     assert "is not a split" in capsys.readouterr().err.splitlines()[-1]
