@@ -7,7 +7,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from pr12.distill import model
-from pr12.shared import run, splits
+from pr12.shared import determinism, splits
 from pr12.shared.vision import import_torchvision
 from stacked import epoch, images, seconds, student
 
@@ -68,7 +68,7 @@ def main() -> None:
     parser.add_argument("--examples", type=int, default=5000)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    run.deterministic()
+    determinism.deterministic()
     data, seeds = images(options.examples), tuple(range(options.seeds))
     print(f"{options.seeds} seeds, {options.examples} examples an epoch, one thread")
     print("width  precision  DataLoader s  ours s  ratio  floor s  ours / floor")

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from pr12.distill import train
-from pr12.shared import run, settings, splits, yaml_files
+from pr12.shared import determinism, settings, splits, yaml_files
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -22,7 +22,7 @@ def student(**changes: object) -> train.Params:
 
 def images(n: int, side: int = 28) -> splits.Split:
     """Give random images: the time of a step does not depend on what is in them."""
-    stream = run.generator(0, "benchmark")
+    stream = determinism.generator(0, "benchmark")
     labels = torch.arange(n) % 10
     return splits.Split(torch.rand(n, side, side, generator=stream), labels)
 
@@ -51,7 +51,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    run.deterministic()
+    determinism.deterministic()
     seeds = tuple(range(options.seeds))
     data = images(options.examples)
     print(f"{options.seeds} seeds, {options.examples} examples, one thread, best of repeats")

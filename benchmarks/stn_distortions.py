@@ -18,7 +18,7 @@ from scipy.interpolate import RBFInterpolator
 from scipy.ndimage import map_coordinates
 from torch import Tensor
 
-from pr12.shared import run
+from pr12.shared import determinism
 from pr12.shared.vision import import_torchvision
 from pr12.stn import distortions
 
@@ -108,8 +108,8 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    run.deterministic()
-    stream = run.generator(0, "benchmark")
+    determinism.deterministic()
+    stream = determinism.generator(0, "benchmark")
     digits = torch.rand(1000, distortions.SIDE, distortions.SIDE, generator=stream)
     labels = torch.arange(1000) % 10
     rows = torch.arange(options.batch) % 1000

@@ -17,9 +17,9 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 
-from pr12.shared import run
+from pr12.shared import determinism
 from pr12.shared.vision import import_torchvision
-from pr12.stn import distortions, networks, train
+from pr12.stn import digit_training, distortions, networks
 from stacked import seconds
 
 
@@ -97,8 +97,8 @@ def main() -> None:
     parser.add_argument("--nets", nargs="+", default=["fcn", "cnn"])
     options = parser.parse_args()
     torch.set_num_threads(1)
-    run.deterministic()
-    stream = run.generator(0, "benchmark")
+    determinism.deterministic()
+    stream = determinism.generator(0, "benchmark")
     images = torch.rand(options.examples, 28, 28, generator=stream)
     labels = torch.arange(options.examples) % 10
     pictures = Pictures(images, labels)
@@ -110,7 +110,7 @@ def main() -> None:
     }
 
     def ours() -> Iterable[tuple[Tensor, Tensor]]:
-        order = train.orders(options.examples, options.examples, stream)
+        order = digit_training.orders(options.examples, options.examples, stream)
         for rows in order.split(options.batch):
             yield distortions.batch("R", images, labels, rows, stream)
 

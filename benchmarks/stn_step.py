@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pr12.shared import run
+from pr12.shared import determinism
 from pr12.stn import distortions, networks
 from pr12.stn.first_convolution import FirstConv2d
 
@@ -66,8 +66,8 @@ def main() -> None:
     )
     options = parser.parse_args()
     torch.set_num_threads(1)
-    run.deterministic()
-    stream = run.generator(0, "benchmark")
+    determinism.deterministic()
+    stream = determinism.generator(0, "benchmark")
     digits = torch.rand(1000, distortions.SIDE, distortions.SIDE, generator=stream)
     labels = torch.arange(1000) % 10
 

@@ -13,9 +13,9 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 
 from dataloader import matmul_rate
-from pr12.shared import run
+from pr12.shared import determinism
 from pr12.shared.vision import import_torchvision
-from pr12.vae import model, train
+from pr12.vae import networks, train
 from stacked import seconds
 
 PIXELS, HIDDEN, LATENT, BATCH = 784, 500, 20, 100
@@ -126,8 +126,8 @@ def our_epoch(images: Tensor, name: str, precision: str, seeds: int) -> float:
 
 def products(examples: int, seeds: int) -> int:
     """Count multiply-adds of an epoch: forward, gradients of weights and of inputs but the data."""
-    architecture = model.Architecture(PIXELS, (HIDDEN,), LATENT, "bernoulli")
-    weights = sum(inputs * outputs for inputs, outputs in model.layers(architecture).values())
+    architecture = networks.Architecture(PIXELS, (HIDDEN,), LATENT, "bernoulli")
+    weights = sum(inputs * outputs for inputs, outputs in networks.layers(architecture).values())
     return (3 * weights - PIXELS * HIDDEN) * examples * seeds
 
 
@@ -139,9 +139,9 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    run.deterministic()
+    determinism.deterministic()
     examples, seeds = options.examples // BATCH * BATCH, options.seeds
-    images = torch.rand(examples, PIXELS, generator=run.generator(0, "benchmark"))
+    images = torch.rand(examples, PIXELS, generator=determinism.generator(0, "benchmark"))
     print(f"{seeds} seeds, {examples} examples an epoch, one thread, best of {options.repeats}")
     print("optimiser  precision  example s  in memory s  ours s  ratio  floor s  ours / floor")
     for name in ("adam", "adagrad"):

@@ -6,7 +6,7 @@ import time
 
 import torch
 
-from pr12.shared import run
+from pr12.shared import determinism
 from pr12.vae import evaluate_likelihood, model
 
 
@@ -18,7 +18,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=1)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    run.deterministic()
+    determinism.deterministic()
     architecture = model.Architecture(784, (200, 200), 50, "bernoulli")
     parameters = model.initial(architecture, range(options.seeds), "glorot", 1.0)
     x = torch.rand(options.images, 784).round()

@@ -15,7 +15,16 @@ from torch import Tensor
 
 from pr12.distill import mimic
 from pr12.distill.params import Compress as Params
-from pr12.shared import address, files, progress, replicas, run, step
+from pr12.shared import (
+    address,
+    checkpoints,
+    determinism,
+    files,
+    progress,
+    replicas,
+    step,
+    tensor_files,
+)
 from pr12.shared.errors import UserError
 
 
@@ -64,7 +73,7 @@ def transfer_sets(params: Params, tensors: dict[str, Tensor]) -> list[Transfer]:
         validation = (
             tensors[f"{problem}/validation/{what}"] for what in ("inputs", "probabilities")
         )
-        moved = (tensor.to(run.device()) for tensor in (inputs, probabilities, *validation))
+        moved = (tensor.to(determinism.device()) for tensor in (inputs, probabilities, *validation))
         sets.append(Transfer(problem, *moved))
     return sets
 
@@ -105,7 +114,7 @@ def train(
     )
     optimiser = torch.optim.Adam(parameters.values(), lr=params.learning_rate, fused=True)
     streams = [
-        run.generator(seed, f"shuffle {transfer.problem} {size}", run.device())
+        determinism.generator(seed, f"shuffle {transfer.problem} {size}", determinism.device())
         for size, seed in nets
     ]
     history: list[dict[str, Any]] = []
@@ -225,16 +234,16 @@ def describe(problem: str, row: dict[str, Any]) -> str:
 def main(job: step.Job) -> None:
     """Train the nets of every problem; a finished evaluation survives a kill."""
     params, paths = job.params, job.paths
-    run.deterministic()
-    sets = transfer_sets(params, run.read_tensors(paths["transfer"]))
+    determinism.deterministic()
+    sets = transfer_sets(params, tensor_files.read_tensors(paths["transfer"]))
     inputs = job.provenance()["inputs"]
     fingerprint = address.digest(job.command, address.source_digest(job.module), inputs)
     model = {"sizes": torch.tensor(params.sizes)}
-    history, checkpoints = [], []
+    history, resume_files = [], []
     for transfer in sets:
         name = transfer.problem
-        checkpoints.append(paths["model"].with_name(f"resume_{name}.pt"))
-        state = run.load_state(checkpoints[-1], fingerprint)
+        resume_files.append(paths["model"].with_name(f"resume_{name}.pt"))
+        state = checkpoints.load_state(resume_files[-1], fingerprint)
         done = len(state["history"]) if state else 0
         for state in progress.follow(
             train(params, transfer, state),
@@ -242,18 +251,18 @@ def main(job: step.Job) -> None:
             lambda state, name=name: describe(name, state["history"][-1]),
             done,
         ):
-            run.save_state(checkpoints[-1], state, fingerprint)
+            checkpoints.save_state(resume_files[-1], state, fingerprint)
         shape = (len(params.sizes), len(params.seeds))
         for key, value in state["best"]["parameters"].items():
             model[f"{name}/{key}"] = value.unflatten(0, shape)
         history.append({"problem": name, "evaluations": state["history"]})
-    run.write_tensors(paths["model"], model)
+    tensor_files.write_tensors(paths["model"], model)
     nets = [list(net) for net in product(params.sizes, params.seeds)]
     files.write_json(
         paths["history"],
         {"nets": nets, "history": history, "provenance": job.provenance()},
     )
-    for checkpoint in checkpoints:
+    for checkpoint in resume_files:
         checkpoint.unlink(missing_ok=True)
 
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from pr12.distill import model
 from pr12.distill.params import Cost as Params
-from pr12.shared import files, run, splits, step
+from pr12.shared import files, splits, step, tensor_files
 
 STUDENTS = ("student_800", "student_300", "student_30", "student_shallow", "student_bottleneck")
 BATCHES = (1, 1000)
@@ -164,11 +164,11 @@ def _inferred(net: model.MLP, images: Tensor) -> Tensor:
 
 
 def main(job: step.Job) -> None:
-    """Measure all systems; times go apart from what is the same on every machine."""
-    teachers = members(run.read_tensors(job.paths["teacher"]))
+    """Measure all systems; times are kept apart from what is the same on every machine."""
+    teachers = members(tensor_files.read_tensors(job.paths["teacher"]))
     systems = {"ensemble": teachers, "teacher": teachers[:1]}
     for name in STUDENTS:
-        systems[name] = members(run.read_tensors(job.paths[name]))[:1]
+        systems[name] = members(tensor_files.read_tensors(job.paths[name]))[:1]
     images = splits.load_split(job.paths["test"]).images.flatten(1)
     with torch.inference_mode():
         job.times.update(latencies(systems, images, job.params))

@@ -4,7 +4,7 @@ from torch import Tensor
 
 from pr12.distill import model
 from pr12.distill.params import Ensemble as Params
-from pr12.shared import files, replicas, run, splits, step
+from pr12.shared import determinism, files, replicas, splits, step, tensor_files
 
 
 def ensembles(members: int, k: int) -> list[list[int]]:
@@ -71,13 +71,16 @@ def metrics(member_logits: Tensor, labels: Tensor, split: str) -> dict[str, list
 
 def main(job: step.Job) -> None:
     """Evaluate the members and their ensembles on validation and test data."""
-    run.deterministic()
-    members = {n: v.to(run.device()) for n, v in run.read_tensors(job.paths["model"]).items()}
+    determinism.deterministic()
+    members = {
+        n: v.to(determinism.device())
+        for n, v in tensor_files.read_tensors(job.paths["model"]).items()
+    }
     module = model.restore(members)
     found = {}
     for name in ("validation", "test"):
         split = splits.load_split(job.paths[name])
-        images = split.images.flatten(1).to(run.device())
+        images = split.images.flatten(1).to(determinism.device())
         logits = replicas.forward_shared(module, members, images).cpu()
         found |= metrics(logits, split.labels, name)
     files.write_json(job.paths["metrics"], {"metrics": found, "provenance": job.provenance()})

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from pr12.distill import model
 from pr12.distill.params import Evaluate as Params
-from pr12.shared import files, replicas, run, splits, step
+from pr12.shared import determinism, files, replicas, splits, step, tensor_files
 
 SHIFTS = torch.arange(-200, 201) / 10  # the paper's shifts, 3.5 and -7.6, have one decimal
 
@@ -168,13 +168,16 @@ def _nll(logits: Tensor, labels: Tensor) -> list[float]:
 
 def main(job: step.Job) -> None:
     """Evaluate every replica of the case."""
-    run.deterministic()
-    parameters = {n: v.to(run.device()) for n, v in run.read_tensors(job.paths["model"]).items()}
+    determinism.deterministic()
+    parameters = {
+        n: v.to(determinism.device())
+        for n, v in tensor_files.read_tensors(job.paths["model"]).items()
+    }
     module = model.restore(parameters)
     logits, labels = {}, {}
     for name in ("validation", "test"):
         split = splits.load_split(job.paths[name])
-        images = split.images.flatten(1).to(run.device())
+        images = split.images.flatten(1).to(determinism.device())
         logits[name] = replicas.forward_shared(module, parameters, images).cpu()
         labels[name] = split.labels
     found = metrics(

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from pr12.distill import mimic
 from pr12.distill.params import EvaluateCompression as Params
-from pr12.shared import files, replicas, run, step
+from pr12.shared import determinism, files, replicas, step, tensor_files
 from pr12.shared.errors import UserError
 
 
@@ -105,8 +105,8 @@ def measure(model: dict[str, Tensor], test: dict[str, Tensor]) -> dict[str, list
 
 def main(job: step.Job) -> None:
     """Measure one case."""
-    run.deterministic()
-    model, test = (run.read_tensors(job.paths[name]) for name in ("model", "test"))
+    determinism.deterministic()
+    model, test = (tensor_files.read_tensors(job.paths[name]) for name in ("model", "test"))
     metrics = measure(model, test)
     files.write_json(job.paths["metrics"], {"metrics": metrics, "provenance": job.provenance()})
 

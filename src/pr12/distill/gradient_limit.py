@@ -13,7 +13,7 @@ from torch.func import functional_call
 
 from pr12.distill import model
 from pr12.distill.params import GradientLimit as Params
-from pr12.shared import files, run, splits, step
+from pr12.shared import determinism, files, splits, step, tensor_files
 
 
 def zero_mean(logits: Tensor) -> Tensor:
@@ -78,12 +78,12 @@ def gradients(
 
 def main(job: step.Job) -> None:
     """Compare both gradients at every temperature, for every student."""
-    run.deterministic()
+    determinism.deterministic()
     params = job.params
-    stacked = run.read_tensors(job.paths["model"])
+    stacked = tensor_files.read_tensors(job.paths["model"])
     module = model.restore(stacked).double()  # at high T the soft loss's gradient is a tiny
     images = splits.load_split(job.paths["train"]).images[: params.examples].flatten(1).double()
-    logits = run.read_tensors(job.paths["soft_labels"])["member_logits"].mean(dim=0)
+    logits = tensor_files.read_tensors(job.paths["soft_labels"])["member_logits"].mean(dim=0)
     teacher_logits = logits[: params.examples].double()  # difference of nearly equal numbers
     found: dict[str, list[float]] = {}
     for replica in range(len(next(iter(stacked.values())))):

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from pr12.distill import problems, selection, synthetic
 from pr12.distill.params import Library as Params
-from pr12.shared import files, progress, run, step
+from pr12.shared import determinism, files, progress, step, tensor_files
 from pr12.shared.errors import UserError
 
 
@@ -215,7 +215,7 @@ def main(job: step.Job) -> None:
     """Make the teacher and the transfer sets of every problem."""
     params = job.params
     check(params)
-    run.deterministic()
+    determinism.deterministic()
     loaded = [read_problem(name, params, job.paths) for name in params.problems]
     products = {}
     made = ((problem.name, produce(params, problem)) for problem in loaded)
@@ -227,7 +227,7 @@ def main(job: step.Job) -> None:
         tensors: dict[str, Tensor] = {}
         for product in products.values():
             tensors |= getattr(product, output)
-        run.write_tensors(job.paths[output], tensors)
+        tensor_files.write_tensors(job.paths[output], tensors)
     files.write_json(
         job.paths["metrics"],
         {"metrics": collect(products), "provenance": by_file(job).provenance()},

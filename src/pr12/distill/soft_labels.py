@@ -2,16 +2,19 @@
 
 from pr12.distill import model
 from pr12.distill.params import SoftLabels as Params
-from pr12.shared import replicas, run, splits, step
+from pr12.shared import determinism, replicas, splits, step, tensor_files
 
 
 def main(job: step.Job) -> None:
     """Write `member_logits` (M, N, C) in the order of the training split."""
-    run.deterministic()
-    members = {n: v.to(run.device()) for n, v in run.read_tensors(job.paths["model"]).items()}
-    images = splits.load_split(job.paths["train"]).images.to(run.device())
+    determinism.deterministic()
+    members = {
+        n: v.to(determinism.device())
+        for n, v in tensor_files.read_tensors(job.paths["model"]).items()
+    }
+    images = splits.load_split(job.paths["train"]).images.to(determinism.device())
     logits = replicas.forward_shared(model.restore(members), members, images.flatten(1))
-    run.write_tensors(job.paths["soft_labels"], {"member_logits": logits})
+    tensor_files.write_tensors(job.paths["soft_labels"], {"member_logits": logits})
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from pr12.distill import model
 from pr12.distill.params import Temperature as Params
-from pr12.shared import files, run, splits, step
+from pr12.shared import determinism, files, splits, step, tensor_files
 
 
 def entropy(probabilities: Tensor) -> Tensor:
@@ -56,9 +56,9 @@ def ambiguous(probabilities: Tensor, labels: Tensor, digits: int) -> Tensor:
 
 def main(job: step.Job) -> None:
     """Write pixels, soft labels and entropies of the chosen digits, and the mean entropies."""
-    run.deterministic()
+    determinism.deterministic()
     split = splits.load_split(job.paths["train"])
-    member_logits = run.read_tensors(job.paths["soft_labels"])["member_logits"].double()
+    member_logits = tensor_files.read_tensors(job.paths["soft_labels"])["member_logits"].double()
     by_temperature = {
         t: model.ensemble_probabilities(member_logits, t, "geometric")
         for t in job.params.temperatures

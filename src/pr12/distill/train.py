@@ -14,7 +14,17 @@ from torch.nn import functional
 
 from pr12.distill import batches, model
 from pr12.distill.params import Train as Params
-from pr12.shared import address, files, progress, replicas, run, splits, step
+from pr12.shared import (
+    address,
+    checkpoints,
+    determinism,
+    files,
+    progress,
+    replicas,
+    splits,
+    step,
+    tensor_files,
+)
 from pr12.shared.errors import UserError
 
 
@@ -39,9 +49,9 @@ class Streams(NamedTuple):
 
 def streams(seeds: tuple[int, ...]) -> Streams:
     """Open the random streams of every seed, on the device that trains."""
-    where = run.device()
+    where = determinism.device()
     return Streams(
-        *([run.generator(s, purpose, where) for s in seeds] for purpose in Streams._fields)
+        *([determinism.generator(s, purpose, where) for s in seeds] for purpose in Streams._fields)
     )
 
 
@@ -244,29 +254,31 @@ def transfer_set(
 
 def to_device(split: splits.Split) -> splits.Split:
     """Move a split to the device that trains."""
-    return splits.Split(*(tensor.to(run.device()) for tensor in split))
+    return splits.Split(*(tensor.to(determinism.device()) for tensor in split))
 
 
 def main(job: step.Job) -> None:
     """Train all stacks of the case; a finished epoch survives a kill."""
     params, paths = job.params, job.paths
-    run.deterministic()
+    determinism.deterministic()
     torch.set_float32_matmul_precision(params.matmul_precision)
     split, validation = (
         to_device(splits.load_split(paths[name])) for name in ("train", "validation")
     )
     member_logits = None
     if "soft_labels" in paths:
-        member_logits = run.read_tensors(paths["soft_labels"])["member_logits"].to(run.device())
+        member_logits = tensor_files.read_tensors(paths["soft_labels"])["member_logits"].to(
+            determinism.device()
+        )
     transfer, scale = transfer_set(params, split, member_logits)
     inputs = job.provenance()["inputs"]
     fingerprint = address.digest(job.command, address.source_digest(job.module), inputs)
     widest = max(model.scaled_widths(params.hidden, params.width_scale))
-    stacks, history, checkpoints = [], [], []
+    stacks, history, resume_files = [], [], []
     for seeds in replicas.groups(params.seeds, widest):
         checkpoint = paths["model"].with_name(f"resume_{seeds[0]}.pt")
-        checkpoints.append(checkpoint)
-        state = run.load_state(checkpoint, fingerprint)
+        resume_files.append(checkpoint)
+        state = checkpoints.load_state(checkpoint, fingerprint)
         done = state["epoch"] if state else 0
         for state in progress.follow(
             train(params, seeds, transfer, validation, state),
@@ -274,14 +286,14 @@ def main(job: step.Job) -> None:
             lambda state, seeds=seeds: f"seeds {list(seeds)}  {describe(state['history'][-1])}",
             done,
         ):
-            run.save_state(checkpoint, state, fingerprint)
+            checkpoints.save_state(checkpoint, state, fingerprint)
         parameters = state["best"]["parameters"] if params.early_stopping else state["parameters"]
         stacks.append(model.fold_scale(parameters, *scale) if scale else parameters)
         history.append({"seeds": list(seeds), "epochs": state["history"]})
     joined = {name: torch.cat([stack[name] for stack in stacks]) for name in stacks[0]}
-    run.write_tensors(paths["model"], joined)
+    tensor_files.write_tensors(paths["model"], joined)
     files.write_json(paths["history"], {"history": history, "provenance": job.provenance()})
-    for checkpoint in checkpoints:
+    for checkpoint in resume_files:
         checkpoint.unlink(missing_ok=True)
 
 

@@ -18,7 +18,7 @@ from pr12.photostyle import (
     optimise,
 )
 from pr12.photostyle.params import CrossTerm as Params
-from pr12.shared import files, run, step
+from pr12.shared import determinism, files, step, tensor_files
 from pr12.shared.errors import UserError
 
 
@@ -83,8 +83,8 @@ def interaction(loss, content: Tensor, other: Tensor, masks: Tensor) -> dict[str
 def main(job: step.Job) -> None:
     """Run the step."""
     params = job.params
-    run.deterministic()
-    photographs = run.read_tensors(job.paths["photographs"])
+    determinism.deterministic()
+    photographs = tensor_files.read_tensors(job.paths["photographs"])
     images = {
         name: experiments.picture(photographs, f"{params.pair}/{name}")
         for name in ("content", "style")

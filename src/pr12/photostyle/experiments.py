@@ -12,7 +12,7 @@ from pr12.photostyle import backbones, network_weights, optimise, weights_file
 from pr12.photostyle.backbones import Features
 from pr12.photostyle.deep_photo_style import as_image, as_pixels
 from pr12.photostyle.optimise import Objective
-from pr12.shared import progress, run
+from pr12.shared import checkpoints, determinism, progress
 from pr12.shared.errors import UserError
 
 OFTEN = 50  # iterations after which a state is written: a kill costs no more
@@ -48,7 +48,7 @@ def picture(photographs: Mapping[str, Tensor], name: str) -> Tensor:
     """
     if name not in photographs:
         raise UserError(f"there is no {name} among the photographs: {', '.join(photographs)}")
-    return as_image(photographs[name].numpy()).to(run.device())
+    return as_image(photographs[name].numpy()).to(determinism.device())
 
 
 def calibration(photographs: Mapping[str, Tensor]) -> Tensor:
@@ -114,12 +114,18 @@ def completed(
     dict of str to Made
         By the tasks' names, in their order.
     """
-    saved = run.load_state(checkpoint, fingerprint) or {"made": {}, "task": "", "state": None}
+    saved = checkpoints.load_state(checkpoint, fingerprint) or {
+        "made": {},
+        "task": "",
+        "state": None,
+    }
     made = {name: Made(own["image"], own["parts"]) for name, own in saved["made"].items()}
 
     def save(task: str, state: Mapping[str, Any] | None) -> None:
         kept = {name: own._asdict() for name, own in made.items()}
-        run.save_state(checkpoint, {"made": kept, "task": task, "state": state}, fingerprint)
+        checkpoints.save_state(
+            checkpoint, {"made": kept, "task": task, "state": state}, fingerprint
+        )
 
     def one_by_one() -> Iterator[tuple[str, Made]]:
         for name, task in tasks.items():

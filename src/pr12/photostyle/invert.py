@@ -6,7 +6,7 @@ from torch import Tensor
 from pr12.photostyle import experiments, losses, optimise
 from pr12.photostyle.experiments import Task
 from pr12.photostyle.params import Invert as Params
-from pr12.shared import address, files, run, step
+from pr12.shared import address, determinism, files, step, tensor_files
 from pr12.shared.errors import UserError
 
 
@@ -34,13 +34,13 @@ def main(job: step.Job) -> None:
     if len(params.total_variation) != len(params.layers):
         count = len(params.layers)
         raise UserError(f"total_variation needs {count} numbers, one for each of layers")
-    run.deterministic()
-    photographs = run.read_tensors(job.paths["photographs"])
+    determinism.deterministic()
+    photographs = tensor_files.read_tensors(job.paths["photographs"])
     features = experiments.features_of(params, params.layers, photographs, job.paths.get("weights"))
     images = {
         name: experiments.picture(photographs, f"photograph/{name}") for name in params.photographs
     }
-    everything = experiments.calibration(photographs).to(run.device())
+    everything = experiments.calibration(photographs).to(determinism.device())
     mean = everything.mean(dim=(0, 2, 3)).reshape(1, 3, 1, 1)
     size = (255 * (everything - mean)).square().sum(dim=(1, 2, 3)).mean().item()
     tasks = {}
@@ -78,7 +78,7 @@ def main(job: step.Job) -> None:
         for name in images
         for depth, layer in enumerate(params.layers, start=1)
     }
-    run.write_tensors(job.paths["picture"], shown)
+    tensor_files.write_tensors(job.paths["picture"], shown)
     files.write_json(job.paths["metrics"], {"metrics": metrics, "provenance": job.provenance()})
     checkpoint.unlink(missing_ok=True)
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from pr12.photostyle.backbones import MEAN, STD, Features
-from pr12.shared import run
+from pr12.shared import determinism
 from pr12.shared.errors import UserError
 
 LEAST = 0.01  # a filter's mean activation counts as at least this share of its layer's
@@ -50,7 +50,7 @@ def untrained(network: fx.GraphModule, images: Tensor, seed: int) -> fx.GraphMod
     1.0
     """
     network = network.to_empty(device="cpu")
-    stream = run.generator(seed, "untrained weights")
+    stream = determinism.generator(seed, "untrained weights")
     hooks = []
     drawn = (nn.Conv2d, nn.BatchNorm2d)
     for name, module in network.named_modules():
@@ -144,6 +144,6 @@ def prepared(
     1
     """
     own = untrained(network, images, seed) if weights is None else trained(network, weights)
-    features = Features(own, bfloat16).to(run.device())
-    normalise(features, images.to(run.device()), by)
+    features = Features(own, bfloat16).to(determinism.device())
+    normalise(features, images.to(determinism.device()), by)
     return features

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from pr12.shared import run
+from pr12.shared import determinism
 from pr12.shared.errors import UserError
 
 Objective = Callable[[Tensor], Mapping[str, Tensor]]  # image -> the loss, and its parts
@@ -48,7 +48,7 @@ def noise(height: int, width: int, seed: int) -> Tensor:
     >>> noise(4, 6, seed=0).shape
     torch.Size([1, 3, 4, 6])
     """
-    drawn = torch.randn(1, 3, height, width, generator=run.generator(seed, "start"))
+    drawn = torch.randn(1, 3, height, width, generator=determinism.generator(seed, "start"))
     return (0.5 + 0.01 * drawn).clamp(min=0.0, max=1.0)
 
 

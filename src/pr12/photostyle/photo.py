@@ -12,14 +12,14 @@ from pr12.photostyle import deep_photo_style, experiments, matting, optimise
 from pr12.photostyle.deep_photo_style import Weights
 from pr12.photostyle.experiments import Task
 from pr12.photostyle.params import Photo as Params
-from pr12.shared import address, run, step
+from pr12.shared import address, determinism, step, tensor_files
 
 
 def main(job: step.Job) -> None:
     """Run the step."""
     params = job.params
-    run.deterministic()
-    photographs = run.read_tensors(job.paths["photographs"])
+    determinism.deterministic()
+    photographs = tensor_files.read_tensors(job.paths["photographs"])
     content = experiments.picture(photographs, f"{params.pair}/content")
     style = experiments.picture(photographs, f"{params.pair}/style")
     labels = {
@@ -67,7 +67,9 @@ def main(job: step.Job) -> None:
     info = {"pair": params.pair, "seeds": params.seeds, **distances}
     info["photorealism"] = [f"lambda{strength:g}" for strength in params.photorealism]
     tensors = {name: own.image[0] for name, own in made.items()}
-    run.write_tensors(job.paths["results"], tensors, {"info": json.dumps(info, sort_keys=True)})
+    tensor_files.write_tensors(
+        job.paths["results"], tensors, {"info": json.dumps(info, sort_keys=True)}
+    )
     checkpoint.unlink(missing_ok=True)
 
 

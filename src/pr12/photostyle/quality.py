@@ -12,7 +12,7 @@ import torch
 
 from pr12.photostyle import experiments, local_affine, matting, measures
 from pr12.photostyle.params import Quality as Params
-from pr12.shared import files, run, step
+from pr12.shared import files, step, tensor_files
 
 
 def measured(image, content, style, labels, laplacian, radius: int) -> dict[str, float]:
@@ -44,9 +44,9 @@ def measured(image, content, style, labels, laplacian, radius: int) -> dict[str,
 def main(job: step.Job) -> None:
     """Run the step."""
     params = job.params
-    photographs = run.read_tensors(job.paths["photographs"])
-    results = run.read_tensors(job.paths["results"])
-    info = json.loads(run.read_metadata(job.paths["results"])["info"])
+    photographs = tensor_files.read_tensors(job.paths["photographs"])
+    results = tensor_files.read_tensors(job.paths["results"])
+    info = json.loads(tensor_files.read_metadata(job.paths["results"])["info"])
     pair, seeds = info["pair"], info["seeds"]
     content, style = (
         photographs[f"{pair}/{name}"].numpy() / 255.0 for name in ("content", "style")
@@ -109,7 +109,7 @@ def main(job: step.Job) -> None:
     shown = {name: as_uint8(image) for name, image in (common | first).items()}
     shown["style"] = photographs[f"{pair}/style"]
     shown |= {f"{name}_mask": torch.from_numpy(own) for name, own in labels.items()}
-    run.write_tensors(job.paths["picture"], shown)
+    tensor_files.write_tensors(job.paths["picture"], shown)
     files.write_json(job.paths["metrics"], {"metrics": metrics, "provenance": job.provenance()})
 
 

@@ -9,7 +9,7 @@ from torch.nn import functional
 from pr12.photostyle import experiments, losses, measures, optimise
 from pr12.photostyle.experiments import Task
 from pr12.photostyle.params import Stylise as Params
-from pr12.shared import address, files, run, step
+from pr12.shared import address, determinism, files, step, tensor_files
 from pr12.shared.errors import UserError
 
 
@@ -42,8 +42,8 @@ def main(job: step.Job) -> None:
     params = job.params
     if max(params.depths) > len(params.style_layers) or min(params.depths) < 1:
         raise UserError(f"depths must be from 1 to {len(params.style_layers)}")
-    run.deterministic()
-    photographs = run.read_tensors(job.paths["photographs"])
+    determinism.deterministic()
+    photographs = tensor_files.read_tensors(job.paths["photographs"])
     content = experiments.picture(photographs, f"{params.pair}/content")
     style = experiments.picture(photographs, f"{params.pair}/style")
     style = functional.interpolate(  # to the content's size (Gatys et al. 2016, Sec. 2.3)
@@ -94,7 +94,7 @@ def main(job: step.Job) -> None:
         label(*setting): experiments.pixels(made[f"{label(*setting)}/{params.seeds[0]}"].image)
         for setting in settings
     }
-    run.write_tensors(job.paths["picture"], shown)
+    tensor_files.write_tensors(job.paths["picture"], shown)
     files.write_json(job.paths["metrics"], {"metrics": metrics, "provenance": job.provenance()})
     checkpoint.unlink(missing_ok=True)
 

@@ -7,7 +7,7 @@ from torch import Tensor
 from pr12.photostyle import experiments, losses, optimise, texture_measures
 from pr12.photostyle.experiments import Task
 from pr12.photostyle.params import Synthesise as Params
-from pr12.shared import address, files, run, step
+from pr12.shared import address, determinism, files, step, tensor_files
 from pr12.shared.errors import UserError
 
 
@@ -25,8 +25,8 @@ def main(job: step.Job) -> None:
     params = job.params
     if max(params.depths) > len(params.layers) or min(params.depths) < 1:
         raise UserError(f"depths must be from 1 to {len(params.layers)}, the number of layers")
-    run.deterministic()
-    photographs = run.read_tensors(job.paths["photographs"])
+    determinism.deterministic()
+    photographs = tensor_files.read_tensors(job.paths["photographs"])
     weights = job.paths.get("weights")
     source = experiments.picture(photographs, f"texture/{params.texture}")
     tasks = {}
@@ -73,7 +73,7 @@ def main(job: step.Job) -> None:
         f"depth{depth}": experiments.pixels(made[f"depth{depth}/{first}"].image)
         for depth in params.depths
     }
-    run.write_tensors(job.paths["picture"], shown)
+    tensor_files.write_tensors(job.paths["picture"], shown)
     files.write_json(job.paths["metrics"], {"metrics": metrics, "provenance": job.provenance()})
     checkpoint.unlink(missing_ok=True)
 

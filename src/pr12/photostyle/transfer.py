@@ -33,7 +33,7 @@ from torch import Tensor
 from pr12.photostyle import local_affine, transfer_inputs, transfer_output, transfer_stages
 from pr12.photostyle.transfer_inputs import Inputs
 from pr12.photostyle.transfer_stages import Reached
-from pr12.shared import address, files, progress, run, step
+from pr12.shared import address, checkpoints, determinism, files, progress, step
 from pr12.shared.errors import UserError
 from pr12.workflow.params import STRICT
 
@@ -128,7 +128,7 @@ def main(job: step.Job) -> None:
     inputs = transfer_inputs.read(sources, settings.size)
     for text in (*inputs.warnings, *transfer_output.lost(output, inputs.whole)):
         print(f"warning: {text}", file=sys.stderr)
-    run.deterministic()
+    determinism.deterministic()
     checkpoint = output.with_name(f".{output.stem}.resume.pt")
     fingerprint = _fingerprint(settings, sources | ({"weights": weights} if weights else {}))
     state = _state(checkpoint, fingerprint) if settings.resume else None
@@ -140,12 +140,12 @@ def main(job: step.Job) -> None:
         for last in progress.follow(rows, total, _told, done=_done(state, settings)):
             reached = transfer_stages.state_of(last)
             if last.step.iteration % EVERY == 0:
-                run.save_state(checkpoint, reached, fingerprint)
+                checkpoints.save_state(checkpoint, reached, fingerprint)
     except KeyboardInterrupt:
         if reached is None:
             _end("nothing is reached yet and nothing is written")
         print(f"interrupted; finishing {output}; Ctrl-C again ends at once", file=sys.stderr)
-        run.save_state(checkpoint, reached, fingerprint)
+        checkpoints.save_state(checkpoint, reached, fingerprint)
         _write(reached["step"]["image"], inputs, settings, output)
         _end(f"wrote {output} as far as it is; the same command with --resume goes on")
     # Where no step lowers the loss, as for a style that is the content, that is the result
@@ -182,7 +182,7 @@ def _fingerprint(settings: Settings, sources: Mapping[str, Path]) -> str:
 
 def _state(checkpoint: Path, fingerprint: str) -> Mapping[str, Any] | None:
     """Read how far the run before came."""
-    state = run.load_state(checkpoint, fingerprint)
+    state = checkpoints.load_state(checkpoint, fingerprint)
     if state is None and checkpoint.is_file():
         raise UserError(
             f"{checkpoint} belongs to other images, masks, weights, params or source code; give "

@@ -15,7 +15,7 @@ from pr12.photostyle.deep_photo_style import Wanted, Weights
 from pr12.photostyle.optimise import Step
 from pr12.photostyle.transfer_inputs import Inputs
 from pr12.photostyle.weights_file import read_weights
-from pr12.shared import run
+from pr12.shared import determinism
 from pr12.shared.errors import UserError
 
 # Style layers and content layer, where a user names none
@@ -98,12 +98,12 @@ def problem(inputs: Inputs, wishes: Wishes, weights: Path | None) -> Problem:
     )
     target = deep_photo_style.wanted(
         features,
-        content.to(run.device()),
-        style.to(run.device()),
-        *(own.to(run.device()) for own in _masks(inputs)),
+        content.to(determinism.device()),
+        style.to(determinism.device()),
+        *(own.to(determinism.device()) for own in _masks(inputs)),
     )
     chosen = Weights(content_layers, style_layers, wishes.content_weight, wishes.style_weight)
-    return Problem(features, target, chosen, content.to(run.device()))
+    return Problem(features, target, chosen, content.to(determinism.device()))
 
 
 def layers(wishes: Wishes) -> tuple[Sequence[str], Sequence[str]]:

@@ -36,9 +36,10 @@ def read_weights(path: Path | str, shapes: Mapping[str, tuple[int, ...]]) -> dic
     Examples
     --------
     >>> import tempfile
-    >>> from pr12.shared import run
+    >>> from pr12.shared import tensor_files
     >>> path = Path(tempfile.mkdtemp()) / "a.safetensors"
-    >>> run.write_tensors(path, {"conv.bias": torch.ones(2).half(), "fc.bias": torch.ones(5)})
+    >>> tensors = {"conv.bias": torch.ones(2).half(), "fc.bias": torch.ones(5)}
+    >>> tensor_files.write_tensors(path, tensors)
     >>> read_weights(path, {"conv.bias": (2,)})
     {'conv.bias': tensor([1., 1.])}
     """

@@ -6,7 +6,7 @@ import torch
 from pr12.rca import reverse, unet
 from pr12.rca.params import ReverseCnn as Params
 from pr12.rca.scan_files import Scan
-from pr12.shared import run, step
+from pr12.shared import determinism, step
 from pr12.shared.errors import UserError
 
 
@@ -51,8 +51,8 @@ def scored(
     """
     if len(params.channels) != len(unet.STEPS) + 1:
         raise UserError(f"channels has {len(params.channels)} levels; it must have 3")
-    run.deterministic()
-    device = run.device()
+    determinism.deterministic()
+    device = determinism.device()
     criterion = unet.loss()
     images = unet.batched([image], device)
     found = []

@@ -10,7 +10,7 @@ from pr12.rca import features, forest, scan_files, unet
 from pr12.rca.params import Segment as Params
 from pr12.rca.registration import propagate
 from pr12.rca.scan_files import Scan
-from pr12.shared import run, step
+from pr12.shared import determinism, step, tensor_files
 from pr12.shared.errors import UserError
 
 
@@ -101,12 +101,12 @@ def by_atlases(
 
 def main(job: step.Job) -> None:
     """Segment all scans of both splits."""
-    run.deterministic()
-    paths, device = job.paths, run.device()
+    determinism.deterministic()
+    paths, device = job.paths, determinism.device()
     splits = {name: scan_files.read_scans(paths[name]) for name in ("calibration", "test")}
     structures, training = scan_files.read_scans(paths["train"])
     forests, _ = scan_files.read_arrays(paths["forest"])
-    nets = run.read_tensors(paths["unet"])
+    nets = tensor_files.read_tensors(paths["unet"])
     found = scan_files.read_correspondences(paths["correspondences"])
     depths = _numbers(forests)
     updates = _numbers(nets)

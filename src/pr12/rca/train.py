@@ -10,7 +10,7 @@ from torch import Tensor
 from pr12.rca import scan_files, unet
 from pr12.rca.params import Train as Params
 from pr12.rca.scan_files import Scan
-from pr12.shared import address, files, progress, run, step
+from pr12.shared import address, checkpoints, determinism, files, progress, step, tensor_files
 from pr12.shared.errors import UserError
 
 
@@ -73,8 +73,8 @@ def training(
 
 def main(job: step.Job) -> None:
     """Train the nets of all seeds; finished seeds of a killed run are kept."""
-    run.deterministic()
-    params, device = job.params, run.device()
+    determinism.deterministic()
+    params, device = job.params, determinism.device()
     if len(params.channels) != len(unet.STEPS) + 1:
         raise UserError(f"channels has {len(params.channels)} levels; it must have 3")
     structures, by_seed = scan_files.read_scans(job.paths["train"])
@@ -83,7 +83,7 @@ def main(job: step.Job) -> None:
         address.source_digest(job.module), repr(params), files.sha256(job.paths["train"])
     )
     empty: dict[str, Any] = {"done": [], "tensors": {}, "history": []}
-    state = run.load_state(resume, fingerprint) or empty
+    state = checkpoints.load_state(resume, fingerprint) or empty
     rows = _rows(by_seed, len(structures), params, state["done"], device)
     total = len(by_seed) * len(set(params.snapshots))
     done = len(state["history"])
@@ -92,8 +92,8 @@ def main(job: step.Job) -> None:
         state["history"].append({"seed": seed, "update": update, "loss": value})
         if update == max(params.snapshots):
             state["done"].append(seed)
-            run.save_state(resume, state, fingerprint)
-    run.write_tensors(job.paths["model"], state["tensors"])
+            checkpoints.save_state(resume, state, fingerprint)
+    tensor_files.write_tensors(job.paths["model"], state["tensors"])
     files.write_json(job.paths["history"], state["history"])
     resume.unlink(missing_ok=True)
 

@@ -159,8 +159,8 @@ def source(module: str, src: Path = SRC) -> dict[str, str]:
 
     Examples
     --------
-    >>> sorted(source("pr12.shared.run"))
-    ['pr12', 'pr12.shared', 'pr12.shared.run']
+    >>> sorted(source("pr12.shared.tensor_files"))
+    ['pr12', 'pr12.shared', 'pr12.shared.tensor_files']
     """
     if _file(src, module) is None:
         raise FileNotFoundError(f"no module {module} under {src}")
@@ -183,7 +183,7 @@ def counts(module: str) -> bool:
 
     Examples
     --------
-    >>> counts("pr12.shared.run"), counts("pr12.shared.step"), counts("pr12.vae.params")
+    >>> counts("pr12.shared.tensor_files"), counts("pr12.shared.step"), counts("pr12.vae.params")
     (True, False, False)
     """
     plumbing = any(module == name or module.startswith(f"{name}.") for name in PLUMBING)

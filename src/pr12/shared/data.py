@@ -16,7 +16,7 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 from torch import Tensor
 
-from pr12.shared import files, run, step, vision
+from pr12.shared import determinism, files, step, tensor_files, vision
 from pr12.shared.errors import UserError
 from pr12.shared.params import Data as Params
 
@@ -263,11 +263,11 @@ def write_split(path: Path | str, examples: Examples, dataset: str) -> None:
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp()) / "train.safetensors"
     >>> write_split(path, Examples(torch.full((1, 1, 1), 4).byte(), torch.tensor([7])), "digits")
-    >>> run.read_tensors(path)["images"], run.read_metadata(path)
+    >>> tensor_files.read_tensors(path)["images"], tensor_files.read_metadata(path)
     (tensor([[[4]]], dtype=torch.uint8), {'maximum': '16'})
     """
     # One text only: safetensors writes several in an order that changes from run to run.
-    run.write_tensors(path, examples._asdict(), {"maximum": str(MAXIMUM[dataset])})
+    tensor_files.write_tensors(path, examples._asdict(), {"maximum": str(MAXIMUM[dataset])})
 
 
 def main(job: step.Job) -> None:
@@ -286,7 +286,7 @@ def main(job: step.Job) -> None:
     else:
         raise UserError("mnist is read from files: add verified=PATH and folder=PATH")
     for name, examples in splits.items():
-        stream = run.generator(params.split_seed, f"place {name}")
+        stream = determinism.generator(params.split_seed, f"place {name}")
         placed = place(examples.images, params.margin, stream)
         examples = Examples(placed, examples.labels)
         write_split(paths[name], examples, params.dataset)

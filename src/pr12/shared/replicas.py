@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 
-from pr12.shared import run
+from pr12.shared import determinism
 
 # Wider nets fill the cores alone, and a stack of them only leaves the cache: measured by
 # benchmarks/stacked.py.
@@ -56,7 +56,7 @@ def stack(
     module : nn.Module
         The structure, to be called with `forward`.
     parameters : dict of str to Tensor
-        Each of shape (S, ...), on `run.device()`, asking for gradients.
+        Each of shape (S, ...), on `determinism.device()`, asking for gradients.
 
     Examples
     --------
@@ -68,9 +68,9 @@ def stack(
     >>> parameters["weight"].shape
     torch.Size([3, 1, 2])
     """
-    nets = [build(run.generator(seed, "init")) for seed in seeds]
+    nets = [build(determinism.generator(seed, "init")) for seed in seeds]
     stacked, _ = stack_module_state(nets)
-    where = run.device()
+    where = determinism.device()
     parameters = {
         name: value.detach().to(where).requires_grad_() for name, value in stacked.items()
     }
@@ -157,7 +157,8 @@ def permutations(generators: Sequence[torch.Generator], n: int) -> Tensor:
 
     Examples
     --------
-    >>> permutations([run.generator(0, "shuffle"), run.generator(1, "shuffle")], 4).shape
+    >>> generators = [determinism.generator(seed, "shuffle") for seed in (0, 1)]
+    >>> permutations(generators, 4).shape
     torch.Size([2, 4])
     """
     return torch.stack([torch.randperm(n, generator=g, device=g.device) for g in generators])

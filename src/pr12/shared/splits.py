@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from pr12.shared import run
+from pr12.shared import tensor_files
 from pr12.shared.errors import UserError
 
 
@@ -34,12 +34,13 @@ def load_split(path: Path | str) -> Split:
     >>> import tempfile, torch
     >>> path = Path(tempfile.mkdtemp()) / "train.safetensors"
     >>> images = torch.tensor([[[0, 16]]], dtype=torch.uint8)
-    >>> run.write_tensors(path, {"images": images, "labels": torch.tensor([3])}, {"maximum": "16"})
+    >>> tensors = {"images": images, "labels": torch.tensor([3])}
+    >>> tensor_files.write_tensors(path, tensors, {"maximum": "16"})
     >>> load_split(path)
     Split(images=tensor([[[0., 1.]]]), labels=tensor([3]))
     """
-    tensors = run.read_tensors(path)
-    maximum = run.read_metadata(path).get("maximum")
+    tensors = tensor_files.read_tensors(path)
+    maximum = tensor_files.read_metadata(path).get("maximum")
     if maximum is None or not {"images", "labels"} <= tensors.keys():
         raise UserError(f"{path} holds no images with labels and a maximum; it is not a split")
     return Split(tensors["images"].float() / float(maximum), tensors["labels"])

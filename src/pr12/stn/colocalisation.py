@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pr12.stn import distortions, transformer
+from pr12.stn import distortions, grids, transformer
 
 CANVAS = 84  # pixels
 # Side of a random crop, and of the window before it learns, as shares of the canvas: a crop of
@@ -172,7 +172,7 @@ def crops(canvases: Tensor, windows: Tensor) -> Tensor:
     1.0
     """
     size = (distortions.SIDE, distortions.SIDE)
-    return transformer.sample(canvases, transformer.attention_grid(windows, size))
+    return transformer.sample(canvases, grids.attention_grid(windows, size))
 
 
 def triplet_hinge(found: Tensor, elsewhere: Tensor, margin: float) -> Tensor:

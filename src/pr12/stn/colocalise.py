@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from pr12.shared import address, files, progress, run, splits, step
+from pr12.shared import address, checkpoints, determinism, files, progress, splits, step
 from pr12.shared.errors import UserError
-from pr12.stn import colocalisation, distortions, embedding, training
+from pr12.stn import colocalisation, distortions, embedding
 from pr12.stn.params import Colocalise as Params
 from pr12.stn.transformer import SpatialTransformer
 
@@ -108,7 +108,7 @@ def train(
     where = canvases.device
     net = seeded(params, canvases, digit, seed).to(where, memory_format=torch.channels_last)
     optimiser = torch.optim.Adam(net.parameters(), lr=params.learning_rate, fused=True)
-    stream = run.generator(seed, f"co-localise {digit}", where)
+    stream = determinism.generator(seed, f"co-localise {digit}", where)
     done, history = 0, []
     if state:
         net.load_state_dict(state["net"])
@@ -143,7 +143,7 @@ def train(
                 f"the hinge or the windows are not finite at digit {digit}, seed {seed}, iteration "
                 f"{number} (before: {last}); lower learning_rate and run again"
             )
-        training.check_parameters(net, f"at digit {digit}, seed {seed}, iteration {number}")
+        checkpoints.check_parameters(net, f"at digit {digit}, seed {seed}, iteration {number}")
         shown = rounded(windows_of(net, canvases[:SHOWN]))
         history = [*history, {"iteration": number, "train/hinge": mean, "boxes": shown}]
         total, since = torch.zeros_like(total), number
@@ -159,7 +159,7 @@ def train(
 def seeded(params: Params, canvases: Tensor, digit: int, seed: int) -> SpatialTransformer:
     """Build the transformer of one class with the initial parameters of one seed."""
     with torch.random.fork_rng(devices=[]):  # torch's layers draw from the global stream only
-        torch.manual_seed(run.generator(seed, f"init localiser {digit}").initial_seed())
+        torch.manual_seed(determinism.generator(seed, f"init localiser {digit}").initial_seed())
         return colocalisation.localiser(canvases, params.stride, params.scale_rate)
 
 
@@ -206,7 +206,7 @@ def colocalise(
         accuracies = accuracies | {str(seed): embedding.accuracy(e.net, *test_split)}
         for digit in rest:
             name = f"{seed}/{digit}"
-            stream = run.generator(seed, f"canvases {digit}", train_split.images.device)
+            stream = determinism.generator(seed, f"canvases {digit}", train_split.images.device)
             seen = canvases_of(params, train_split, params.images, digit, stream)
             new = canvases_of(params, test_split, 1, digit, stream)
             for reached in train(params, e, seen.images, digit, seed, current):
@@ -320,14 +320,14 @@ def checked(params: Params, split: splits.Split, name: str) -> splits.Split:
     missing = [digit for digit in params.digits if not bool((split.labels == digit).any())]
     if missing:
         raise UserError(f"{name} has no image of the digit {missing[0]}; leave it out of digits")
-    where = run.device()
+    where = determinism.device()
     return splits.Split(framed.to(where), split.labels.to(where))
 
 
 def main(job: step.Job) -> None:
     """Train and judge all classes and seeds; what was reached survives a kill."""
     params, paths = job.params, job.paths
-    training.deterministic()
+    determinism.deterministic(but_sampling=True)
     if params.batch_size > params.images:
         raise UserError(
             f"batch_size is {params.batch_size} and images {params.images}; "
@@ -341,7 +341,7 @@ def main(job: step.Job) -> None:
         job.command, address.source_digest(job.module), job.provenance()["inputs"]
     )
     checkpoint = paths["metrics"].with_name("resume.pt")
-    state = run.load_state(checkpoint, fingerprint)
+    state = checkpoints.load_state(checkpoint, fingerprint)
     each = min(ROWS, params.iterations)
     rows = each * len(params.seeds) * len(params.digits) + 1  # and the end
     done = 0
@@ -349,7 +349,7 @@ def main(job: step.Job) -> None:
         done = each * len(state["finished"]) + len((state["current"] or {}).get("history", ()))
     for reached in progress.follow(colocalise(params, *both, state), rows, describe, done):
         state = reached
-        run.save_state(checkpoint, state, fingerprint)
+        checkpoints.save_state(checkpoint, state, fingerprint)
     found = metrics(params, state["finished"], state["accuracies"])
     files.write_json(paths["metrics"], {"metrics": found, "provenance": job.provenance()})
     first = params.seeds[0]

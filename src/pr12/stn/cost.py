@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pr12.shared import files, run, step
-from pr12.stn import deformable, distortions, networks, sequence_networks, transformer
+from pr12.shared import determinism, files, step
+from pr12.stn import deformable, distortions, grids, networks, sequence_networks, transformer
 from pr12.stn.params import Cost as Params
 
 SEQUENCE_NETWORKS = ("cnn", "single", "multi")
@@ -217,7 +217,7 @@ def measured(params: Params) -> dict[str, float]:
     dict of str to float
         Milliseconds, and ratios to the step of the plain net.
     """
-    stream = run.generator(0, "cost")
+    stream = determinism.generator(0, "cost")
     count, side = params.batch_size, distortions.DISTORTIONS["R"].side
     nets = table_nets(params)
     inputs = torch.rand(count, 1, side, side, generator=stream)
@@ -232,7 +232,7 @@ def measured(params: Params) -> dict[str, float]:
         times = medians(
             {
                 "transformer/milliseconds_sampling": lambda: transformer.sample(
-                    inputs, transformer.affine_grid(theta, (side, side))
+                    inputs, grids.affine_grid(theta, (side, side))
                 ),
                 "deformable/milliseconds_sampling": lambda: deformable.deform_conv2d(
                     features, offsets, layer.convolution.weight, layer.convolution.bias

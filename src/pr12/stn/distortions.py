@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from pr12.shared.errors import UserError
-from pr12.stn import transformer
+from pr12.stn import grids, transformer
 
 SIDE = 28  # pixels of a digit's image
 BOX = 20  # pixels of the box that a digit of MNIST fills
@@ -128,7 +128,7 @@ def moved(
         ],
         dim=1,
     )
-    grid = transformer.affine_grid(theta, (canvas, canvas))
+    grid = grids.affine_grid(theta, (canvas, canvas))
     return transformer.sample(images[:, None], grid)[:, 0]
 
 
@@ -214,9 +214,7 @@ def projected(images: Tensor, stream: torch.Generator) -> Tensor:
     noise = torch.randn(count, 4, 2, generator=stream, device=stream.device)
     square = noise.new_tensor([[-1, -1], [1, -1], [1, 1], [-1, 1]])
     theta = homography(square / scale + 5 * PIXEL * noise)
-    return transformer.sample(images[:, None], transformer.projective_grid(theta, (SIDE, SIDE)))[
-        :, 0
-    ]
+    return transformer.sample(images[:, None], grids.projective_grid(theta, (SIDE, SIDE)))[:, 0]
 
 
 def homography(corners: Tensor) -> Tensor:
@@ -230,7 +228,7 @@ def homography(corners: Tensor) -> Tensor:
     Returns
     -------
     Tensor
-        Shape (N, 8), as `transformer.projective_grid` takes them. Heckbert (1989), Sec. 2.2.3.
+        Shape (N, 8), as `grids.projective_grid` takes them. Heckbert (1989), Sec. 2.2.3.
 
     Examples
     --------
@@ -275,8 +273,8 @@ def elastic(images: Tensor, stream: torch.Generator) -> Tensor:
     count = len(images)
     scale = uniform(count, 0.75, 1, stream)[:, None, None]
     noise = torch.randn(count, 16, 2, generator=stream, device=stream.device)
-    points = transformer.control_points(4).to(noise) / scale + 1.5 * PIXEL * noise
-    grid = transformer.thin_plate_spline_grid(points.flatten(1), (SIDE, SIDE))
+    points = grids.control_points(4).to(noise) / scale + 1.5 * PIXEL * noise
+    grid = grids.thin_plate_spline_grid(points.flatten(1), (SIDE, SIDE))
     return transformer.sample(images[:, None], grid)[:, 0]
 
 

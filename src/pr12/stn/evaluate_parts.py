@@ -10,9 +10,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from pr12.shared import files, run, step
+from pr12.shared import determinism, files, step, tensor_files
 from pr12.shared.errors import UserError
-from pr12.stn import generated_parts, part_networks, parts
+from pr12.stn import generated_parts, part_files, part_networks
 from pr12.stn.params import EvaluateParts as Params
 from pr12.stn.part_networks import Architecture, PartNetwork
 
@@ -48,16 +48,16 @@ def load(path: Path) -> tuple[Architecture, int, list[PartNetwork]]:
     ...
     pr12.shared.errors.UserError: cannot read /nowhere/model.safetensors: no such file
     """
-    tensors = run.read_tensors(path)
+    tensors = tensor_files.read_tensors(path)
     networks = []
     try:
-        said = json.loads(run.read_metadata(path)["model"])
+        said = json.loads(tensor_files.read_metadata(path)["model"])
         seeds, input_size = len(said.pop("seeds")), said.pop("input_size")
         architecture = Architecture(**said)
         for i in range(seeds):
             net = PartNetwork(architecture)
             net.load_state_dict({key: value[i] for key, value in tensors.items()}, strict=True)
-            net = net.to(run.device(), memory_format=torch.channels_last)
+            net = net.to(determinism.device(), memory_format=torch.channels_last)
             networks.append(net.eval())
     except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError):
         networks = []
@@ -66,7 +66,7 @@ def load(path: Path) -> tuple[Architecture, int, list[PartNetwork]]:
     return architecture, input_size, networks
 
 
-def cut(data: parts.Examples, side: int) -> parts.Examples:
+def cut(data: part_files.Examples, side: int) -> part_files.Examples:
     """Cut the middle out of images, and say where parts are in it.
 
     Parameters
@@ -84,7 +84,7 @@ def cut(data: parts.Examples, side: int) -> parts.Examples:
     Examples
     --------
     >>> image, place = torch.zeros(1, 3, 8, 8), torch.tensor([[[0.25, -0.5]]])
-    >>> cut(parts.Examples(image, torch.zeros(1), place, 2), 4).places.tolist()
+    >>> cut(part_files.Examples(image, torch.zeros(1), place, 2), 4).places.tolist()
     [[[0.5, -1.0]]]
     """
     whole = data.images.shape[-1]
@@ -191,7 +191,7 @@ def found_metrics(theta: Tensor, places: Tensor, radius: float) -> dict[str, flo
     return found
 
 
-def picture(data: parts.Examples, classes: Tensor, theta: Tensor, output_size: int) -> dict:
+def picture(data: part_files.Examples, classes: Tensor, theta: Tensor, output_size: int) -> dict:
     """Give what a figure shows of some images.
 
     Parameters
@@ -215,7 +215,7 @@ def picture(data: parts.Examples, classes: Tensor, theta: Tensor, output_size: i
     Examples
     --------
     >>> image, none = torch.zeros(1, 3, 8, 8).byte(), torch.zeros(1, 0, 2)
-    >>> data = parts.Examples(image, torch.tensor([3]), none, 16)
+    >>> data = part_files.Examples(image, torch.tensor([3]), none, 16)
     >>> made = picture(data, torch.tensor([5]), torch.tensor([[[-0.5, 0.0]]]), 4)
     >>> made["images"][0]["true"], made["images"][0]["thetas"]
     (3, [[-0.5, 0.0]])
@@ -248,12 +248,12 @@ def _rounded(points: Tensor) -> list[list[float]]:
 def main(job: step.Job) -> None:
     """Evaluate all seeds; the first one's test images make the picture."""
     params, paths = job.params, job.paths
-    run.deterministic()
+    determinism.deterministic()
     architecture, side, networks = load(paths["model"])
     found: dict[str, list[float]] = {}
     made: dict[str, Any] = {}
     for name in ("validation", "test"):
-        whole = parts.load(paths[name])
+        whole = part_files.load(paths[name])
         if whole.classes != architecture.classes:
             raise UserError(
                 f"{paths[name]} has {whole.classes} classes and the model {architecture.classes}; "

@@ -10,9 +10,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from pr12.shared import files, run, step
+from pr12.shared import determinism, files, step, tensor_files
 from pr12.shared.errors import UserError
-from pr12.stn import sequences
+from pr12.stn import sequence_files
 from pr12.stn.composed import BLANK
 from pr12.stn.params import EvaluateSequences as Params
 from pr12.stn.sequence_networks import Architecture, Network, built, normalised, parameter_count
@@ -40,9 +40,9 @@ def load(path: Path) -> tuple[Architecture, list[Network]]:
     ...
     pr12.shared.errors.UserError: cannot read /nowhere/model.safetensors: no such file
     """
-    tensors = run.read_tensors(path)
+    tensors = tensor_files.read_tensors(path)
     try:
-        said = json.loads(run.read_metadata(path)["model"])
+        said = json.loads(tensor_files.read_metadata(path)["model"])
         seeds = len(said.pop("seeds"))
         architecture = Architecture(**said)
         replicas = [{name: value[i] for name, value in tensors.items()} for i in range(seeds)]
@@ -50,7 +50,7 @@ def load(path: Path) -> tuple[Architecture, list[Network]]:
         raise UserError(
             f"{path} holds no networks; give a file that stn.train_sequences wrote"
         ) from None
-    where = run.device()
+    where = determinism.device()
     networks = [built(architecture, one).to(where) for one in replicas]
     return architecture, [one.to(memory_format=torch.channels_last) for one in networks]
 
@@ -160,12 +160,12 @@ def picture(images: Tensor, classes: Tensor, labels: Tensor, thetas: list[Tensor
 def main(job: step.Job) -> None:
     """Evaluate all seeds; the first one's readings make the picture."""
     params, paths = job.params, job.paths
-    run.deterministic()
+    determinism.deterministic()
     architecture, networks = load(paths["model"])
     found: dict[str, list[float]] = {}
     made: dict[str, Any] = {}
     for name in ("validation", "test"):
-        split = sequences.load(paths[name])
+        split = sequence_files.load(paths[name])
         if split.images.shape[-1] != architecture.size:
             raise UserError(
                 f"{paths[name]} has images of {split.images.shape[-1]} pixels and the model reads "

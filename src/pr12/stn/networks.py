@@ -5,6 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from pr12.shared import determinism
 from pr12.shared.errors import UserError
 from pr12.stn.deformable import DeformableConv2d
 from pr12.stn.distortions import DISTORTIONS
@@ -288,6 +289,29 @@ def build(
             f"(the nearest has {count(net)}); ask for more"
         )
     return net
+
+
+def seeded(seed: int, *shape: str | int) -> Network:
+    """Build a net with the initial parameters of one seed.
+
+    Parameters
+    ----------
+    seed : int
+        Of the initial parameters; torch's global stream is left as it was.
+    *shape : str or int
+        As of `build`.
+
+    Examples
+    --------
+    >>> shape = "fcn", "none", 1, "max", "U", 9000
+    >>> one, other = (seeded(0, *shape).classifier[1].bias for _ in "ab")
+    >>> torch.equal(one, other)
+    True
+    """
+    distortion = shape[4]
+    with torch.random.fork_rng(devices=[]):  # torch's layers draw from the global stream only
+        torch.manual_seed(determinism.generator(seed, f"init {distortion}").initial_seed())
+        return build(*shape)
 
 
 def nearest_width(classifier: Callable[[int], nn.Module], wanted: int, step: int) -> int:

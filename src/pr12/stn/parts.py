@@ -4,96 +4,24 @@ The birds' own training photographs are dealt out to train and validation; tests
 Everything is held in memory: all birds at 256 pixels take 2.3 GB, at 512 pixels 9.3 GB.
 """
 
-import json
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from pr12.shared import files, run, step
+from pr12.shared import determinism, files, step
 from pr12.shared.errors import UserError
-from pr12.stn import cub, generated_parts
+from pr12.stn import cub, generated_parts, part_files
 from pr12.stn.params import Parts as Params
 
 SPLITS = ("train", "validation", "test")
 
 
-class Examples(NamedTuple):
-    """Images, uint8 (N, 3, S, S), classes, int64 (N,), and where parts are, if that is known."""
-
-    images: Tensor
-    labels: Tensor
-    places: Tensor  # (N, parts, 2), x and y from -1 to 1; no parts for birds
-    classes: int
 
 
-def write(path: Path | str, made: Examples) -> None:
-    """Write a split for `load`.
-
-    Parameters
-    ----------
-    path : Path or str
-        The safetensors file.
-    made : Examples
-        What to write.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> path = Path(tempfile.mkdtemp()) / "test.safetensors"
-    >>> image, none = torch.zeros(1, 3, 4, 4).byte(), torch.zeros(1, 0, 2)
-    >>> write(path, Examples(image, torch.tensor([1]), none, 2))
-    >>> load(path).classes
-    2
-    """
-    tensors = {"images": made.images, "labels": made.labels, "places": made.places}
-    # One text only: safetensors writes several in an order that changes from run to run.
-    run.write_tensors(path, tensors, {"parts": json.dumps({"classes": made.classes})})
-
-
-def load(path: Path | str) -> Examples:
-    """Read a split.
-
-    Parameters
-    ----------
-    path : Path or str
-        As `write` wrote it.
-
-    Raises
-    ------
-    UserError
-        If the file is missing or no such split, or a class is none of its classes.
-
-    Examples
-    --------
-    >>> load("/nowhere/train.safetensors")
-    Traceback (most recent call last):
-    ...
-    pr12.shared.errors.UserError: cannot read /nowhere/train.safetensors: no such file
-    """
-    tensors = run.read_tensors(path)
-    try:
-        classes = json.loads(run.read_metadata(path)["parts"])["classes"]
-        made = Examples(tensors["images"], tensors["labels"], tensors["places"], classes)
-        count, channels, height, width = made.images.shape
-        right = (
-            (channels, height, made.images.dtype) == (3, width, torch.uint8)
-            and made.labels.shape == (count,)
-            and made.places.shape == (count, made.places.shape[1], 2)
-            and count > 0
-            and 0 <= int(made.labels.min()) <= int(made.labels.max()) < classes
-        )
-    except (IndexError, KeyError, TypeError, ValueError):
-        right = False
-    if not right:
-        raise UserError(f"{path} holds no split that stn.parts wrote; make it anew")
-    return made
-
-
-def generated_split(name: str, params: Params) -> Examples:
+def generated_split(name: str, params: Params) -> part_files.Examples:
     """Draw one split of generated objects.
 
     Parameters
@@ -110,9 +38,9 @@ def generated_split(name: str, params: Params) -> Examples:
     torch.Size([3, 3, 32, 32])
     """
     count = getattr(params, name)
-    stream = run.generator(params.split_seed, f"parts {name}")
+    stream = determinism.generator(params.split_seed, f"parts {name}")
     made = generated_parts.draw(count, params.size, stream)
-    return Examples(*made, generated_parts.CLASSES)
+    return part_files.Examples(*made, generated_parts.CLASSES)
 
 
 def dealt(training: Tensor, params: Params) -> dict[str, Tensor]:
@@ -141,7 +69,7 @@ def dealt(training: Tensor, params: Params) -> dict[str, Tensor]:
     >>> {name: len(rows) for name, rows in dealt(torch.arange(5) < 3, params).items()}
     {'train': 2, 'validation': 1, 'test': 2}
     """
-    stream = run.generator(params.split_seed, "split birds")
+    stream = determinism.generator(params.split_seed, "split birds")
     shuffled = torch.randperm(len(training), generator=stream)
     own, others = shuffled[training[shuffled]], shuffled[~training[shuffled]]
     asked = params.validation + (params.train or 1)
@@ -161,7 +89,7 @@ def dealt(training: Tensor, params: Params) -> dict[str, Tensor]:
 
 def cub_splits(
     folder: Path, checksums: Mapping[str, str], params: Params
-) -> Iterator[tuple[str, Examples]]:
+) -> Iterator[tuple[str, part_files.Examples]]:
     """Read the splits of birds.
 
     Parameters
@@ -194,7 +122,7 @@ def cub_splits(
     parts = images.split([len(rows[name]) for name in SPLITS])
     for name, own in zip(SPLITS, parts, strict=True):
         nowhere = torch.zeros(len(own), 0, 2)
-        yield name, Examples(own, birds.labels[rows[name]], nowhere, len(birds.classes))
+        yield name, part_files.Examples(own, birds.labels[rows[name]], nowhere, len(birds.classes))
 
 
 def main(job: step.Job) -> None:
@@ -213,7 +141,7 @@ def main(job: step.Job) -> None:
     else:
         raise UserError("cub is read from a file: add verified=PATH and folder=PATH")
     for name, examples in made:
-        write(paths[name], examples)
+        part_files.write(paths[name], examples)
         print(f"{name}: {len(examples.labels)} images", file=sys.stderr)
 
 

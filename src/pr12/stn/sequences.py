@@ -1,95 +1,23 @@
 """Make the splits of house numbers: composed from single digits, or SVHN's photographs."""
 
 import itertools
-import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
-from torch import Tensor
 
-from pr12.shared import files, run, splits, step
+from pr12.shared import determinism, files, splits, step
 from pr12.shared.errors import UserError
-from pr12.stn import composed, svhn
+from pr12.stn import composed, sequence_files, svhn
 from pr12.stn.params import Sequences as Params
 
 SPLITS = ("train", "validation", "test")
 
 
-class Sequences(NamedTuple):
-    """Pictures, uint8 (N, 3, S, S), and their digits, int64 (N, 5), 10 after the last."""
-
-    images: Tensor
-    labels: Tensor
-    left_out: int  # sequences of the split that were too long
 
 
-def write(path: Path | str, made: Sequences, source: str) -> None:
-    """Write a split for `load`.
-
-    Parameters
-    ----------
-    path : Path or str
-        The safetensors file.
-    made : Sequences
-        What to write.
-    source : str
-        ``composed`` or ``svhn``.
-
-    Examples
-    --------
-    See `load`.
-    """
-    said = json.dumps({"left_out": made.left_out, "source": source}, sort_keys=True)
-    # One text only: safetensors writes several in an order that changes from run to run.
-    tensors = {"images": made.images, "labels": made.labels}
-    run.write_tensors(path, tensors, {"sequences": said})
-
-
-def load(path: Path | str) -> Sequences:
-    """Read a split, as `write` wrote it.
-
-    Parameters
-    ----------
-    path : Path or str
-        The safetensors file.
-
-    Raises
-    ------
-    UserError
-        If it is missing or is no split of sequences.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> path = Path(tempfile.mkdtemp()) / "train.safetensors"
-    >>> images, labels = torch.zeros(1, 3, 32, 32).byte(), torch.full((1, 5), 10)
-    >>> write(path, Sequences(images, labels, 2), "composed")
-    >>> load(path).labels.tolist(), load(path).left_out
-    ([[10, 10, 10, 10, 10]], 2)
-    """
-    tensors = run.read_tensors(path)
-    try:
-        images, labels = tensors["images"], tensors["labels"]
-        left_out = int(json.loads(run.read_metadata(path)["sequences"])["left_out"])
-    except (KeyError, TypeError, ValueError):
-        raise UserError(
-            f"{path} holds no sequences; give a file that stn.sequences wrote"
-        ) from None
-    count, side = len(labels), images.shape[-1]
-    found = (images.dtype, tuple(images.shape), labels.dtype, tuple(labels.shape))
-    wanted = (torch.uint8, (count, 3, side, side), torch.int64, (count, composed.LONGEST))
-    if found != wanted or not count or labels.min() < 0 or labels.max() > composed.BLANK:
-        raise UserError(
-            f"{path} must hold images (N, 3, S, S) of uint8 and labels (N, 5) of int64, 0 to 10; "
-            "delete it and run again"
-        )
-    return Sequences(images, labels, left_out)
-
-
-def composed_split(split: str, digits: splits.Split, params: Params) -> Sequences:
+def composed_split(split: str, digits: splits.Split, params: Params) -> sequence_files.Sequences:
     """Compose one split of single digits.
 
     Parameters
@@ -103,12 +31,12 @@ def composed_split(split: str, digits: splits.Split, params: Params) -> Sequence
 
     """
     count = getattr(params, split)
-    stream = run.generator(params.split_seed, f"compose {split}")
+    stream = determinism.generator(params.split_seed, f"compose {split}")
     images, labels = composed.compose(
         digits.images, digits.labels, count, split, params.size, params.max_digits, params.heights,
         stream,
     )  # fmt: skip
-    return Sequences(images, labels, 0)
+    return sequence_files.Sequences(images, labels, 0)
 
 
 def check_composed(params: Params, digits: Mapping[str, splits.Split]) -> None:
@@ -151,7 +79,7 @@ def check_composed(params: Params, digits: Mapping[str, splits.Split]) -> None:
 
 def svhn_splits(
     folder: Path, checksums: Mapping[str, str], params: Params
-) -> Iterator[tuple[str, Sequences]]:
+) -> Iterator[tuple[str, sequence_files.Sequences]]:
     """Read SVHN's photographs, one split after the other, for they are large.
 
     Training and validation pictures are dealt out at random from those of train.tar.gz and, if
@@ -192,7 +120,9 @@ def svhn_splits(
             f"svhn has {len(pool)} pictures to learn from and {len(houses['test'])} to test with; "
             f"train asks {train}, validation {params.validation} and test {test}"
         )
-    order = torch.randperm(len(pool), generator=run.generator(params.split_seed, "split svhn"))
+    order = torch.randperm(
+        len(pool), generator=determinism.generator(params.split_seed, "split svhn")
+    )
     dealt = [pool[row] for row in order[: params.validation + train].tolist()]
     wanted = {
         "train": dealt[params.validation :],
@@ -207,7 +137,7 @@ def svhn_splits(
 
 def _read(
     folder: Path, rows: Sequence[tuple[str, svhn.House]], size: int, left_out: int
-) -> Sequences:
+) -> sequence_files.Sequences:
     """Read the pictures of a split, from the archives that they lie in."""
     rows = sorted(rows, key=lambda row: row[0])  # those of one archive lie side by side
     images = torch.empty(len(rows), 3, size, size, dtype=torch.uint8)
@@ -217,10 +147,12 @@ def _read(
         part = images[start : start + len(own)]
         svhn.read_crops(folder / svhn.ARCHIVES[archive], archive, own, size, part)
         start += len(own)
-    return Sequences(images, svhn.sequence_labels([house for _, house in rows]), left_out)
+    return sequence_files.Sequences(
+        images, svhn.sequence_labels([house for _, house in rows]), left_out
+    )
 
 
-def report(split: str, made: Sequences) -> None:
+def report(split: str, made: sequence_files.Sequences) -> None:
     """Say in the log how many sequences of each length a split has.
 
     Examples
@@ -251,14 +183,14 @@ def main(job: step.Job) -> None:
         for name in SPLITS:
             made = composed_split(name, digits[name], params)
             report(name, made)
-            write(paths[name], made, params.source)
+            sequence_files.write(paths[name], made, params.source)
     elif "verified" in paths and "folder" in paths:
         checksums = files.read_json(paths["verified"])
         if not isinstance(checksums, dict):
             raise UserError(f"{paths['verified']} is no list of checksums; delete it and run again")
         for name, made in svhn_splits(paths["folder"], checksums, params):
             report(name, made)
-            write(paths[name], made, params.source)
+            sequence_files.write(paths[name], made, params.source)
     else:
         raise UserError("svhn is read from files: add verified=PATH and folder=PATH")
 

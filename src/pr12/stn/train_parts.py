@@ -20,9 +20,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from pr12.shared import address, files, progress, run, state_dicts, step
+from pr12.shared import address, checkpoints, determinism, files, progress, step, tensor_files
 from pr12.shared.errors import UserError
-from pr12.stn import part_networks, parts, training
+from pr12.stn import part_files, part_networks
 from pr12.stn.params import TrainParts as Params
 from pr12.stn.part_networks import Architecture, PartNetwork
 
@@ -119,11 +119,11 @@ def start(
     weights : mapping of str to Tensor or None
         Of a GoogLeNet to start from.
     """
-    torch.manual_seed(run.generator(seed, "parts").initial_seed())
+    torch.manual_seed(determinism.generator(seed, "parts").initial_seed())
     net = PartNetwork(architecture_of(params, classes))
     if weights is not None:
         part_networks.load_pretrained(net, weights, "weights")
-    net = net.to(run.device(), memory_format=torch.channels_last)
+    net = net.to(determinism.device(), memory_format=torch.channels_last)
     slow = ("localisation.", "theta.")
     groups = [{"params": [], "share": 1.0}, {"params": [], "share": params.localisation_rate}]
     for name, value in net.named_parameters():
@@ -138,7 +138,7 @@ def start(
 
 def train(
     params: Params,
-    data: parts.Examples,
+    data: part_files.Examples,
     weights: Mapping[str, Tensor] | None = None,
     state: dict[str, Any] | None = None,
 ) -> Iterator[dict[str, Any]]:
@@ -168,16 +168,16 @@ def train(
     """
     state = state or {"finished": [], "epoch": 0, "history": []}
     finished, history = state["finished"], state["history"]
-    where = run.device()
+    where = determinism.device()
     batches = len(data.images) // params.batch_size
     for seed in params.seeds[len(finished) :]:
         net, optimiser = start(params, data.classes, seed, weights)
-        stream = run.generator(seed, "shuffle")
+        stream = determinism.generator(seed, "shuffle")
         done = state["epoch"]
         if done:
             net.load_state_dict(state["network"])
             optimiser.load_state_dict(state["optimiser"])
-            training.set_streams(state["streams"], stream)
+            checkpoints.set_streams(state["streams"], stream)
         for epoch in range(done, params.epochs):
             order = torch.randperm(len(data.images), generator=stream).to(where)
             total, wrong, broken = torch.zeros(3, device=where)
@@ -198,7 +198,7 @@ def train(
                 wrong += (logits.argmax(dim=1) != labels).float().mean()
                 broken += (~torch.isfinite(theta)).any()
             _check(seed, epoch + 1, float(total), float(broken), history)
-            training.check_parameters(net, f"in epoch {epoch + 1} of seed {seed}")
+            checkpoints.check_parameters(net, f"in epoch {epoch + 1} of seed {seed}")
             row = {
                 "seed": seed,
                 "epoch": epoch + 1,
@@ -214,7 +214,7 @@ def train(
                 "epoch": 0 if last else epoch + 1,
                 "network": kept,
                 "optimiser": optimiser.state_dict(),
-                "streams": training.streams(stream),
+                "streams": checkpoints.streams(stream),
                 "history": history,
             }
         state = {"epoch": 0}
@@ -234,7 +234,7 @@ def _check(
         raise UserError(f"the loss is not finite {place}; lower learning_rate and run again")
 
 
-def check(params: Params, data: parts.Examples, weights: bool) -> None:
+def check(params: Params, data: part_files.Examples, weights: bool) -> None:
     """Check that params and data fit.
 
     Raises
@@ -246,7 +246,7 @@ def check(params: Params, data: parts.Examples, weights: bool) -> None:
     Examples
     --------
     >>> from types import SimpleNamespace
-    >>> data = parts.Examples(torch.zeros(4, 3, 8, 8), torch.zeros(4), torch.zeros(4, 0, 2), 2)
+    >>> data = part_files.Examples(torch.zeros(4, 3, 8, 8), torch.zeros(4), torch.zeros(4, 0, 2), 2)
     >>> check(SimpleNamespace(batch_size=8), data, False)
     Traceback (most recent call last):
     ...
@@ -264,33 +264,31 @@ def check(params: Params, data: parts.Examples, weights: bool) -> None:
 def main(job: step.Job) -> None:
     """Train all seeds of the case; what was reached survives a kill."""
     params, paths = job.params, job.paths
-    training.deterministic()
-    loaded = parts.load(paths["train"])
+    determinism.deterministic(but_sampling=True)
+    loaded = part_files.load(paths["train"])
     check(params, loaded, "weights" in paths)
-    weights = None
-    if "weights" in paths:
-        weights = state_dicts.read(paths["weights"], verified=paths.get("verified"))
+    weights = tensor_files.read_tensors(paths["weights"]) if "weights" in paths else None
     if params.backbone == "googlenet" and weights is None:
         print("no weights=PATH is given: GoogLeNet starts from random numbers", file=sys.stderr)
-    where = run.device()
+    where = determinism.device()
     data = loaded._replace(images=loaded.images.to(where), labels=loaded.labels.to(where))
     fingerprint = address.digest(
         job.command, address.source_digest(job.module), job.provenance()["inputs"]
     )
     checkpoint = paths["model"].with_name("resume.pt")
-    before = run.load_state(checkpoint, fingerprint)
+    before = checkpoints.load_state(checkpoint, fingerprint)
     done = len(before["history"]) if before else 0
     rows = len(params.seeds) * params.epochs
     state = before  # with all seeds finished, should the model not have been written
     for state in progress.follow(train(params, data, weights, before), rows, describe, done):
-        run.save_state(checkpoint, state, fingerprint)
+        checkpoints.save_state(checkpoint, state, fingerprint)
     joined = {
         name: torch.stack([one[name] for one in state["finished"]]) for name in state["finished"][0]
     }
     said = architecture_of(params, data.classes)._asdict()
     said |= {"seeds": list(params.seeds), "input_size": params.input_size}
     # One text only: safetensors writes several in an order that changes from run to run.
-    run.write_tensors(paths["model"], joined, {"model": json.dumps(said, sort_keys=True)})
+    tensor_files.write_tensors(paths["model"], joined, {"model": json.dumps(said, sort_keys=True)})
     told = {"history": state["history"], "provenance": job.provenance()}
     files.write_json(paths["history"], told)
     checkpoint.unlink(missing_ok=True)

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from pr12.shared import address, files, progress, run, step
+from pr12.shared import address, checkpoints, determinism, files, progress, step, tensor_files
 from pr12.shared.errors import UserError
-from pr12.stn import sequences, training
+from pr12.stn import sequence_files
 from pr12.stn.composed import LONGEST
 from pr12.stn.params import TrainSequences as Params
 from pr12.stn.sequence_networks import Architecture, Network, normalised
@@ -80,8 +80,8 @@ def start(params: Params, size: int, seed: int) -> tuple[Network, torch.optim.Op
     --------
     See `train`.
     """
-    torch.manual_seed(run.generator(seed, "sequences").initial_seed())
-    network = Network(architecture_of(params, size)).to(run.device())
+    torch.manual_seed(determinism.generator(seed, "sequences").initial_seed())
+    network = Network(architecture_of(params, size)).to(determinism.device())
     network = network.to(memory_format=torch.channels_last)
     slow = list(network.transformers.parameters())
     fast = [value for name, value in network.named_parameters() if "transformers" not in name]
@@ -147,16 +147,16 @@ def train(
         raise UserError(f"train has {count} images; batch_size is {params.batch_size}")
     state = state or {"finished": [], "epoch": 0, "history": []}
     finished, history = state["finished"], state["history"]
-    where = run.device()
+    where = determinism.device()
     for seed in params.seeds[len(finished) :]:
         network, optimiser = start(params, size, seed)
-        shuffle = run.generator(seed, "shuffle")
+        shuffle = determinism.generator(seed, "shuffle")
         done, batch = state["epoch"], 0
         if done:
             network.load_state_dict(state["network"])
             optimiser.load_state_dict(state["optimiser"])
             batch = state["batch"]
-            training.set_streams(state["streams"], shuffle)
+            checkpoints.set_streams(state["streams"], shuffle)
         for epoch in range(done, params.epochs):
             order = torch.randperm(count, generator=shuffle).to(where)
             total, wrong = torch.zeros(2, device=where)
@@ -178,7 +178,7 @@ def train(
                 for index, theta in enumerate(thetas):
                     broken[index] += (~torch.isfinite(theta)).any()
             _check(seed, epoch + 1, float(total), broken.tolist(), history)
-            training.check_parameters(network, f"in epoch {epoch + 1} of seed {seed}")
+            checkpoints.check_parameters(network, f"in epoch {epoch + 1} of seed {seed}")
             row = {
                 "seed": seed,
                 "epoch": epoch + 1,
@@ -195,7 +195,7 @@ def train(
                 "batch": batch,
                 "network": kept,
                 "optimiser": optimiser.state_dict(),
-                "streams": training.streams(shuffle),
+                "streams": checkpoints.streams(shuffle),
                 "history": history,
             }
         state = {"epoch": 0}
@@ -219,25 +219,25 @@ def _check(
 def main(job: step.Job) -> None:
     """Train all seeds of the case; what was reached survives a kill."""
     params, paths = job.params, job.paths
-    training.deterministic()
-    split = sequences.load(paths["train"])
-    images, labels = split.images.to(run.device()), split.labels.to(run.device())
+    determinism.deterministic(but_sampling=True)
+    split = sequence_files.load(paths["train"])
+    images, labels = split.images.to(determinism.device()), split.labels.to(determinism.device())
     fingerprint = address.digest(
         job.command, address.source_digest(job.module), job.provenance()["inputs"]
     )
     checkpoint = paths["model"].with_name("resume.pt")
-    before = run.load_state(checkpoint, fingerprint)
+    before = checkpoints.load_state(checkpoint, fingerprint)
     done = len(before["history"]) if before else 0
     rows = len(params.seeds) * params.epochs
     state = before  # with all seeds finished, should the model not have been written
     for state in progress.follow(train(params, images, labels, before), rows, describe, done):
-        run.save_state(checkpoint, state, fingerprint)
+        checkpoints.save_state(checkpoint, state, fingerprint)
     joined = {
         name: torch.stack([one[name] for one in state["finished"]]) for name in state["finished"][0]
     }
     said = architecture_of(params, images.shape[-1])._asdict() | {"seeds": list(params.seeds)}
     # One text only: safetensors writes several in an order that changes from run to run.
-    run.write_tensors(paths["model"], joined, {"model": json.dumps(said, sort_keys=True)})
+    tensor_files.write_tensors(paths["model"], joined, {"model": json.dumps(said, sort_keys=True)})
     said = {"history": state["history"], "provenance": job.provenance()}
     files.write_json(paths["history"], said)
     checkpoint.unlink(missing_ok=True)

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from pr12.shared import files, progress, run, splits, step
+from pr12.shared import determinism, files, progress, splits, step, tensor_files
 from pr12.shared.errors import UserError
 from pr12.shared.splits import Split
 from pr12.vae import features, optimisers
@@ -56,7 +56,7 @@ def train(params: Params, data: Split, held_out: Split) -> Iterator[dict[str, An
     for value in parameters.values():
         value.requires_grad_()
     optimiser = optimisers.start(parameters, "adam")
-    shuffle = run.generator(params.seed, "shuffle")
+    shuffle = determinism.generator(params.seed, "shuffle")
     for epoch in range(1, params.epochs + 1):
         order, total = torch.randperm(len(x), generator=shuffle).to(x.device), 0.0
         for rows in order[: batches * params.batch_size].chunk(batches):
@@ -77,16 +77,16 @@ def train(params: Params, data: Split, held_out: Split) -> Iterator[dict[str, An
 
 def main(job: step.Job) -> None:
     """Train the classifier; its history has the accuracy on validation data."""
-    run.deterministic()
+    determinism.deterministic()
     data, held_out = (
-        Split(*(part.to(run.device()) for part in splits.load_split(job.paths[name])))
+        Split(*(part.to(determinism.device()) for part in splits.load_split(job.paths[name])))
         for name in ("train", "validation")
     )
     history = []
     states = train(job.params, data, held_out)
     for state in progress.follow(states, job.params.epochs, lambda state: describe(state["row"])):
         history.append(state["row"])
-    run.write_tensors(job.paths["model"], state["parameters"])
+    tensor_files.write_tensors(job.paths["model"], state["parameters"])
     said = {"history": history, "provenance": job.provenance()}
     files.write_json(job.paths["history"], said)
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from pr12.shared import run
+from pr12.shared import determinism
 from pr12.shared.errors import UserError
 from pr12.vae import densities, likelihood, networks
 from pr12.vae.networks import Parameters
@@ -15,7 +15,7 @@ STARTS = 1000  # draws from the prior, of which a chain starts at the most likel
 
 def streams(replicas: int, purpose: str) -> list[torch.Generator]:
     """Open equal streams for all replicas and systems: differences are not of the draws."""
-    return [run.generator(0, purpose, run.device()) for _ in range(replicas)]
+    return [determinism.generator(0, purpose, determinism.device()) for _ in range(replicas)]
 
 
 def in_batches(x: Tensor, batch: int, estimate: Callable[[Tensor], Tensor]) -> Tensor:

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from torch import Tensor
 
-from pr12.shared import files, run, step
+from pr12.shared import determinism, files, step
 from pr12.shared.errors import UserError
 from pr12.vae import evaluation, images, saved_nets
 from pr12.vae.params import Evaluate as Params
@@ -54,7 +54,7 @@ def metrics(
 
 def main(job: step.Job) -> None:
     """Evaluate every replica at every moment, on training and test data."""
-    run.deterministic()
+    determinism.deterministic()
     train, test = (images.load(job.paths[name]) for name in ("train", "test"))
     saved = saved_nets.load(job.paths["model"], pixels=train.shape[1])
     if saved.objective == "mcem":

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from pr12.shared import files, run, step
+from pr12.shared import determinism, files, step
 from pr12.shared.errors import UserError
 from pr12.vae import estimators, images, saved_nets
 from pr12.vae.params import EvaluateLikelihood as Params
@@ -68,7 +68,7 @@ def metrics(
 
 def main(job: step.Job) -> None:
     """Estimate the likelihood of every replica."""
-    run.deterministic()
+    determinism.deterministic()
     params = job.params
     if not params.estimators:
         raise UserError("estimators is empty; name posterior, importance or annealed")
@@ -78,7 +78,7 @@ def main(job: step.Job) -> None:
     learnt = images.load(job.paths["train"])[: params.train_examples]
     data = [x[: params.points] for x in (learnt, images.load(job.paths["test"]))]
     if params.binarise:  # one fixed draw: every system is judged on the same images
-        draw = run.generator(0, "binarise", run.device())
+        draw = determinism.generator(0, "binarise", determinism.device())
         data = [(torch.rand(x.shape, generator=draw, device=x.device) < x).float() for x in data]
     saved = saved_nets.load(job.paths["model"], pixels=data[0].shape[1])
     if saved.objective == "autoencoder":

@@ -12,7 +12,7 @@ from sklearn.decomposition import PCA
 from torch import Tensor
 from torch.distributions import LowRankMultivariateNormal
 
-from pr12.shared import files, run, step
+from pr12.shared import determinism, files, step
 from pr12.shared.errors import UserError
 from pr12.vae import densities, images, networks, saved_nets
 from pr12.vae.networks import Parameters
@@ -161,7 +161,7 @@ def metrics(saved: saved_nets.Saved, train: Tensor, test: Tensor) -> dict[str, l
 
 def main(job: step.Job) -> None:
     """Evaluate every replica at the end of the training."""
-    run.deterministic()
+    determinism.deterministic()
     train, test = (images.load(job.paths[name], bounded=False) for name in ("train", "test"))
     saved = saved_nets.load(job.paths["model"], pixels=train.shape[1])
     found = metrics(saved, train, test)

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from pr12.shared import run
+from pr12.shared import determinism
 from pr12.vae import densities, networks, objectives
 from pr12.vae.networks import Parameters
 
@@ -40,7 +40,7 @@ def elbo(
     """
     replicas = len(parameters["decoder.mean.weight"])
     # One stream for all systems and moments: their differences are not of the draws
-    noise = [run.generator(0, "evaluate", x.device) for _ in range(replicas)]
+    noise = [determinism.generator(0, "evaluate", x.device) for _ in range(replicas)]
     bounds, divergences, means = [], [], []
     with torch.inference_mode():
         for part in x.split(batch):

@@ -23,7 +23,7 @@ import torch
 from skimage import color, data, filters, transform
 from torch import Tensor
 
-from pr12.shared import files, run, step
+from pr12.shared import determinism, files, step, tensor_files
 from pr12.shared.errors import UserError
 from pr12.vae.params import Faces as Params
 
@@ -71,7 +71,7 @@ def split_rows(train: int, validation: int, test: int, split_seed: int) -> dict[
     asked = train + validation + test
     if asked > COUNT:
         raise UserError(f"there are {COUNT} faces; train, validation and test ask {asked}")
-    order = torch.randperm(COUNT, generator=run.generator(split_seed, "split faces"))
+    order = torch.randperm(COUNT, generator=determinism.generator(split_seed, "split faces"))
     dealt = order[:asked].split([test, validation, train])
     return {"train": dealt[2], "validation": dealt[1], "test": dealt[0]}
 
@@ -220,7 +220,7 @@ def moving_faces(count: int, seed: int) -> Tensor:
     >>> moving_faces(2, 0).shape
     torch.Size([2, 28, 20])
     """
-    stream = run.generator(seed, "moving faces")
+    stream = determinism.generator(seed, "moving faces")
     factors = torch.rand(count, 4, generator=stream, dtype=torch.float64)
     picture = photograph()
     moved = [
@@ -245,7 +245,7 @@ def main(job: step.Job) -> None:
         raise UserError("frey is read from a file: add verified=PATH and folder=PATH")
     for name, own in rows.items():
         tensors = {"images": images[own], "labels": torch.zeros(len(own), dtype=torch.int64)}
-        run.write_tensors(paths[name], tensors, {"maximum": str(MAXIMUM[params.source])})
+        tensor_files.write_tensors(paths[name], tensors, {"maximum": str(MAXIMUM[params.source])})
         print(f"{name}: {len(own)} faces", file=sys.stderr)
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from pr12.shared import run
+from pr12.shared import determinism, tensor_files
 from pr12.shared.errors import UserError
 from pr12.vae.networks import Parameters
 
@@ -34,13 +34,13 @@ def initial(widths: Sequence[int], seed: int) -> Parameters:
     >>> initial([784, 256, 64, 10], seed=0)["1.weight"].shape
     torch.Size([256, 64])
     """
-    generator = run.generator(seed, "init")
+    generator = determinism.generator(seed, "init")
     parameters = {}
     for index, (inputs, outputs) in enumerate(pairwise(widths)):
         bound = math.sqrt(6 / inputs)
         drawn = torch.empty(inputs, outputs).uniform_(-bound, bound, generator=generator)
         parameters |= {f"{index}.weight": drawn, f"{index}.bias": torch.zeros(outputs)}
-    return {name: value.to(run.device()) for name, value in parameters.items()}
+    return {name: value.to(determinism.device()) for name, value in parameters.items()}
 
 
 def features(parameters: Parameters, x: Tensor) -> Tensor:
@@ -113,7 +113,7 @@ def load(path: Path | str, pixels: int) -> Parameters:
     --------
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp()) / "classifier.safetensors"
-    >>> run.write_tensors(path, initial([4, 3, 2], seed=0))
+    >>> tensor_files.write_tensors(path, initial([4, 3, 2], seed=0))
     >>> sorted(load(path, pixels=4))
     ['0.bias', '0.weight', '1.bias', '1.weight']
     >>> load(path, pixels=9)
@@ -122,7 +122,7 @@ def load(path: Path | str, pixels: int) -> Parameters:
     pr12.shared.errors.UserError: ...classifier.safetensors classifies images of 4 pixels and the \
 data have 9; give it the data that it was trained on
     """
-    parameters = run.read_tensors(path)
+    parameters = tensor_files.read_tensors(path)
     layers = range(len(parameters) // 2)
     names = {f"{index}.{part}" for index in layers for part in ("weight", "bias")}
     if len(layers) < 2 or parameters.keys() != names:
@@ -133,4 +133,4 @@ data have 9; give it the data that it was trained on
             f"{path} classifies images of {own} pixels and the data have {pixels}; "
             "give it the data that it was trained on"
         )
-    return {name: value.to(run.device()) for name, value in parameters.items()}
+    return {name: value.to(determinism.device()) for name, value in parameters.items()}

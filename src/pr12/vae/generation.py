@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pr12.shared import files, run, splits, step
+from pr12.shared import determinism, files, splits, step
 from pr12.shared.errors import UserError
 from pr12.vae import (
     distances,
@@ -179,7 +179,7 @@ def picture(
 
 def main(job: step.Job) -> None:
     """Measure every system on the test images, and draw from each."""
-    run.deterministic()
+    determinism.deterministic()
     train, test = (images.load(job.paths[name]) for name in ("train", "test"))
     shown_test = splits.load_split(job.paths["test"])  # with labels, and as pictures
     pixels = test.shape[1]

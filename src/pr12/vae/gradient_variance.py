@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from pr12.shared import files, run, step
+from pr12.shared import determinism, files, step
 from pr12.shared.errors import UserError
 from pr12.vae import densities, images, networks, objectives, saved_nets
 from pr12.vae.networks import Normal, Parameters
@@ -50,7 +50,8 @@ def score_function(
     --------
     >>> architecture = networks.Architecture(4, (3,), 2, "bernoulli")
     >>> parameters = networks.initial(architecture, [0], "normal", 0.1)
-    >>> score_function(parameters, torch.zeros(5, 4), 1, [run.generator(0, "gradient")]).shape
+    >>> generators = [determinism.generator(0, "gradient")]
+    >>> score_function(parameters, torch.zeros(5, 4), 1, generators).shape
     torch.Size([1, 5])
     """
     q = networks.encode(parameters, x)
@@ -101,8 +102,9 @@ def gradient_moments(
     --------
     >>> architecture = networks.Architecture(4, (3,), 2, "bernoulli")
     >>> parameters = networks.initial(architecture, [0], "normal", 0.1)
+    >>> generators = [determinism.generator(0, "gradient")]
     >>> mean, variance = gradient_moments(
-    ...     objectives.sgvb_b, parameters, torch.zeros(5, 4), 1, 20, [run.generator(0, "gradient")]
+    ...     objectives.sgvb_b, parameters, torch.zeros(5, 4), 1, 20, generators
     ... )
     >>> mean.shape, variance.shape
     (torch.Size([1, 31]), torch.Size([1]))
@@ -158,7 +160,7 @@ def variances(saved: saved_nets.Saved, x: Tensor, params: Params) -> dict[str, l
         for name, objective in ESTIMATORS.items():
             # One stream for all: the estimators differ by what they make of the same noise
             streams = [
-                run.generator(seed, "gradient", x.device)
+                determinism.generator(seed, "gradient", x.device)
                 for seed in range(len(parameters["encoder.mean.weight"]))
             ]
             _, variance = gradient_moments(objective, parameters, x, samples, params.draws, streams)
@@ -168,7 +170,7 @@ def variances(saved: saved_nets.Saved, x: Tensor, params: Params) -> dict[str, l
 
 def main(job: step.Job) -> None:
     """Compare the estimators for every model that is given."""
-    run.deterministic()
+    determinism.deterministic()
     x = images.load(job.paths["train"])
     given = [name for name in MODELS if name in job.paths]
     if not given:

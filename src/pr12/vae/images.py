@@ -6,7 +6,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from pr12.shared import run, splits
+from pr12.shared import determinism, splits
 from pr12.shared.errors import UserError
 
 
@@ -35,10 +35,10 @@ def load(path: Path | str, bounded: bool = True) -> Tensor:
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp()) / "test.safetensors"
     >>> tensors = {"images": torch.full((2, 1, 3), 9).byte(), "labels": torch.zeros(2)}
-    >>> run.write_tensors(path, tensors, {"maximum": "9"})
+    >>> tensor_files.write_tensors(path, tensors, {"maximum": "9"})
     >>> load(path).shape
     torch.Size([2, 3])
-    >>> run.write_tensors(path, tensors, {"maximum": "3"})
+    >>> tensor_files.write_tensors(path, tensors, {"maximum": "3"})
     >>> load(path)
     Traceback (most recent call last):
     ...
@@ -55,7 +55,7 @@ def load(path: Path | str, bounded: bool = True) -> Tensor:
     low, high = float(x.min()), float(x.max())
     if bounded and (low < 0 or high > 1):
         raise UserError(f"{path} has pixels from {low:g} to {high:g}; they must lie in [0, 1]")
-    return x.to(run.device())
+    return x.to(determinism.device())
 
 
 def learnt(
@@ -123,7 +123,7 @@ def binarised(x: Tensor, generators: list[torch.Generator]) -> Tensor:
 
     Examples
     --------
-    >>> binarised(torch.tensor([[[0.0, 1.0]]]), [run.generator(0, "binarise")])
+    >>> binarised(torch.tensor([[[0.0, 1.0]]]), [determinism.generator(0, "binarise")])
     tensor([[[0., 1.]]])
     """
     uniform = [torch.rand(x.shape[1:], generator=g, device=g.device) for g in generators]

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from pr12.shared import run
+from pr12.shared import determinism
 from pr12.vae import distances, features, networks, saved_nets
 from pr12.vae.networks import Parameters
 from pr12.vae.saved_nets import Saved
@@ -43,7 +43,9 @@ def encoded(saved: Saved, x: Tensor) -> networks.Normal:
 def streams(saved: Saved, purpose: str) -> list[torch.Generator]:
     """Give one stream a replica; systems share them, and so the draws that they are judged by."""
     replicas = saved.parameters["decoder.mean.weight"].shape[1]
-    return [run.generator(replica, purpose, run.device()) for replica in range(replicas)]
+    return [
+        determinism.generator(replica, purpose, determinism.device()) for replica in range(replicas)
+    ]
 
 
 def fitted(codes: Tensor, noise: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from pr12.shared import files, run, splits, step
+from pr12.shared import determinism, files, splits, step
 from pr12.shared.errors import UserError
 from pr12.shared.splits import Split
 from pr12.vae import evaluation, images, latent_codes, networks, packed_arrays, saved_nets
@@ -140,7 +140,7 @@ def picture(systems: Mapping[str, System], grid: int) -> dict[str, Any]:
         (of the largest net) as packed sheets, and ``planes`` for the page.
     """
     digits = [name for name in systems if name != "faces_z2"]
-    drawn = {name: run.generator(0, "samples") for name in digits}
+    drawn = {name: determinism.generator(0, "samples") for name in digits}
     sheets = {
         "manifolds": {
             PLANES[name]: systems[name].sheet(latent_codes.plane_codes(grid)) for name in PLANES
@@ -166,8 +166,8 @@ def picture(systems: Mapping[str, System], grid: int) -> dict[str, Any]:
 
 def main(job: step.Job) -> None:
     """Measure the reconstruction of every net, and make all pictures of replica 0."""
-    run.deterministic()
-    where, tests, systems = run.device(), {}, {}
+    determinism.deterministic()
+    where, tests, systems = determinism.device(), {}, {}
     for kind in PLANES.values():
         path = job.paths[f"{kind}_test"]
         count = len(images.load(path))  # which also checks the pixels

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pr12.shared import address, files, progress, replicas, run, splits, step
+from pr12.shared import address, checkpoints, determinism, files, progress, replicas, splits, step
 from pr12.vae import densities, hmc, networks, optimisers, saved_nets, training
 from pr12.vae.images import learnt
 from pr12.vae.networks import Parameters
@@ -61,7 +61,7 @@ def train(
     state["codes"] = state["codes"].clone()
     # Copies, for the tensors of a state may be those of its last snapshot
     parameters = {n: v.detach().clone().requires_grad_() for n, v in state["parameters"].items()}
-    sums = torch.zeros(2, len(params.seeds), device=run.device())
+    sums = torch.zeros(2, len(params.seeds), device=determinism.device())
     since = state["minibatch"]
     for minibatch in range(since, moments[-1]):
         if minibatch % batches == 0:
@@ -106,7 +106,7 @@ def _begin(params: Params, examples: int, pixels: int) -> dict[str, Any]:
         "samples_seen": [],
         "optimiser": optimisers.start(parameters, params.optimiser),
         "codes": networks.normals(prior, examples, params.latent_dim),
-        "step_size": torch.full((len(params.seeds), 1), STEP_SIZE, device=run.device()),
+        "step_size": torch.full((len(params.seeds), 1), STEP_SIZE, device=determinism.device()),
         "streams": [],
         "history": [],
     }
@@ -171,16 +171,16 @@ def _learn(
 def main(job: step.Job) -> None:
     """Train all seeds of the case; what was reached survives a kill."""
     params, paths = job.params, job.paths
-    run.deterministic()
+    determinism.deterministic()
     torch.set_float32_matmul_precision(params.matmul_precision)
     images = splits.load_split(paths["train"]).images
     images = learnt(images, params.train_examples, params.batch_size, params.likelihood)
-    images = images.to(run.device())
+    images = images.to(determinism.device())
     rows = training.rows(training.minibatches_seen(params.snapshots, _evaluations(params)))
     inputs = job.provenance()["inputs"]
     fingerprint = address.digest(job.command, address.source_digest(job.module), inputs)
     checkpoint = paths["model"].with_name("resume.pt")
-    state = run.load_state(checkpoint, fingerprint)
+    state = checkpoints.load_state(checkpoint, fingerprint)
     done = len(state["history"]) if state else 0
     for state in progress.follow(
         train(params, images, state),
@@ -188,7 +188,7 @@ def main(job: step.Job) -> None:
         lambda state: training.describe(state["history"][-1]),
         done,
     ):
-        run.save_state(checkpoint, state, fingerprint)
+        checkpoints.save_state(checkpoint, state, fingerprint)
     kept = state["kept"]
     joined = {name: torch.stack([moment[name] for moment in kept]) for name in kept[0]}
     architecture = _architecture(params, images.shape[1])

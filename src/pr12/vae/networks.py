@@ -20,7 +20,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from pr12.shared import run
+from pr12.shared import determinism
 
 Parameters = dict[str, Tensor]
 LOG_2PI = math.log(2 * math.pi)
@@ -134,7 +134,7 @@ def initial(
     >>> sum(value[0].numel() for value in parameters.values())
     815824
     """
-    generators = [run.generator(seed, "init") for seed in seeds]
+    generators = [determinism.generator(seed, "init") for seed in seeds]
 
     def draw(shape: tuple[int, ...], bound: float | None) -> Tensor:
         values = [torch.empty(shape) for _ in seeds]
@@ -153,7 +153,7 @@ def initial(
         parameters[f"{name}.bias"] = bias if init == "normal" else torch.zeros_like(bias)
     if architecture.likelihood == "linear":
         parameters["decoder.log_variance"] = torch.zeros(len(seeds), 1, 1)
-    return {name: value.to(run.device()) for name, value in parameters.items()}
+    return {name: value.to(determinism.device()) for name, value in parameters.items()}
 
 
 class _RoundedProduct(torch.autograd.Function):
@@ -327,7 +327,7 @@ def sample_pixels(
     Examples
     --------
     >>> parameters = initial(Architecture(4, (3,), 2, "bernoulli"), [0], "normal", 0.1)
-    >>> x = sample_pixels(parameters, torch.zeros(1, 7, 2), [run.generator(0, "dream")])
+    >>> x = sample_pixels(parameters, torch.zeros(1, 7, 2), [determinism.generator(0, "dream")])
     >>> bool(((x == 0) | (x == 1)).all())
     True
     """
@@ -354,7 +354,7 @@ def normals(generators: Sequence[torch.Generator], *shape: int) -> Tensor:
 
     Examples
     --------
-    >>> normals([run.generator(0, "noise"), run.generator(1, "noise")], 3, 2).shape
+    >>> normals([determinism.generator(0, "noise"), determinism.generator(1, "noise")], 3, 2).shape
     torch.Size([2, 3, 2])
     """
     return torch.stack([torch.randn(shape, generator=g, device=g.device) for g in generators])

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import NamedTuple
 
-from pr12.shared import run
+from pr12.shared import determinism, tensor_files
 from pr12.shared.errors import UserError
 from pr12.vae.networks import Architecture, Parameters, initial
 
@@ -33,7 +33,7 @@ def save(path: Path | str, saved: Saved) -> None:
         "samples_seen": list(saved.samples_seen),
     }
     # One text only: safetensors writes several in an order that changes from run to run.
-    run.write_tensors(path, saved.parameters, {"model": json.dumps(said, sort_keys=True)})
+    tensor_files.write_tensors(path, saved.parameters, {"model": json.dumps(said, sort_keys=True)})
 
 
 def load(path: Path | str, pixels: int | None = None) -> Saved:
@@ -68,9 +68,9 @@ def load(path: Path | str, pixels: int | None = None) -> Saved:
     pr12.shared.errors.UserError: ...model.safetensors was trained on images of 4 pixels and the \
 data have 9; give it the data of its own case
     """
-    tensors = run.read_tensors(path)
+    tensors = tensor_files.read_tensors(path)
     try:
-        said = json.loads(run.read_metadata(path)["model"])
+        said = json.loads(tensor_files.read_metadata(path)["model"])
         objective, samples_seen = said.pop("objective"), tuple(said.pop("samples_seen"))
         architecture = Architecture(**said)._replace(hidden=tuple(said["hidden"]))
     except (AttributeError, KeyError, TypeError, ValueError):
@@ -92,7 +92,7 @@ data have 9; give it the data of its own case
             f"{path} was trained on images of {architecture.pixels} pixels and the data have "
             f"{pixels}; give it the data of its own case"
         )
-    moved = {name: value.to(run.device()) for name, value in tensors.items()}
+    moved = {name: value.to(determinism.device()) for name, value in tensors.items()}
     return Saved(architecture, objective, samples_seen, moved)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pr12.shared import address, files, progress, replicas, run, splits, step
+from pr12.shared import address, checkpoints, determinism, files, progress, replicas, splits, step
 from pr12.vae import networks, objectives, optimisers, saved_nets, training
 from pr12.vae.images import binarised, learnt
 from pr12.vae.networks import Parameters
@@ -63,7 +63,7 @@ def train(
     training.restore(generators, state["streams"])
     # Copies, for the tensors of a state may be those of its last snapshot
     parameters = {n: v.detach().clone().requires_grad_() for n, v in state["parameters"].items()}
-    total, since = torch.zeros(len(params.seeds), device=run.device()), state["epoch"]
+    total, since = torch.zeros(len(params.seeds), device=determinism.device()), state["epoch"]
     for epoch in range(since, moments[-1]):
         rate = optimisers.rate(params.schedule, params.learning_rate, epoch, moments[-1])
         _learn(params, images, parameters, state["optimiser"], rate, streams, total)
@@ -138,16 +138,16 @@ def _learn(
 def main(job: step.Job) -> None:
     """Train all seeds of the case; what was reached survives a kill."""
     params, paths = job.params, job.paths
-    run.deterministic()
+    determinism.deterministic()
     torch.set_float32_matmul_precision(params.matmul_precision)
     images = splits.load_split(paths["train"]).images
     images = learnt(images, params.train_examples, params.batch_size, params.likelihood)
-    images = images.to(run.device())
+    images = images.to(determinism.device())
     rows = training.rows(training.epochs_seen(params.snapshots, params.batch_size, len(images)))
     inputs = job.provenance()["inputs"]
     fingerprint = address.digest(job.command, address.source_digest(job.module), inputs)
     checkpoint = paths["model"].with_name("resume.pt")
-    state = run.load_state(checkpoint, fingerprint)
+    state = checkpoints.load_state(checkpoint, fingerprint)
     done = len(state["history"]) if state else 0
     for state in progress.follow(
         train(params, images, state),
@@ -155,7 +155,7 @@ def main(job: step.Job) -> None:
         lambda state: training.describe(state["history"][-1]),
         done,
     ):
-        run.save_state(checkpoint, state, fingerprint)
+        checkpoints.save_state(checkpoint, state, fingerprint)
     kept = state["kept"]
     joined = {name: torch.stack([moment[name] for moment in kept]) for name in kept[0]}
     architecture = _architecture(params, images.shape[1])

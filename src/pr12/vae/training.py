@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pr12.shared import run
+from pr12.shared import determinism
 from pr12.shared.errors import UserError
 
 ROWS = 50  # of the history; each is a point from which a killed training goes on
@@ -122,7 +122,7 @@ def streams(seeds: Sequence[int], purpose: str) -> list[torch.Generator]:
     >>> len(streams((0, 1), "shuffle"))
     2
     """
-    return [run.generator(seed, purpose, run.device()) for seed in seeds]
+    return [determinism.generator(seed, purpose, determinism.device()) for seed in seeds]
 
 
 def restore(generators: Iterable[torch.Generator], states: Sequence[Tensor]) -> None:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from pr12.distill import compress, evaluate_compression, mimic
-from pr12.shared import files, replicas, run, step
+from pr12.shared import checkpoints, determinism, files, replicas, step, tensor_files
 from pr12.shared.errors import UserError
 
 PARAMS = compress.Params(
@@ -112,7 +112,7 @@ def test_a_net_sees_only_the_first_points_up_to_its_size():
 
 
 def test_batches_are_whole_permutations_of_each_nets_own_points():
-    order = compress.batch_order([4, 6], 12, [run.generator(s, "shuffle") for s in (0, 1)])
+    order = compress.batch_order([4, 6], 12, [determinism.generator(s, "shuffle") for s in (0, 1)])
     assert [sorted(part.tolist()) for part in order[0].split(4)] == [[0, 1, 2, 3]] * 3
     assert [sorted(part.tolist()) for part in order[1].split(6)] == [[0, 1, 2, 3, 4, 5]] * 2
     assert order[0].split(4)[0].tolist() != order[0].split(4)[1].tolist()
@@ -122,9 +122,11 @@ def test_a_resumed_training_is_the_uninterrupted_one(tmp_path):
     data = transfer()
     states = compress.train(PARAMS, data)
     for _ in range(2):
-        run.save_state(tmp_path / "resume.pt", next(states), "print")
+        checkpoints.save_state(tmp_path / "resume.pt", next(states), "print")
     whole = last(states)
-    resumed = last(compress.train(PARAMS, data, run.load_state(tmp_path / "resume.pt", "print")))
+    resumed = last(
+        compress.train(PARAMS, data, checkpoints.load_state(tmp_path / "resume.pt", "print"))
+    )
     assert resumed["history"] == whole["history"]
     for kind in ("parameters", "best"):
         one, two = (state[kind].get("parameters", state[kind]) for state in (resumed, whole))
@@ -191,10 +193,10 @@ def test_model_and_test_of_different_problems_are_one_sentence():
 
 
 def test_the_steps_write_model_history_and_metrics_and_leave_nothing_else(tmp_path):
-    run.write_tensors(tmp_path / "transfer.safetensors", tensors())
+    tensor_files.write_tensors(tmp_path / "transfer.safetensors", tensors())
     test = model_and_test()[1]
     test |= {f"{problem}/inputs": torch.zeros(5, 3) for problem in "ab"}
-    run.write_tensors(tmp_path / "test.safetensors", test)
+    tensor_files.write_tensors(tmp_path / "test.safetensors", test)
     paths = {
         "transfer": "transfer.safetensors",
         "model": "out/model.safetensors",
@@ -220,7 +222,7 @@ def test_the_steps_write_model_history_and_metrics_and_leave_nothing_else(tmp_pa
     ]
     assert history["nets"] == [[20, 0], [20, 1], [60, 0], [60, 1]]
     assert [problem["problem"] for problem in history["history"]] == ["a", "b"]
-    model = run.read_tensors(tmp_path / "out/model.safetensors")
+    model = tensor_files.read_tensors(tmp_path / "out/model.safetensors")
     assert model["a/w1"].shape == (2, 2, 3, 8)
     with step.start(
         evaluate_compression.Params,

@@ -6,7 +6,7 @@ import safetensors.torch
 import torch
 
 from pr12.distill import cost, model
-from pr12.shared import run, step
+from pr12.shared import step, tensor_files
 
 
 @pytest.fixture(autouse=True)
@@ -83,10 +83,10 @@ def test_latencies_are_per_image_and_ratios_are_of_the_ensemble(monkeypatch):
 def test_the_step_writes_sizes_apart_from_times(tmp_path, monkeypatch):
     monkeypatch.setattr(cost.os, "cpu_count", lambda: 2)
     for name, width in zip(("teacher", *cost.STUDENTS), (12, 8, 3, 2, 9, 9), strict=True):
-        run.write_tensors(tmp_path / name, stacked((width,), range(3))[1])
+        tensor_files.write_tensors(tmp_path / name, stacked((width,), range(3))[1])
     images = torch.zeros(5, 2, 2, dtype=torch.uint8)
     tensors = {"images": images, "labels": torch.arange(5)}
-    run.write_tensors(tmp_path / "test", tensors, {"maximum": "16"})
+    tensor_files.write_tensors(tmp_path / "test", tensors, {"maximum": "16"})
     reads = ("teacher", *cost.STUDENTS, "test")
     paths = {name: tmp_path / name for name in (*reads, "metrics")}
     params = cost.Params(warmup=1, repeats=5)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, log_loss
 
 from pr12.distill import evaluate, model
-from pr12.shared import run, step
+from pr12.shared import step, tensor_files
 
 
 def logits_of(*shape, seed=0):
@@ -111,14 +111,14 @@ def test_lowering_two_biases_by_hand():
 def test_the_step_evaluates_the_model_on_both_splits(tmp_path):
     net = model.MLP(6, (5,), 3, 0, torch.Generator().manual_seed(0))
     stacked = {name: torch.stack([v, -v]) for name, v in net.state_dict().items()}
-    run.write_tensors(tmp_path / "model", stacked)
+    tensor_files.write_tensors(tmp_path / "model", stacked)
     images, labels = {}, {}
     for index, (name, n) in enumerate((("validation", 12), ("test", 15))):
         generator = torch.Generator().manual_seed(index)
         images[name] = torch.randint(17, (n, 2, 3), generator=generator).byte()
         labels[name] = torch.arange(n) % 3
         tensors = {"images": images[name], "labels": labels[name]}
-        run.write_tensors(tmp_path / name, tensors, {"maximum": "16"})
+        tensor_files.write_tensors(tmp_path / name, tensors, {"maximum": "16"})
     reads = ("model", "validation", "test")
     paths = {name: tmp_path / name for name in (*reads, "metrics")}
     params = evaluate.Params(bias_classes=())

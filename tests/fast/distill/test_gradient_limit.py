@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from pr12.distill import gradient_limit, model
-from pr12.shared import run, step
+from pr12.shared import step, tensor_files
 
 
 def setting(hidden=(6,)):
@@ -58,13 +58,13 @@ def test_the_limit_of_section_2_1_in_the_parameters():
 def test_the_step_compares_every_student_at_every_temperature(tmp_path):
     net, _, _, v = setting()
     stacked = {n: torch.stack([x, x * 2]).float() for n, x in net.state_dict().items()}
-    run.write_tensors(tmp_path / "model", stacked)
+    tensor_files.write_tensors(tmp_path / "model", stacked)
     generator = torch.Generator().manual_seed(3)
     pixels = torch.randint(17, (8, 1, 5), generator=generator).byte()
     tensors = {"images": pixels, "labels": torch.arange(8) % 4}
-    run.write_tensors(tmp_path / "train", tensors, {"maximum": "16"})
+    tensor_files.write_tensors(tmp_path / "train", tensors, {"maximum": "16"})
     members = torch.stack([v - 1, v + 1]).float()  # whose mean are the teacher's logits
-    run.write_tensors(tmp_path / "soft_labels", {"member_logits": members})
+    tensor_files.write_tensors(tmp_path / "soft_labels", {"member_logits": members})
     reads = ("model", "train", "soft_labels")
     paths = {name: tmp_path / name for name in (*reads, "metrics")}
     params = gradient_limit.Params(temperatures=(1.0, 2.5), examples=6)

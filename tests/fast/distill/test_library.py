@@ -7,7 +7,7 @@ import pytest
 from sklearn.dummy import DummyClassifier
 
 from pr12.distill import library, problems, selection
-from pr12.shared import run, step
+from pr12.shared import step, tensor_files
 from pr12.shared.errors import UserError
 from pr12.workflow.params import make
 
@@ -133,8 +133,8 @@ def test_every_family_of_the_paper_is_in_the_library():
 
 
 def test_library_writes_training_and_test_apart(made):
-    transfer = run.read_tensors(made / "transfer.safetensors")
-    test = run.read_tensors(made / "test.safetensors")
+    transfer = tensor_files.read_tensors(made / "transfer.safetensors")
+    test = tensor_files.read_tensors(made / "test.safetensors")
     problem = problems.make("digits_p1", problems.bundled("digits"), 60, 40, 0)
     for split, part in (("train", problem.train), ("validation", problem.validation)):
         inputs = transfer[f"digits_p1/{split}/inputs"].numpy()
@@ -155,7 +155,7 @@ def test_library_writes_training_and_test_apart(made):
 
 def test_library_metrics_follow_from_its_files(made):
     metrics = json.loads((made / "metrics.json").read_text())["metrics"]
-    test = run.read_tensors(made / "test.safetensors")
+    test = tensor_files.read_tensors(made / "test.safetensors")
     values = []
     for problem in PARAMS["problems"]:
         targets = test[f"{problem}/targets"]
@@ -175,8 +175,8 @@ def test_library_metrics_follow_from_its_files(made):
 
 def test_the_same_params_give_the_same_bytes_and_fewer_sizes_a_prefix(made, tmp_path):
     work(tmp_path, PARAMS | {"problems": ["breast_cancer"], "sizes": [60, 110]})
-    whole = run.read_tensors(made / "transfer.safetensors")
-    less = run.read_tensors(tmp_path / "transfer.safetensors")
+    whole = tensor_files.read_tensors(made / "transfer.safetensors")
+    less = tensor_files.read_tensors(tmp_path / "transfer.safetensors")
     for part in ("train", "validation"):
         name = f"breast_cancer/{part}/probabilities"
         assert (less[name] == whole[name]).all()
@@ -197,7 +197,7 @@ def test_library_reads_folders_and_its_provenance_tells_their_files(tmp_path):
     assert provenance["inputs"] == {
         "letter/letter-recognition.data": {"path": str(path), "sha256": checksum}
     }  # adult's folder was given too, but not read
-    assert len(run.read_tensors(tmp_path / "test.safetensors")["letter_p2/targets"]) == 50
+    assert len(tensor_files.read_tensors(tmp_path / "test.safetensors")["letter_p2/targets"]) == 50
 
 
 @pytest.mark.parametrize(

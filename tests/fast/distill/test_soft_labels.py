@@ -1,7 +1,7 @@
 import torch
 
 from pr12.distill import model, soft_labels
-from pr12.shared import run, step
+from pr12.shared import step, tensor_files
 
 
 def test_soft_labels_are_each_members_logits_in_the_splits_order(tmp_path):
@@ -9,14 +9,14 @@ def test_soft_labels_are_each_members_logits_in_the_splits_order(tmp_path):
     states = [net.state_dict() for net in nets]
     stacked = {name: torch.stack([state[name] for state in states]) for name in states[0]}
     images = torch.randint(17, (9, 2, 3), generator=torch.Generator().manual_seed(2)).byte()
-    run.write_tensors(tmp_path / "model", stacked)
+    tensor_files.write_tensors(tmp_path / "model", stacked)
     tensors = {"images": images, "labels": torch.arange(9) % 3}
-    run.write_tensors(tmp_path / "train", tensors, {"maximum": "16"})
+    tensor_files.write_tensors(tmp_path / "train", tensors, {"maximum": "16"})
     reads = ("model", "train")
     paths = {name: tmp_path / name for name in (*reads, "soft_labels")}
     params = soft_labels.Params()
     soft_labels.main(step.Job(params, paths, reads, "pr12.distill.soft_labels", "command"))
-    found = run.read_tensors(tmp_path / "soft_labels")
+    found = tensor_files.read_tensors(tmp_path / "soft_labels")
     assert list(found) == ["member_logits"]
     expected = torch.stack([net(images.flatten(1) / 16) for net in nets])
     torch.testing.assert_close(found["member_logits"], expected)

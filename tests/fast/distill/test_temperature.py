@@ -6,7 +6,7 @@ import scipy.stats
 import torch
 
 from pr12.distill import model, temperature
-from pr12.shared import run, step
+from pr12.shared import step, tensor_files
 
 
 def test_entropy_against_scipy():
@@ -36,9 +36,9 @@ def test_the_step_writes_what_a_temperature_does(tmp_path):
     members = 4 * torch.randn(3, 20, 4, generator=generator)
     labels = members.mean(dim=0).argmax(-1)
     images = torch.randint(17, (20, 2, 2), generator=generator).byte()
-    run.write_tensors(tmp_path / "soft_labels", {"member_logits": members})
+    tensor_files.write_tensors(tmp_path / "soft_labels", {"member_logits": members})
     tensors = {"images": images, "labels": labels}
-    run.write_tensors(tmp_path / "train", tensors, {"maximum": "16"})
+    tensor_files.write_tensors(tmp_path / "train", tensors, {"maximum": "16"})
     reads = ("train", "soft_labels")
     paths = {name: tmp_path / name for name in (*reads, "metrics", "picture")}
     params = temperature.Params(temperatures=(0.5, 1.0, 20.0), digits=2)

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from pr12.distill import model, train
-from pr12.shared import files, run, splits
+from pr12.shared import checkpoints, files, splits, tensor_files
 from pr12.shared.errors import UserError
 
 
@@ -234,9 +234,9 @@ def test_each_param_changes_what_is_learnt(stacked, changed):
 def test_going_on_after_any_epoch_is_as_if_nothing_had_happened(stacked, tmp_path, epoch):
     for number, state in enumerate(states(ALL_ON), start=1):
         if number == epoch:
-            run.save_state(tmp_path / "resume.pt", state, "digest")
+            checkpoints.save_state(tmp_path / "resume.pt", state, "digest")
             break
-    saved = run.load_state(tmp_path / "resume.pt", "digest")
+    saved = checkpoints.load_state(tmp_path / "resume.pt", "digest")
     *_, state = [saved, *states(ALL_ON, state=saved)]
     assert state["epoch"] == 3
     assert state["history"] == stacked["history"]
@@ -356,8 +356,8 @@ def write(folder, params, data=None):
     for name, part in (("train", data or split()), ("validation", split(30, 1))):
         pixels = (part.images * 255).round().byte()
         tensors = {"images": pixels, "labels": part.labels}
-        run.write_tensors(folder / name, tensors, {"maximum": "255"})
-    run.write_tensors(folder / "soft_labels", {"member_logits": teacher()})
+        tensor_files.write_tensors(folder / name, tensors, {"maximum": "255"})
+    tensor_files.write_tensors(folder / "soft_labels", {"member_logits": teacher()})
     inputs = [f"{name}={folder / name}" for name in ("train", "validation", "soft_labels")]
     return ["--params", json.dumps(dataclasses.asdict(params)), *inputs]
 
@@ -468,7 +468,7 @@ def test_a_step_whose_loss_is_not_finite_ends_with_2_and_no_output(tmp_path, mon
 def test_a_folded_net_gives_logits_as_un_standardising_by_hand(tmp_path, monkeypatch):
     params = change(logit_weight=1.0, hard_weight=0.0, standardise_logits=True, seeds=(0, 1))
     step_in_process([*write(tmp_path, params), *outputs(tmp_path)], monkeypatch)
-    folded = run.read_tensors(tmp_path / "model.safetensors")
+    folded = tensor_files.read_tensors(tmp_path / "model.safetensors")
     data = splits.load_split(tmp_path / "train")
     transfer, (deviation, mean) = train.transfer_set(params, data, teacher())
     *_, state = train.train(params, (0, 1), transfer, splits.load_split(tmp_path / "validation"))
@@ -486,7 +486,7 @@ def test_a_wide_net_trains_seed_by_seed_and_is_joined_in_order(tmp_path, monkeyp
     step_in_process([*write(tmp_path, params), *outputs(tmp_path)], monkeypatch)
     joined, history = made(tmp_path)
     assert [part["seeds"] for part in history] == [[4], [3]]
-    parameters = run.read_tensors(tmp_path / "model.safetensors")
+    parameters = tensor_files.read_tensors(tmp_path / "model.safetensors")
     data, validation = (splits.load_split(tmp_path / n) for n in ("train", "validation"))
     transfer, _ = train.transfer_set(params, data, None)
     for place, seed in enumerate((4, 3)):

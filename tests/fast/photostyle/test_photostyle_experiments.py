@@ -6,7 +6,7 @@ import torch
 
 from pr12.photostyle import cross_term, experiments, invert, photo, quality, stylise, synthesise
 from pr12.photostyle.experiments import Task
-from pr12.shared import run, step
+from pr12.shared import step, tensor_files
 from pr12.shared.errors import UserError
 
 NETWORK = {
@@ -84,7 +84,7 @@ def photographs(tmp_path):
         "texture/brick": pixels(32, 32, 3),
     }
     path = tmp_path / "photographs.safetensors"
-    run.write_tensors(path, tensors)
+    tensor_files.write_tensors(path, tensors)
     return path
 
 
@@ -116,7 +116,11 @@ def test_an_inversion_tells_the_error_of_every_depth_and_seed(photographs, tmp_p
     }
     assert all(len(values) == 2 for values in metrics.values())
     assert len(set(metrics["image/error_depth1"])) == 2  # the seeds start from other noise
-    assert set(run.read_tensors(out["picture"])) == {"a/photograph", "a/depth1", "a/depth2"}
+    assert set(tensor_files.read_tensors(out["picture"])) == {
+        "a/photograph",
+        "a/depth1",
+        "a/depth2",
+    }
     assert not list(tmp_path.glob("resume*"))
 
 
@@ -126,13 +130,13 @@ def test_a_texture_is_measured_at_every_number_of_layers(photographs, tmp_path):
     assert {"depth1/texture_distance", "depth2/periodicity_error", "noise/texture_distance"} <= set(
         metrics
     )
-    assert set(run.read_tensors(out["picture"])) == {"source", "depth1", "depth2"}
+    assert set(tensor_files.read_tensors(out["picture"])) == {"source", "depth1", "depth2"}
 
 
 def test_a_style_is_made_for_every_setting(photographs, tmp_path):
     out = ran(stylise, STYLISE, MADE, tmp_path, photographs=photographs)
     names = {f"content1_layers2_ratio0.01_{start}" for start in ("noise", "content")}
-    assert set(run.read_tensors(out["picture"])) == names | {"content", "style"}
+    assert set(tensor_files.read_tensors(out["picture"])) == names | {"content", "style"}
     kept = [metrics_of(out)[f"{name}/edge_similarity"][0] for name in sorted(names)]
     assert kept[0] > kept[1]  # two iterations from the content are still near it
 
@@ -142,7 +146,7 @@ def test_a_photo_style_is_made_and_measured(photographs, tmp_path):
     results = ran(photo, PHOTO, {"results": "safetensors"}, tmp_path, photographs=photographs)[
         "results"
     ]
-    info = json.loads(run.read_metadata(results)["info"])
+    info = json.loads(tensor_files.read_metadata(results)["info"])
     assert info["photorealism"] == ["lambda10000"]
     assert {"content", "published", "neural/0", "first/1"} <= set(info["style_distance"])
     out = ran(quality, QUALITY, MADE, tmp_path, photographs=photographs, results=results)
@@ -218,9 +222,9 @@ def test_a_mistake_is_told(photographs, tmp_path, capsys, module, params, change
 
 
 def test_a_pair_of_three_classes_has_no_sky_and_building(photographs, tmp_path):
-    tensors = run.read_tensors(photographs)
+    tensors = tensor_files.read_tensors(photographs)
     tensors["p/style_mask"][0, 0] = 2
-    run.write_tensors(photographs, tensors)
+    tensor_files.write_tensors(photographs, tensors)
     with pytest.raises(SystemExit):
         ran(cross_term, CROSS_TERM, {"metrics": "json"}, tmp_path, photographs=photographs)
 

@@ -21,7 +21,7 @@ from pr12.photostyle import (
     transfer_stages,
     user_images,
 )
-from pr12.shared import address, progress, run, step
+from pr12.shared import address, checkpoints, progress, step, tensor_files
 from pr12.shared.errors import UserError
 from pr12.workflow.params import make
 
@@ -80,7 +80,7 @@ def conv1_weights(path):
     drawn = torch.Generator().manual_seed(0)
     shapes = backbones.shapes(backbones.cut("squeezenet1_0", ["conv1"], "max"))
     weights = {name: torch.randn(own, generator=drawn) / 10 for name, own in shapes.items()}
-    run.write_tensors(path, weights)
+    tensor_files.write_tensors(path, weights)
     return path
 
 
@@ -365,7 +365,9 @@ def test_an_output_that_cannot_be_is_refused_before_anything_is_read(pair, capsy
 
 
 def test_weights_of_another_architecture_are_refused(pair, capsys, tmp_path):
-    run.write_tensors(tmp_path / "w.safetensors", {"features.0.weight": torch.ones(64, 3, 3, 3)})
+    tensor_files.write_tensors(
+        tmp_path / "w.safetensors", {"features.0.weight": torch.ones(64, 3, 3, 3)}
+    )
     told = refused(capsys, pair | {"weights": tmp_path / "w.safetensors"})
     assert "another architecture" in told
 
@@ -485,9 +487,9 @@ def test_resume_without_a_checkpoint_starts_afresh(pair, capsys):
 def test_checkpoints_are_written_now_and_then(pair, tmp_path, monkeypatch):
     monkeypatch.setattr(transfer, "EVERY", 2)
     written = []
-    save_state = run.save_state
+    save_state = checkpoints.save_state
     monkeypatch.setattr(
-        run, "save_state", lambda *own: written.append(own[1]["stage"]) or save_state(*own)
+        checkpoints, "save_state", lambda *own: written.append(own[1]["stage"]) or save_state(*own)
     )
     transferred(pair)
     assert written == [1, 2]

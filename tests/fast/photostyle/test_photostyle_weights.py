@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from pr12.photostyle import weights, weights_file
-from pr12.shared import address, files, run, state_dicts, step
+from pr12.shared import address, files, state_dicts, step, tensor_files
 from pr12.shared.errors import UserError
 
 
@@ -28,7 +28,7 @@ SHAPES = {
 
 
 def write(path, **changes):
-    run.write_tensors(path, state_dict() | changes)
+    tensor_files.write_tensors(path, state_dict() | changes)
     return path
 
 
@@ -68,7 +68,9 @@ def test_the_named_tensors_are_read_and_others_are_not(tmp_path):
 @pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float64])
 def test_other_types_become_float32(tmp_path, kind):
     path = tmp_path / "a.safetensors"
-    run.write_tensors(path, {"a": torch.tensor([1.5, -3.0]).to(kind), "n": torch.tensor(3)})
+    tensor_files.write_tensors(
+        path, {"a": torch.tensor([1.5, -3.0]).to(kind), "n": torch.tensor(3)}
+    )
     made = weights_file.read_weights(path, {"a": (2,), "n": ()})
     assert_equal(made, {"a": torch.tensor([1.5, -3.0]), "n": torch.tensor(3)})
 
@@ -87,7 +89,7 @@ def test_a_file_of_torch_is_read_whatever_it_is_called(tmp_path, name, zipped):
 def test_a_header_that_looks_like_a_pickle_is_none(tmp_path):
     path = tmp_path / "a.safetensors"
     for length in range(400, 700):
-        run.write_tensors(path, {"a": torch.ones(2)}, {"text": "x" * length})
+        tensor_files.write_tensors(path, {"a": torch.ones(2)}, {"text": "x" * length})
         if path.read_bytes()[:2] == b"\x80\x02":
             break
     assert path.read_bytes()[:2] == b"\x80\x02"
@@ -129,7 +131,7 @@ def test_numbers_that_are_not_finite_are_refused(tmp_path, value, form):
 
 def test_a_number_too_large_for_float32_is_not_finite(tmp_path):
     path = tmp_path / "a.safetensors"
-    run.write_tensors(path, {"a": torch.tensor([1e300], dtype=torch.float64)})
+    tensor_files.write_tensors(path, {"a": torch.tensor([1e300], dtype=torch.float64)})
     with pytest.raises(UserError, match="not finite"):
         weights_file.read_weights(path, {"a": (1,)})
 
@@ -205,7 +207,7 @@ def test_the_tensors_under_the_prefix_are_written(tmp_path, form, prefix):
 def test_halves_are_written_as_float32(tmp_path):
     halves = {"a": torch.tensor([0.1]).half(), "b": torch.tensor([0.1]).bfloat16()}
     for raw in (tmp_path / "a.pth", tmp_path / "a.safetensors"):
-        torch.save(halves, raw) if raw.suffix == ".pth" else run.write_tensors(raw, halves)
+        torch.save(halves, raw) if raw.suffix == ".pth" else tensor_files.write_tensors(raw, halves)
         convert(raw, tmp_path / "made.safetensors", "")
         made = safetensors.torch.load_file(tmp_path / "made.safetensors")
         assert_equal(made, {name: tensor.float() for name, tensor in halves.items()})
@@ -222,7 +224,7 @@ def test_the_step_runs_from_the_command_line(tmp_path):
         env={**os.environ, "PYTHONPATH": str(address.SRC)},
     )
     assert done.returncode == 0, done.stderr
-    assert len(run.read_tensors(tmp_path / "made.safetensors")) == len(state_dict())
+    assert len(tensor_files.read_tensors(tmp_path / "made.safetensors")) == len(state_dict())
 
 
 def test_the_step_reads_what_was_fetched_only(tmp_path, capsys):

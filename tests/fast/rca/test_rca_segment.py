@@ -6,7 +6,7 @@ import rca_chain
 from pr12.rca import features, forest, scan_files, segment, train_forest, unet
 from pr12.rca.registration import propagate
 from pr12.rca.scan_files import Scan
-from pr12.shared import run
+from pr12.shared import tensor_files
 from pr12.shared.errors import UserError
 
 
@@ -148,7 +148,7 @@ def test_each_map_is_that_of_its_segmenter_and_seed(splits):
     found, names = made()
     folder = rca_chain.chain()
     arrays, _ = scan_files.read_arrays(folder / "forest_model")
-    tensors = run.read_tensors(folder / "unet_model")
+    tensors = tensor_files.read_tensors(folder / "unet_model")
     pairs = scan_files.read_correspondences(folder / "multi_atlas" / "correspondences")
     seed = 3
     for scan in splits["test"][seed]:

@@ -7,7 +7,7 @@ import torch
 import rca_chain
 from pr12.rca import features, forest, phantom, scan_files, train, train_forest, unet
 from pr12.rca.scan_files import Scan
-from pr12.shared import files, run
+from pr12.shared import files, tensor_files
 from pr12.shared.errors import UserError
 
 CPU = torch.device("cpu")
@@ -158,7 +158,7 @@ def made(to):
 
 
 def test_the_step_keeps_every_seed_and_snapshot():
-    tensors = run.read_tensors(rca_chain.chain() / "unet_model")
+    tensors = tensor_files.read_tensors(rca_chain.chain() / "unet_model")
     names = set(unet.network(2, 3, (4, 8, 16), 0).state_dict())
     assert set(tensors) == {f"{seed}/{u}/{n}" for seed in (0, 3) for u in (1, 12) for n in names}
     history = files.read_json(rca_chain.chain() / "history.json")

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from pr12.shared import replicas, run
+from pr12.shared import determinism, replicas
 
 
 def build(generator):
@@ -27,7 +27,7 @@ def test_groups_hold_every_seed_once_in_order(seeds, widest, expected):
 def test_each_replica_starts_from_its_own_seed():
     module, parameters = replicas.stack(build, [7, 3])
     for replica, seed in enumerate((7, 3)):
-        alone = build(run.generator(seed, "init")).state_dict()
+        alone = build(determinism.generator(seed, "init")).state_dict()
         assert parameters.keys() == alone.keys()
         for name, value in alone.items():
             assert (parameters[name][replica] == value).all()
@@ -41,7 +41,7 @@ def test_forward_is_each_net_with_its_own_inputs():
     inputs = torch.rand(3, 6, 4, generator=torch.Generator().manual_seed(0))
     found = replicas.forward(module, parameters, inputs)
     for replica in range(3):
-        expected = build(run.generator(replica, "init"))(inputs[replica])
+        expected = build(determinism.generator(replica, "init"))(inputs[replica])
         torch.testing.assert_close(found[replica], expected)
 
 
@@ -67,7 +67,7 @@ def test_the_sum_of_losses_has_each_replicas_own_gradient():
     inputs = torch.rand(2, 6, 4, generator=torch.Generator().manual_seed(0))
     replicas.forward(module, parameters, inputs).square().mean(dim=(1, 2)).sum().backward()
     for replica in range(2):
-        net = build(run.generator(replica, "init"))
+        net = build(determinism.generator(replica, "init"))
         net(inputs[replica]).square().mean().backward()
         for name, parameter in net.named_parameters():
             torch.testing.assert_close(parameters[name].grad[replica], parameter.grad)
@@ -84,7 +84,7 @@ def test_shared_inputs_in_batches_are_all_inputs_at_once(batch):
 
 def test_permutations_are_permutations_and_belong_to_the_generator():
     def streams(*seeds):
-        return [run.generator(seed, "shuffle") for seed in seeds]
+        return [determinism.generator(seed, "shuffle") for seed in seeds]
 
     found = replicas.permutations(streams(0, 1, 2), 20)
     assert (found.sort(dim=1).values == torch.arange(20)).all()

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from pr12.shared import run, splits
+from pr12.shared import splits, tensor_files
 from pr12.shared.errors import UserError
 
 IMAGES = torch.tensor([[[0, 128], [255, 51]]], dtype=torch.uint8)
@@ -11,7 +11,7 @@ LABELS = torch.tensor([7])
 @pytest.mark.parametrize("maximum", ["255", "510"])
 def test_pixels_are_scaled_by_the_data_sets_maximum(tmp_path, maximum):
     tensors = {"images": IMAGES, "labels": LABELS}
-    run.write_tensors(tmp_path / "a", tensors, {"maximum": maximum})
+    tensor_files.write_tensors(tmp_path / "a", tensors, {"maximum": maximum})
     found = splits.load_split(tmp_path / "a")
     assert found.images.dtype == torch.float32
     expected = IMAGES.double() / int(maximum)
@@ -29,7 +29,7 @@ def test_pixels_are_scaled_by_the_data_sets_maximum(tmp_path, maximum):
     ],
 )
 def test_tensors_that_are_no_split_are_one_sentence(tmp_path, tensors, metadata):
-    run.write_tensors(tmp_path / "a", tensors, metadata)
+    tensor_files.write_tensors(tmp_path / "a", tensors, metadata)
     with pytest.raises(UserError, match="it is not a split"):
         splits.load_split(tmp_path / "a")
 

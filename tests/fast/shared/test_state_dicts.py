@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from torch.serialization import MAGIC_NUMBER
 
-from pr12.shared import run, state_dicts
+from pr12.shared import state_dicts, tensor_files
 from pr12.shared.errors import UserError
 
 FORMATS = pytest.mark.parametrize("zipped", [False, True], ids=["old", "zip"])
@@ -71,7 +71,7 @@ def assert_same(tensors, expected):
 def test_a_state_dict_is_read_and_can_be_written_as_safetensors(tmp_path, make, zipped):
     tensors = state_dicts.read(save(make(), tmp_path / "a.pth", zipped))
     assert_same(tensors, make())
-    run.write_tensors(tmp_path / "a.safetensors", tensors)  # refuses tensors that share memory
+    tensor_files.write_tensors(tmp_path / "a.safetensors", tensors)  # refuses tensors that share memory
     again = state_dicts.read(tmp_path / "a.safetensors")
     assert_same({name: again[name] for name in tensors}, make())
 
@@ -86,7 +86,7 @@ def test_only_names_under_the_prefix_are_given(tmp_path, zipped):
 
 
 def test_a_prefix_without_names_tells_the_names(tmp_path):
-    run.write_tensors(tmp_path / "a.safetensors", network().state_dict())
+    tensor_files.write_tensors(tmp_path / "a.safetensors", network().state_dict())
     for path in (
         save(network().state_dict(), tmp_path / "a.pth", True),
         tmp_path / "a.safetensors",

@@ -4,7 +4,7 @@ import json
 import pytest
 import torch
 
-from pr12.shared import files, run, step
+from pr12.shared import checkpoints, files, step, tensor_files
 from pr12.stn import colocalise
 
 PARAMS = {
@@ -34,7 +34,7 @@ def write_split(path, count=40, seed=0, value=None):
     if value is not None:
         images[0] = value
     labels = torch.arange(count) % 4
-    run.write_tensors(path, {"images": images, "labels": labels}, {"maximum": "16"})
+    tensor_files.write_tensors(path, {"images": images, "labels": labels}, {"maximum": "16"})
 
 
 @pytest.fixture
@@ -114,7 +114,7 @@ def test_a_class_learns_the_same_alone(folder):
 @pytest.mark.slow
 def test_a_killed_training_goes_on_to_the_same_numbers(folder, monkeypatch, rows):
     whole = run_step(folder, seeds=[0, 1])[0]["metrics"]
-    save, count = run.save_state, 0
+    save, count = checkpoints.save_state, 0
 
     def killed(path, state, fingerprint):
         nonlocal count
@@ -123,10 +123,10 @@ def test_a_killed_training_goes_on_to_the_same_numbers(folder, monkeypatch, rows
         if count == rows:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(run, "save_state", killed)
+    monkeypatch.setattr(checkpoints, "save_state", killed)
     with pytest.raises(SystemExit, match="130"):
         run_step(folder, "killed", seeds=[0, 1])
-    monkeypatch.setattr(run, "save_state", save)
+    monkeypatch.setattr(checkpoints, "save_state", save)
     assert not (folder / "killed" / "metrics.json").exists()
     told = []
     follow = colocalise.progress.follow

@@ -5,7 +5,7 @@ import torch
 from scipy import ndimage
 
 from pr12.shared.errors import UserError
-from pr12.stn import distortions, transformer
+from pr12.stn import distortions, grids
 from pr12.stn.distortions import PIXEL, SIDE
 
 ROUND = ["R", "RTS", "P", "E"]
@@ -205,7 +205,7 @@ def grids_drawn(monkeypatch, name, grid, count):
         found.append(parameters)
         return torch.zeros(len(parameters), *size, 2)
 
-    monkeypatch.setattr(transformer, grid, record)
+    monkeypatch.setattr(grids, grid, record)
     getattr(distortions, name)(torch.zeros(count, SIDE, SIDE), stream())
     return found[0]
 
@@ -226,7 +226,7 @@ def test_p_moves_corners_by_5_pixels_and_scales_by_three_quarters_to_1(monkeypat
 def test_e_moves_16_points_by_one_and_a_half_pixels(monkeypatch):
     points = grids_drawn(monkeypatch, "elastic", "thin_plate_spline_grid", 20_000).view(-1, 16, 2)
     inverse = 1 / distortions.uniform(20_000, 0.75, 1, stream())
-    regular = transformer.control_points(4).float()
+    regular = grids.control_points(4).float()
     away = (points - regular * inverse[:, None, None]) / PIXEL
     assert away.std(dim=0).flatten().tolist() == pytest.approx([1.5] * 32, rel=0.03)
     assert torch.corrcoef(away.flatten(1).T).fill_diagonal_(0).abs().max() < 0.05

@@ -8,9 +8,18 @@ import pytest
 import torch
 from torch import nn
 
-from pr12.shared import address, files, run, splits, step
+from pr12.shared import address, determinism, files, splits, step, tensor_files
 from pr12.shared.errors import UserError
-from pr12.stn import distortions, evaluate, networks, train
+from pr12.stn import (
+    accuracy,
+    digit_splits,
+    distortions,
+    evaluate,
+    networks,
+    pictures,
+    saved_nets,
+    train,
+)
 from pr12.workflow.params import make
 
 PARAMS = {
@@ -42,6 +51,19 @@ ST = {"transform": "affine", "parameters": 70_000}
 
 def params(**changes):
     return make(evaluate.Params, PARAMS | changes, "stn.evaluate")
+
+
+def products(wanted):
+    return wanted.batch, wanted.bfloat16
+
+
+def amounts(wanted):
+    return wanted.rotations, wanted.scales, wanted.shifts
+
+
+def moved_accuracy(net, canvas, digits, wanted):
+    movements = accuracy.movements(*amounts(wanted))
+    return accuracy.moved_accuracy(net, canvas, digits, movements, *products(wanted))
 
 
 def digits(count=20):
@@ -82,19 +104,19 @@ class Reader(nn.Module):
 
 
 def test_the_error_of_a_perfect_predictor_is_0():
-    assert evaluate.error(Reader(), "U", digits(), 0, params()) == 0.0
+    assert accuracy.error(Reader(), "U", digits(), 0, *products(params())) == 0.0
 
 
 @pytest.mark.parametrize(("count", "expected"), [(20, 90.0), (15, 100 * 13 / 15), (9, 800 / 9)])
 def test_the_error_of_a_predictor_that_says_one_digit(count, expected):
-    found = evaluate.error(Constant(3), "U", digits(count), 0, params())
+    found = accuracy.error(Constant(3), "U", digits(count), 0, *products(params()))
     assert found == pytest.approx(expected)
 
 
 def test_the_error_of_additions_is_counted_on_sums():
     zeros = splits.Split(torch.zeros(20, 28, 28), torch.full((20,), 4))
-    assert evaluate.error(Constant(8), "addition", zeros, 0, params()) == 0.0
-    assert evaluate.error(Constant(4), "addition", zeros, 0, params()) == 100.0
+    assert accuracy.error(Constant(8), "addition", zeros, 0, *products(params())) == 0.0
+    assert accuracy.error(Constant(4), "addition", zeros, 0, *products(params())) == 100.0
 
 
 @pytest.mark.parametrize("batch", [1, 7, 20, 1000])
@@ -104,9 +126,9 @@ def test_batches_do_not_change_what_is_predicted(batch):
     inputs = torch.rand(20, 1, 28, 28)
     with torch.no_grad():
         expected = net(inputs)[0].argmax(dim=1)
-    assert torch.equal(evaluate.predicted(net, inputs, params(batch=batch)), expected)
+    assert torch.equal(accuracy.predicted(net, inputs, *products(params(batch=batch))), expected)
     sizes = Constant(0)
-    evaluate.predicted(sizes, inputs, params(batch=batch))
+    accuracy.predicted(sizes, inputs, *products(params(batch=batch)))
     assert max(len(part) for part in sizes.seen) == min(batch, 20)
 
 
@@ -119,7 +141,7 @@ def test_bfloat16_is_used_where_it_is_asked():
 
     kinds = []
     for bfloat16 in (False, True):
-        evaluate.predicted(Typed(), torch.rand(2, 1, 28, 28), params(bfloat16=bfloat16))
+        accuracy.predicted(Typed(), torch.rand(2, 1, 28, 28), *products(params(bfloat16=bfloat16)))
     assert kinds == [torch.float32, torch.bfloat16]
 
 
@@ -132,46 +154,46 @@ def test_test_sets_are_the_same_for_every_row_of_a_seed(name):
     for changes in ({"batch": 7}, {"batch": 20}, {"bfloat16": True}):
         net = Constant(0)
         torch.manual_seed(len(seen))
-        evaluate.error(net, name, digits(), 5, params(**changes))
+        accuracy.error(net, name, digits(), 5, *products(params(**changes)))
         seen.append(torch.cat(net.seen))
     assert torch.equal(seen[0], seen[1])
     assert torch.equal(seen[0], seen[2])
     net = Constant(0)
-    evaluate.error(net, name, digits(), 6, params())
+    accuracy.error(net, name, digits(), 6, *products(params()))
     assert torch.equal(seen[0], torch.cat(net.seen)) == (name == "U")
 
 
 def test_all_digits_are_in_the_test_set_once_in_parts_of_a_thousand():
     many = splits.Split(torch.zeros(2300, 28, 28), torch.arange(2300))
-    parts = list(evaluate.distorted("R", many, 0))
+    parts = list(accuracy.distorted("R", many, 0))
     assert [len(inputs) for inputs, _ in parts] == [1000, 1000, 300]
     assert torch.equal(torch.cat([targets for _, targets in parts]), many.labels)
 
 
 def test_training_and_test_are_distorted_differently():
     rows = torch.arange(20)
-    of_training = distortions.batch("R", *digits(), rows, run.generator(0, "distort R"))[0]
-    of_test, _ = next(evaluate.distorted("R", digits(), 0))
+    of_training = distortions.batch("R", *digits(), rows, determinism.generator(0, "distort R"))[0]
+    of_test, _ = next(accuracy.distorted("R", digits(), 0))
     assert not torch.equal(of_training, of_test)
 
 
 @pytest.mark.parametrize(("count", "expected"), [(None, 20), (20, 20), (3, 3)])
 def test_the_first_digits_are_taken(count, expected):
-    found = evaluate.first(digits(), count)
+    found = digit_splits.first(digits(), count)
     assert torch.equal(found.labels, digits().labels[:expected])
     assert torch.equal(found.images, digits().images[:expected])
 
 
 def test_more_digits_than_there_are_is_refused():
     with pytest.raises(UserError, match="test has 20 digits; 21 are asked"):
-        evaluate.first(digits(), 21)
+        digit_splits.first(digits(), 21)
 
 
 # --- known movements ---
 
 
 def test_every_movement_moves_along_one_axis_only():
-    found = list(evaluate.movements(params()))
+    found = list(accuracy.movements(*amounts(params())))
     assert found == [
         ("rotation", 0.0, 0.0, 1.0, 0.0),
         ("rotation", 90.0, 90.0, 1.0, 0.0),
@@ -185,7 +207,7 @@ def test_every_movement_moves_along_one_axis_only():
 @pytest.mark.parametrize("canvas", [28, 42])
 def test_accuracy_by_movement_of_a_reader_of_rows(canvas):
     wanted = params(shifts=[0, 1, 4])
-    found = evaluate.moved_accuracy(Reader(), canvas, digits(), wanted)
+    found = moved_accuracy(Reader(), canvas, digits(), wanted)
     assert list(found) == [
         "rotation/0", "rotation/90", "scale/0.5", "scale/1", "shift/0", "shift/1", "shift/4",
     ]  # fmt: skip
@@ -201,7 +223,7 @@ def test_accuracy_by_movement_of_a_reader_of_rows(canvas):
 
 @pytest.mark.parametrize(("canvas", "kept"), [(28, [0, 4]), (42, [0, 4, 5, 11])])
 def test_no_shift_cuts_a_digit_off(canvas, kept):
-    found = evaluate.moved_accuracy(Reader(), canvas, digits(), params(shifts=[0, 4, 5, 11, 12]))
+    found = moved_accuracy(Reader(), canvas, digits(), params(shifts=[0, 4, 5, 11, 12]))
     assert [key for key in found if key.startswith("shift")] == [f"shift/{n}" for n in kept]
 
 
@@ -214,7 +236,7 @@ def test_what_is_lost_is_the_difference_to_digits_that_were_not_moved():
         "rotation/accuracy_U_90_percent": 10.0,  # of what is not known
         "shift/accuracy_RTS_0_percent": 1.0,
     }
-    assert evaluate.lost(found, "U") == {"scale/lost_U_0.5_points": -5, "shift/lost_U_3_points": 30}
+    assert accuracy.lost(found, "U") == {"scale/lost_U_0.5_points": -5, "shift/lost_U_3_points": 30}
 
 
 def test_a_quarter_of_the_digits_each_is_shifted_right_down_left_and_up():
@@ -222,7 +244,7 @@ def test_a_quarter_of_the_digits_each_is_shifted_right_down_left_and_up():
     middle.images[:, 14, 14] = 1
     net = Constant(0)
     wanted = params(rotations=[0], scales=[1.0], shifts=[3], batch=100)
-    evaluate.moved_accuracy(net, 28, middle, wanted)
+    moved_accuracy(net, 28, middle, wanted)
     places = [divmod(int(image.argmax()), 28) for image in net.seen[-1]]
     assert places == 2 * [(14, 17), (17, 14), (14, 11), (11, 14)]
 
@@ -257,7 +279,7 @@ def test_a_seed_is_judged_on_its_own_test_set():
     nets = {("R", seed): Constant(0) for seed in (4, 5)}
     evaluate.judged(nets, digits(), params())
     for (_, seed), net in nets.items():
-        expected, _ = next(evaluate.distorted("R", digits(), seed))
+        expected, _ = next(accuracy.distorted("R", digits(), seed))
         assert torch.equal(torch.cat(net.seen), expected)
 
 
@@ -268,9 +290,9 @@ def test_what_is_shown_is_what_was_judged():
     net = networks.build("cnn", "affine", 2, "max", "RTS", 100_000)
     for one in net.transformers.transformers:
         nn.init.normal_(one.theta.weight, std=0.05)
-    tests = evaluate.first(digits(), 11)
+    tests = digit_splits.first(digits(), 11)
     found = evaluate.shown(net.eval(), "RTS", tests, 2, params())
-    inputs, labels = next(evaluate.distorted("RTS", tests, 2))
+    inputs, labels = next(accuracy.distorted("RTS", tests, 2))
     with torch.no_grad():
         logits, theta = net(inputs[:4])
         outputs, _ = net.transformers(inputs[:4])
@@ -287,10 +309,10 @@ def test_what_is_shown_is_what_was_judged():
 def test_pictures_are_of_the_first_seed_and_of_the_digits_that_are_judged():
     nets = {("RTS", seed): Constant(0) for seed in (4, 5)}
     history = {"history": {"RTS/4": [{"images_seen": 4}]}}
-    found = evaluate.pictures(nets, digits(), history, params(examples=9))
-    inputs, _ = next(evaluate.distorted("RTS", evaluate.first(digits(), 9), 4))
+    found = evaluate.shown_by_distortion(nets, digits(), history, params(examples=9))
+    inputs, _ = next(accuracy.distorted("RTS", digit_splits.first(digits(), 9), 4))
     assert list(found) == ["RTS"]
-    assert found["RTS"]["inputs"] == evaluate.levels(inputs[:4])
+    assert found["RTS"]["inputs"] == pictures.levels(inputs[:4])
 
 
 def test_a_net_without_transformers_shows_no_grid():
@@ -301,14 +323,14 @@ def test_a_net_without_transformers_shows_no_grid():
 def test_grids_in_training_are_those_of_the_history():
     rows = [{"images_seen": 4 * i, "grids": [i]} for i in (1, 2)]
     history = {"history": {"R/0": rows, "R/1": [{"images_seen": 4}]}, "followed": {"R": [7]}}
-    assert evaluate.grids_in_training(history, "R", 0) == {
+    assert pictures.grids_in_training(history, "R", 0) == {
         "inputs": [7], "images_seen": [4, 8], "grids": [[1], [2]],
     }  # fmt: skip
-    assert evaluate.grids_in_training(history, "R", 1) is None
+    assert pictures.grids_in_training(history, "R", 1) is None
     for other in ({}, [], None, 3, {"history": {"R/0": []}}, {"history": {"R/0": [3]}},
                   {"history": {"R/0": rows}}):  # fmt: skip
         with pytest.raises(UserError, match="history says nothing of the net R/0"):
-            evaluate.grids_in_training(other, "R", 0)
+            pictures.grids_in_training(other, "R", 0)
 
 
 # --- files of nets ---
@@ -323,13 +345,13 @@ def saved(path, built=None, tensors=None):
     net = networks.build("fcn", "none", 1, "max", "U", 9000)
     own = {f"U/3/{key}": value for key, value in net.state_dict().items()}
     metadata = {"built": json.dumps(BUILT if built is None else built)}
-    run.write_tensors(path, own if tensors is None else tensors(own), metadata)
+    tensor_files.write_tensors(path, own if tensors is None else tensors(own), metadata)
     return net
 
 
 def test_nets_come_back_as_they_were(tmp_path):
     net = saved(tmp_path / "model")
-    ((key, found),) = evaluate.load_nets(tmp_path / "model").items()
+    ((key, found),) = saved_nets.load(tmp_path / "model").items()
     assert key == ("U", 3)
     assert not found.training
     inputs = torch.rand(2, 1, 28, 28)
@@ -360,14 +382,14 @@ def test_nets_come_back_as_they_were(tmp_path):
 def test_a_file_that_names_other_nets_is_refused(tmp_path, change):
     saved(tmp_path / "model", BUILT | change)
     with pytest.raises(UserError, match=r"model holds no nets of pr12\.stn\.train; make it anew"):
-        evaluate.load_nets(tmp_path / "model")
+        saved_nets.load(tmp_path / "model")
 
 
 @pytest.mark.parametrize("built", [[], 3, None, "text", {}, {"network": "fcn"}])
 def test_a_file_that_names_no_nets_is_refused(tmp_path, built):
     saved(tmp_path / "model", built if built is not None else "null")
     with pytest.raises(UserError, match=r"model holds no nets of pr12\.stn\.train"):
-        evaluate.load_nets(tmp_path / "model")
+        saved_nets.load(tmp_path / "model")
 
 
 @pytest.mark.parametrize(
@@ -384,14 +406,14 @@ def test_a_file_that_names_no_nets_is_refused(tmp_path, built):
 def test_a_file_with_other_tensors_is_refused(tmp_path, tensors):
     saved(tmp_path / "model", tensors=tensors)
     with pytest.raises(UserError, match=r"model holds no nets of pr12\.stn\.train"):
-        evaluate.load_nets(tmp_path / "model")
+        saved_nets.load(tmp_path / "model")
 
 
 @pytest.mark.parametrize("metadata", [{}, {"built": "{"}, {"model": "vae"}])
 def test_a_file_of_another_step_is_refused(tmp_path, metadata):
-    run.write_tensors(tmp_path / "model", {"a": torch.zeros(2)}, metadata)
+    tensor_files.write_tensors(tmp_path / "model", {"a": torch.zeros(2)}, metadata)
     with pytest.raises(UserError, match=r"model holds no nets of pr12\.stn\.train; make it anew"):
-        evaluate.load_nets(tmp_path / "model")
+        saved_nets.load(tmp_path / "model")
 
 
 # --- test digits ---
@@ -402,7 +424,7 @@ def test_a_pixel_outside_0_to_1_is_refused(value):
     data = digits()
     data.images[3, 5, 7] = value
     with pytest.raises(UserError, match="test has pixels outside 0 to 1"):
-        evaluate.checked_digits(data)
+        digit_splits.checked(data, "test")
 
 
 # --- the step ---
@@ -410,7 +432,9 @@ def test_a_pixel_outside_0_to_1_is_refused(value):
 
 def write_digits(path, split, maximum="255"):
     pixels = (255 * split.images).round().byte()
-    run.write_tensors(path, {"images": pixels, "labels": split.labels}, {"maximum": maximum})
+    tensor_files.write_tensors(
+        path, {"images": pixels, "labels": split.labels}, {"maximum": maximum}
+    )
 
 
 def train_step(folder, **changes):
@@ -465,7 +489,7 @@ def test_trained_nets_are_judged_from_the_command_line(copy):
     )
     assert done.returncode == 0, done.stderr
     found = files.read_json(copy / "metrics")
-    nets = evaluate.load_nets(copy / "model")
+    nets = saved_nets.load(copy / "model")
     assert list(nets) == [("U", 3), ("U", 0), ("R", 3), ("R", 0)]
     data = splits.load_split(copy / "test")
     assert found["metrics"] == evaluate.judged(nets, data, params(examples=10))
@@ -489,7 +513,7 @@ def test_digits_of_8_by_8_are_framed(copy):
     evaluate_step(arguments(copy, test=small))
     data = splits.load_split(copy / "test")
     framed = splits.Split(distortions.framed(data.images), data.labels)
-    expected = evaluate.judged(evaluate.load_nets(copy / "model"), framed, params())
+    expected = evaluate.judged(saved_nets.load(copy / "model"), framed, params())
     assert files.read_json(copy / "metrics")["metrics"] == expected
 
 

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from cub_archives import NAMES, jpeg, members, pack
-from pr12.shared import run, step
+from pr12.shared import step, tensor_files
 from pr12.shared.errors import UserError
-from pr12.stn import cub, generated_parts, parts
+from pr12.stn import cub, generated_parts, part_files, parts
 from pr12.stn.parts import SPLITS
 from pr12.workflow.params import make
 
@@ -47,7 +47,7 @@ def test_generated_splits_are_the_same_bytes_each_time_and_share_no_image(tmp_pa
     again = run_step(tmp_path / "b", GENERATED)
     for name in SPLITS:
         assert one[name].read_bytes() == again[name].read_bytes()
-    splits = [parts.load(path) for path in one.values()]
+    splits = [part_files.load(path) for path in one.values()]
     assert [len(split.images) for split in splits] == [5, 3, 4]
     assert len(torch.cat([split.images for split in splits]).flatten(1).unique(dim=0)) == 12
     for split in splits:
@@ -61,12 +61,12 @@ def test_generated_splits_are_the_same_bytes_each_time_and_share_no_image(tmp_pa
 
 def test_birds_come_with_their_species_and_tests_are_the_archives_own(folder):
     made = run_step(folder / "made", BIRDS, **given(folder))
-    test = parts.load(made["test"])
+    test = part_files.load(made["test"])
     assert test.labels.tolist() == [0]
     assert test.places.shape == (1, 0, 2)
-    others = [parts.load(made[name]).labels.item() for name in ("train", "validation")]
+    others = [part_files.load(made[name]).labels.item() for name in ("train", "validation")]
     assert sorted(others) == [0, 1]  # the archive's two training birds
-    assert {parts.load(path).classes for path in made.values()} == {2}
+    assert {part_files.load(path).classes for path in made.values()} == {2}
 
 
 def test_images_stay_with_their_labels(folder):
@@ -77,10 +77,10 @@ def test_images_stay_with_their_labels(folder):
     (folder / "verified.json").write_text(json.dumps({archive.name: f"sha256:{digest}"}))
     made = run_step(folder / "made", BIRDS, **given(folder))
     for name in ("train", "validation"):
-        split = parts.load(made[name])
+        split = part_files.load(made[name])
         brightest = split.images.float().mean(dim=(0, 2, 3)).argmax().item()
         assert (brightest, split.labels.item()) in {(1, 0), (2, 1)}  # green and blue
-    assert parts.load(made["test"]).images.float().mean(dim=(0, 2, 3)).argmax() == 0
+    assert part_files.load(made["test"]).images.float().mean(dim=(0, 2, 3)).argmax() == 0
 
 
 def bird_params(**changes):
@@ -178,14 +178,14 @@ WHOLE = {"images": IMAGES, "labels": torch.tensor([0, 1]), "places": torch.zeros
 )
 def test_a_file_that_is_no_split_is_refused(tmp_path, changes):
     path = tmp_path / "train.safetensors"
-    run.write_tensors(path, WHOLE | changes, {"parts": '{"classes": 2}'})
+    tensor_files.write_tensors(path, WHOLE | changes, {"parts": '{"classes": 2}'})
     with pytest.raises(UserError, match=r"holds no split that stn\.parts wrote; make it anew"):
-        parts.load(path)
+        part_files.load(path)
 
 
 @pytest.mark.parametrize("metadata", [{}, {"parts": "{"}, {"parts": "[]"}, {"parts": "{}"}])
 def test_a_split_needs_its_number_of_classes(tmp_path, metadata):
     path = tmp_path / "train.safetensors"
-    run.write_tensors(path, WHOLE, metadata)
+    tensor_files.write_tensors(path, WHOLE, metadata)
     with pytest.raises(UserError, match=r"holds no split that stn\.parts wrote"):
-        parts.load(path)
+        part_files.load(path)

@@ -8,9 +8,9 @@ import pytest
 import torch
 from PIL import Image
 
-from pr12.shared import files, run, step
+from pr12.shared import checkpoints, determinism, files, step, tensor_files
 from pr12.shared.errors import UserError
-from pr12.stn import evaluate_parts, generated_parts, part_networks, parts, train_parts
+from pr12.stn import evaluate_parts, generated_parts, part_files, part_networks, train_parts
 from pr12.stn.part_networks import Architecture, PartNetwork
 from pr12.workflow.params import make
 
@@ -46,13 +46,13 @@ def flat(count, size=18):
     labels = torch.arange(count) % 2
     images = (255 * labels.to(torch.uint8))[:, None, None, None].expand(-1, 3, size, size)
     places = torch.tensor([[-0.5, 0.0], [0.5, 0.0]]).expand(count, 2, 2)
-    return parts.Examples(images.contiguous(), labels, places.contiguous(), 2)
+    return part_files.Examples(images.contiguous(), labels, places.contiguous(), 2)
 
 
 @pytest.fixture
 def folder(tmp_path):
     for name, count in (("train", 24), ("validation", 10), ("test", 12)):
-        parts.write(tmp_path / f"{name}.safetensors", flat(count))
+        part_files.write(tmp_path / f"{name}.safetensors", flat(count))
     return tmp_path
 
 
@@ -237,7 +237,7 @@ def test_a_file_of_googlenet_is_read_and_trained_on(folder, zipped):
     paths = train_step(
         folder, folder / "made", given, backbone="googlenet", output_size=32, **still
     )
-    model = run.read_tensors(paths["model"])
+    model = tensor_files.read_tensors(paths["model"])
     own = [model[key] for key in model if key.endswith("conv1.conv.weight") and "incep" not in key]
     assert torch.equal(own[0][0], tensors["conv1.conv.weight"])
 
@@ -253,7 +253,7 @@ def test_every_seed_starts_from_the_given_googlenet():
 
 def test_a_killed_training_ends_with_the_same_bytes(folder, monkeypatch):
     whole = train_step(folder, folder / "whole")
-    saved, count = run.save_state, []
+    saved, count = checkpoints.save_state, []
 
     def killed(*given):
         saved(*given)
@@ -262,11 +262,11 @@ def test_a_killed_training_ends_with_the_same_bytes(folder, monkeypatch):
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(run, "save_state", killed)
+        patch.setattr(checkpoints, "save_state", killed)
         with pytest.raises(SystemExit, match="130"):
             train_step(folder, folder / "killed")
     assert (folder / "killed" / "resume.pt").exists()
-    monkeypatch.setattr(run, "save_state", lambda *given: (saved(*given), count.append(1)))
+    monkeypatch.setattr(checkpoints, "save_state", lambda *given: (saved(*given), count.append(1)))
     killed_paths = train_step(folder, folder / "killed")
     assert len(count) == 4  # of 4 epochs in all, one was left
     assert killed_paths["model"].read_bytes() == whole["model"].read_bytes()
@@ -282,7 +282,7 @@ def test_a_training_killed_before_its_model_was_written_is_finished(folder, monk
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(run, "write_tensors", killed)
+        patch.setattr(tensor_files, "write_tensors", killed)
         with pytest.raises(SystemExit, match="130"):
             train_step(folder, folder / "killed")
     finished = train_step(folder, folder / "killed")
@@ -297,7 +297,7 @@ def test_cutting_the_middle_out_moves_places_with_it():
     images = torch.zeros(1, 3, 18, 18, dtype=torch.uint8)
     images[0, :, 5, 9] = 255
     place = torch.tensor([[[(9.5 * 2 / 18) - 1, (5.5 * 2 / 18) - 1]]])
-    data = parts.Examples(images, torch.tensor([0]), place, 2)
+    data = part_files.Examples(images, torch.tensor([0]), place, 2)
     for side in (18, 17, 16, 11):
         cut = evaluate_parts.cut(data, side)
         assert cut.images.shape == (1, 3, side, side)
@@ -362,7 +362,7 @@ def test_metrics_are_those_of_each_seeds_own_predictions(folder):
     data = evaluate_parts.cut(flat(12), side)
     x = part_networks.normalised(data.images)
     with torch.inference_mode():
-        outputs = [net(x.to(run.device())) for net in networks]
+        outputs = [net(x.to(determinism.device())) for net in networks]
     errors = [
         100 * (logits.argmax(dim=1).cpu() != data.labels).double().mean().item()
         for logits, _ in outputs
@@ -382,8 +382,8 @@ def test_a_base_network_has_no_windows_to_judge(folder):
 def test_birds_have_no_places_to_judge(folder):
     for name in ("train", "validation", "test"):
         path = folder / f"{name}.safetensors"
-        whole = parts.load(path)
-        parts.write(path, whole._replace(places=torch.zeros(len(whole.images), 0, 2)))
+        whole = part_files.load(path)
+        part_files.write(path, whole._replace(places=torch.zeros(len(whole.images), 0, 2)))
     trained = train_step(folder, folder / "made")
     result, _ = evaluate_step(folder, folder / "judged", trained["model"])
     assert not any("found" in key for key in result["metrics"])
@@ -395,7 +395,7 @@ def test_images_of_another_case_are_refused(folder, capsys):
         (flat(12)._replace(classes=3), "has 3 classes and the model 2; give it the images of its"),
         (flat(12, size=15), "the images have 15 pixels and the networks read 16; give the images"),
     ):
-        parts.write(folder / "test.safetensors", made)
+        part_files.write(folder / "test.safetensors", made)
         with pytest.raises(SystemExit, match="2"):
             evaluate_step(folder, folder / "judged", trained["model"])
         assert message in capsys.readouterr().err.splitlines()[-1]
@@ -414,7 +414,7 @@ def test_images_of_another_case_are_refused(folder, capsys):
 )
 def test_a_file_that_holds_no_networks_is_refused(tmp_path, metadata):
     path = tmp_path / "model.safetensors"
-    run.write_tensors(path, {"x": torch.zeros(1)}, metadata)
+    tensor_files.write_tensors(path, {"x": torch.zeros(1)}, metadata)
     with pytest.raises(UserError, match=r"holds no networks of stn\.train_parts; make it anew"):
         evaluate_parts.load(path)
 

@@ -10,7 +10,15 @@ from PIL import Image
 
 from pr12.shared import files
 from pr12.shared.errors import UserError
-from pr12.stn import cub, evaluate_parts, generated_parts, part_networks, parts, train_parts
+from pr12.stn import (
+    cub,
+    evaluate_parts,
+    generated_parts,
+    part_files,
+    part_networks,
+    parts,
+    train_parts,
+)
 
 NAMES = ["001.Auk/a.jpg", "001.Auk/b.jpg", "002.Crow/c.jpg", "002.Crow/d.jpg"]
 GENERATED = parts.Params("generated", 40, 48, 20, 20, 0)
@@ -167,8 +175,8 @@ def test_images_too_small_for_parts_are_refused():
 
 def test_a_split_comes_back_as_it_was_written(tmp_path):
     made = parts.generated_split("test", GENERATED)
-    parts.write(tmp_path / "test.safetensors", made)
-    again = parts.load(tmp_path / "test.safetensors")
+    part_files.write(tmp_path / "test.safetensors", made)
+    again = part_files.load(tmp_path / "test.safetensors")
     assert all(torch.equal(a, b) for a, b in zip(made[:3], again[:3], strict=True))
     assert again.classes == made.classes
 
@@ -217,7 +225,7 @@ def run_step(module, params, arguments):
 @pytest.fixture
 def splits(tmp_path):
     for name in ("train", "validation", "test"):
-        parts.write(tmp_path / f"{name}.safetensors", parts.generated_split(name, GENERATED))
+        part_files.write(tmp_path / f"{name}.safetensors", parts.generated_split(name, GENERATED))
     return tmp_path
 
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 from PIL import Image
 
-from pr12.shared import files, run, step
+from pr12.shared import checkpoints, files, step, tensor_files
 from pr12.shared.errors import UserError
-from pr12.stn import evaluate_sequences, sequences, train_sequences
+from pr12.stn import evaluate_sequences, sequence_files, train_sequences
 from pr12.stn.sequence_networks import Architecture, Network, parameter_count
 from pr12.workflow.params import make
 
@@ -49,8 +49,8 @@ def pictures(count, classes=10):
 @pytest.fixture
 def folder(tmp_path):
     for name, count in (("train", 24), ("validation", 10), ("test", 12)):
-        made = sequences.Sequences(*pictures(count), 0)
-        sequences.write(tmp_path / f"{name}.safetensors", made, "composed")
+        made = sequence_files.Sequences(*pictures(count), 0)
+        sequence_files.write(tmp_path / f"{name}.safetensors", made, "composed")
     return tmp_path
 
 
@@ -153,10 +153,10 @@ def test_a_killed_training_goes_on_to_the_same_numbers(tmp_path, stop, optimiser
     states = list(train_sequences.train(wanted, images, labels))
     for count, state in enumerate(train_sequences.train(wanted, images, labels), start=1):
         if count == stop:
-            run.save_state(tmp_path / "resume.pt", state, "x")
+            checkpoints.save_state(tmp_path / "resume.pt", state, "x")
             break
     torch.manual_seed(99)  # another process
-    saved = run.load_state(tmp_path / "resume.pt", "x")
+    saved = checkpoints.load_state(tmp_path / "resume.pt", "x")
     resumed = list(train_sequences.train(wanted, images, labels, saved))
     assert len(resumed) == len(states) - stop
     assert resumed[-1]["history"] == states[-1]["history"]
@@ -202,9 +202,9 @@ def test_training_is_the_same_bytes_each_time_and_leaves_no_checkpoint(folder, t
         "history.json",
         "model.safetensors",
     ]
-    said = json.loads(run.read_metadata(one)["model"])
+    said = json.loads(tensor_files.read_metadata(one)["model"])
     assert said["seeds"] == [0, 1]
-    assert {value.shape[0] for value in run.read_tensors(one).values()} == {2}
+    assert {value.shape[0] for value in tensor_files.read_tensors(one).values()} == {2}
 
 
 @pytest.mark.parametrize("network", ["cnn", "single", "multi"])
@@ -215,7 +215,7 @@ def test_what_was_trained_is_evaluated(folder, tmp_path, network):
     assert architecture.network == network
     found = metrics["metrics"]
     assert found["test/parameters"] == [parameter_count(one) for one in networks]
-    test = sequences.load(folder / "test.safetensors")
+    test = sequence_files.load(folder / "test.safetensors")
     for seed, one in enumerate(networks):
         with torch.inference_mode():
             logits, thetas = one(train_sequences.normalised(test.images))
@@ -245,7 +245,7 @@ def test_a_training_killed_before_its_model_was_written_is_finished(folder, tmp_
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(run, "write_tensors", killed)
+        patch.setattr(tensor_files, "write_tensors", killed)
         with pytest.raises(SystemExit, match="130"):
             train_step(folder, tmp_path / "killed")
     model, _ = train_step(folder, tmp_path / "killed")
@@ -265,8 +265,8 @@ def test_errors_count_sequences_and_digits():
 def test_images_of_another_case_are_refused(folder, tmp_path, capsys):
     model, _ = train_step(folder, tmp_path / "made")
     images, labels = torch.zeros(2, 3, 32, 32, dtype=torch.uint8), torch.full((2, 5), 10)
-    made = sequences.Sequences(images, labels, 0)
-    sequences.write(folder / "test.safetensors", made, "composed")
+    made = sequence_files.Sequences(images, labels, 0)
+    sequence_files.write(folder / "test.safetensors", made, "composed")
     with pytest.raises(SystemExit, match="2"):
         evaluate_step(folder, model, tmp_path / "out")
     last = capsys.readouterr().err.splitlines()[-1]
@@ -296,8 +296,8 @@ def test_a_file_without_networks_is_refused(tmp_path, metadata):
     path = tmp_path / "model.safetensors"
     network = Network(Architecture("cnn", 16, 0.1, 1, 0.0))
     tensors = {name: value[None] for name, value in network.state_dict().items()}
-    run.write_tensors(path, tensors, {"model": json.dumps(SAID)})
+    tensor_files.write_tensors(path, tensors, {"model": json.dumps(SAID)})
     evaluate_sequences.load(path)
-    run.write_tensors(path, tensors, metadata)
+    tensor_files.write_tensors(path, tensors, metadata)
     with pytest.raises(UserError, match=r"holds no networks|no network 'other'|are not those of"):
         evaluate_sequences.load(path)

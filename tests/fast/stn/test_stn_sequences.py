@@ -7,9 +7,9 @@ import sys
 import pytest
 import torch
 
-from pr12.shared import address, run, splits, step
+from pr12.shared import address, splits, step, tensor_files
 from pr12.shared.errors import UserError
-from pr12.stn import composed, sequences
+from pr12.stn import composed, sequence_files, sequences
 from svhn_archives import ONE, SIX, TWO, members, pack, png
 
 PARAMS = {
@@ -41,7 +41,7 @@ def run_step(made, params, **given):
         arguments=line,
     ) as job:
         sequences.main(job)
-    return {name: sequences.load(path) for name, path in outputs.items()}
+    return {name: sequence_files.load(path) for name, path in outputs.items()}
 
 
 def fails(capsys, made, params, **given):
@@ -66,7 +66,7 @@ def digits(tmp_path):
             "images": torch.full((len(labels), 8, 8), 16, dtype=torch.uint8),
             "labels": torch.tensor(list(labels)),
         }
-        run.write_tensors(found[f"digits_{name}"], tensors, {"maximum": "16"})
+        tensor_files.write_tensors(found[f"digits_{name}"], tensors, {"maximum": "16"})
     return found
 
 
@@ -144,7 +144,7 @@ def test_senseless_params_are_one_sentence(tmp_path, digits, capsys, change, mes
 def test_a_label_that_is_no_digit_is_told_before_a_file_is_written(tmp_path, digits, capsys):
     split = splits.load_split(digits["digits_test"])
     tensors = {"images": (split.images * 255).byte(), "labels": split.labels + 1}
-    run.write_tensors(digits["digits_test"], tensors, {"maximum": "255"})
+    tensor_files.write_tensors(digits["digits_test"], tensors, {"maximum": "255"})
     said = fails(capsys, tmp_path / "made", PARAMS, **digits)
     assert "digits_test has labels that are no digits from 0 to 9" in said
     assert not list((tmp_path / "made").glob("*"))
@@ -252,8 +252,8 @@ SAID = {"sequences": '{"left_out": 0}'}
 )
 def test_a_file_of_another_kind_is_refused(tmp_path, tensors, said):
     path = tmp_path / "train.safetensors"
-    run.write_tensors(path, GOOD, SAID)
-    sequences.load(path)
-    run.write_tensors(path, tensors, said)
+    tensor_files.write_tensors(path, GOOD, SAID)
+    sequence_files.load(path)
+    tensor_files.write_tensors(path, tensors, said)
     with pytest.raises(UserError, match=r"train\.safetensors (holds no sequences|must hold)"):
-        sequences.load(path)
+        sequence_files.load(path)

@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch.nn import functional
 
-from pr12.shared import address, files, run, splits, step
+from pr12.shared import address, checkpoints, determinism, files, splits, step, tensor_files
 from pr12.shared.errors import UserError
-from pr12.stn import distortions, networks, train
+from pr12.stn import digit_splits, digit_training, distortions, following, networks, train
 from pr12.workflow.params import make
 
 PARAMS = {
@@ -43,6 +43,11 @@ def _one_thread():
 
 def params(**changes):
     return make(train.Params, PARAMS | changes, "stn.train")
+
+
+def seeded(wanted, distortion, seed):
+    shape = wanted.network, wanted.transform, wanted.transformers, wanted.pooling
+    return networks.seeded(seed, *shape, distortion, wanted.parameters)
 
 
 def digits(count=20):
@@ -90,8 +95,8 @@ def test_the_loss_falls_on_an_easy_task(network, transform, bfloat16):
 def test_one_step_of_sgd_by_hand():
     wanted = params(optimiser="sgd", images=4, learning_rate=0.1)
     data = digits()
-    net = train.seeded(wanted, "U", 0)
-    rows = train.orders(20, 4, run.generator(0, "shuffle"))
+    net = seeded(wanted, "U", 0)
+    rows = digit_training.orders(20, 4, determinism.generator(0, "shuffle"))
     loss = functional.cross_entropy(net(data.images[rows][:, None])[0], data.labels[rows])
     loss.backward()
     last = trained(wanted)
@@ -104,10 +109,10 @@ def test_one_step_of_sgd_by_hand():
 def test_rows_hold_the_mean_loss_since_the_row_before():
     wanted = params(optimiser="sgd", images=100, batch_size=2, learning_rate=1e-30)  # stands still
     data = digits()
-    net = train.seeded(wanted, "R", 1)
-    stream = run.generator(1, "distort R")
+    net = seeded(wanted, "R", 1)
+    stream = determinism.generator(1, "distort R")
     losses = []
-    for rows in train.orders(20, 100, run.generator(1, "shuffle")).split(2):
+    for rows in digit_training.orders(20, 100, determinism.generator(1, "shuffle")).split(2):
         inputs, targets = distortions.batch("R", *data, rows, stream)
         losses.append(functional.cross_entropy(net(inputs)[0], targets).item())
     history = trained(wanted, "R", 1)["history"]
@@ -154,19 +159,22 @@ def test_the_steps_have_the_sizes_of_the_schedule(monkeypatch, schedule, count, 
 
 def test_the_rate_falls_exactly_at_the_thirds_of_the_papers_schedule():
     wanted = params(schedule="thirds", learning_rate=0.01)
-    found = [train.learning_rate(wanted, n / 150_000) for n in (0, 49_999, 50_000, 99_999, 100_000)]
+    found = [
+        digit_training.learning_rate(wanted.learning_rate, wanted.schedule, n / 150_000)
+        for n in (0, 49_999, 50_000, 99_999, 100_000)
+    ]
     assert found == pytest.approx([0.01, 0.01, 0.001, 0.001, 0.0001])
 
 
 def test_every_digit_is_seen_once_per_epoch_in_another_order():
-    found = train.orders(7, 24, torch.Generator().manual_seed(0))
+    found = digit_training.orders(7, 24, torch.Generator().manual_seed(0))
     assert found.shape == (24,)
     epochs = found[:21].view(3, 7)
     for epoch in epochs:
         assert sorted(epoch.tolist()) == list(range(7))
     assert not torch.equal(epochs[0], epochs[1])
     assert len(found[21:].unique()) == 3
-    other = train.orders(7, 24, torch.Generator().manual_seed(1))
+    other = digit_training.orders(7, 24, torch.Generator().manual_seed(1))
     assert not torch.equal(found, other)
 
 
@@ -182,11 +190,11 @@ def test_parameters_stay_float32(bfloat16):
 def test_a_seed_decides_the_initial_net_and_leaves_the_global_stream_alone():
     torch.manual_seed(5)
     before = torch.get_rng_state()
-    one = train.seeded(params(), "R", 0).state_dict()
+    one = seeded(params(), "R", 0).state_dict()
     assert torch.equal(torch.get_rng_state(), before)
     torch.manual_seed(6)
-    assert same(one, train.seeded(params(), "R", 0).state_dict())
-    for other in (train.seeded(params(), "R", 1), train.seeded(params(), "U", 0)):
+    assert same(one, seeded(params(), "R", 0).state_dict())
+    for other in (seeded(params(), "R", 1), seeded(params(), "U", 0)):
         assert not same(one, other.state_dict())
 
 
@@ -257,7 +265,7 @@ def test_grids_are_those_of_the_net():
     net = networks.build("fcn", "affine", 2, "max", "addition", 400_000)
     for i, one in enumerate(net.transformers.transformers):
         one.theta.bias.data = torch.tensor([0.5, 0, 0.1 * i, 0, 0.25, 0])
-    found = torch.tensor(train.grids(net, torch.rand(2, 2, 42, 42)))
+    found = torch.tensor(following.grids(net, torch.rand(2, 2, 42, 42)))
     assert found.shape == (2, 2, 8, 8, 2)
     centres = (torch.arange(8) + 0.5) / 4 - 1
     for i in range(2):
@@ -286,9 +294,9 @@ def test_a_killed_training_goes_on_to_the_same_numbers(tmp_path, whole, stop, op
     wanted = params(**ST, **wanted, optimiser=optimiser)
     states = train.train_all(wanted, digits(), None)
     for _ in range(stop):
-        run.save_state(tmp_path / "resume.pt", next(states), "x")
+        checkpoints.save_state(tmp_path / "resume.pt", next(states), "x")
     torch.manual_seed(99)  # another process
-    saved = run.load_state(tmp_path / "resume.pt", "x")
+    saved = checkpoints.load_state(tmp_path / "resume.pt", "x")
     resumed = list(train.train_all(wanted, digits(), saved))
     assert len(resumed) == max(1, 21 - stop)
     assert resumed[-1]["histories"] == expected[optimiser]["histories"]
@@ -358,8 +366,8 @@ def test_the_last_good_loss_is_told():
     history = [{"train/loss_nats": 9.0}, {"train/loss_nats": 2.25}]
     for lost in (float("nan"), float("inf"), -float("inf")):
         with pytest.raises(UserError, match=r"the loss is not finite at here \(loss before: 2.25"):
-            train.check(lost, True, "here", history)
-    train.check(1e30, True, "here", [])
+            digit_training.check(lost, True, "here", history)
+    digit_training.check(1e30, True, "here", [])
 
 
 # --- what a user can give ---
@@ -370,18 +378,18 @@ def test_a_pixel_outside_0_to_1_is_refused(value):
     data = digits()
     data.images[3, 5, 7] = value
     with pytest.raises(UserError, match="train has pixels outside 0 to 1 or that are no numbers"):
-        train.checked_digits(params(), data)
+        digit_splits.checked(data, "train")
 
 
 def test_a_batch_larger_than_the_data_is_refused():
-    assert len(train.checked_digits(params(batch_size=20), digits()).labels) == 20
+    assert len(digit_splits.checked(digits(), "train", 20).labels) == 20
     with pytest.raises(UserError, match="train has 20 images; batch_size is 21"):
-        train.checked_digits(params(batch_size=21), digits())
+        digit_splits.checked(digits(), "train", 21)
 
 
 def test_small_digits_are_framed():
     small = splits.Split(torch.rand(5, 8, 8), torch.arange(5))
-    found = train.checked_digits(params(), small)
+    found = digit_splits.checked(small, "train")
     assert torch.equal(found.images, distortions.framed(small.images))
     assert torch.equal(found.labels, small.labels)
 
@@ -394,7 +402,9 @@ def write(folder, wanted, data=None):
     images, labels = data or digits()
     folder.mkdir(exist_ok=True)
     pixels = (255 * images).round().byte()
-    run.write_tensors(folder / "train", {"images": pixels, "labels": labels}, {"maximum": "255"})
+    tensor_files.write_tensors(
+        folder / "train", {"images": pixels, "labels": labels}, {"maximum": "255"}
+    )
     given = [f"{name}={folder / name}" for name in ("train", "model", "history")]
     return ["--params", json.dumps(dataclasses.asdict(wanted)), *given]
 
@@ -417,14 +427,14 @@ def test_the_step_writes_the_nets_and_their_history(tmp_path, capsys):
     assert {path.name for path in (tmp_path / "one").iterdir()} == {"train", "model", "history"}
     data = splits.load_split(tmp_path / "one" / "train")
     *_, state = train.train_all(wanted, data, None)
-    tensors = run.read_tensors(tmp_path / "one" / "model")
+    tensors = tensor_files.read_tensors(tmp_path / "one" / "model")
     expected = {
         f"{name}/{key}": value
         for name, net in state["finished"].items()
         for key, value in net.items()
     }
     assert same(tensors, expected)
-    assert json.loads(run.read_metadata(tmp_path / "one" / "model")["built"]) == {
+    assert json.loads(tensor_files.read_metadata(tmp_path / "one" / "model")["built"]) == {
         "network": "fcn", "transform": "affine", "transformers": 1, "pooling": "max",
         "parameters": 150_000, "distortions": ["R", "TC"], "seeds": [0, 1],
     }  # fmt: skip
@@ -477,7 +487,7 @@ def test_a_checkpoint_that_is_not_its_own_is_not_used(tmp_path, content):
     step_in_process(write(tmp_path / "clean", wanted))
     arguments = write(tmp_path / "left", wanted)
     state = next(train.train_all(params(seeds=[9], distortions=["U"], images=8), digits(), None))
-    run.save_state(tmp_path / "left" / "resume.pt", state, "of other params")
+    checkpoints.save_state(tmp_path / "left" / "resume.pt", state, "of other params")
     if content == "damaged":
         os.truncate(tmp_path / "left" / "resume.pt", 1000)
     step_in_process(arguments)
@@ -528,7 +538,7 @@ def test_a_label_that_is_no_digit_is_refused(label):
     labels = torch.arange(20) % 10
     labels[7] = label
     with pytest.raises(UserError, match=r"^train has labels that are no digits from 0 to 9"):
-        train.checked_digits(params(), splits.Split(torch.rand(20, 28, 28), labels))
+        digit_splits.checked(splits.Split(torch.rand(20, 28, 28), labels), "train")
 
 
 def test_a_file_that_is_no_split_or_cut_short_is_told(tmp_path, capsys):
@@ -537,7 +547,7 @@ def test_a_file_that_is_no_split_or_cut_short_is_told(tmp_path, capsys):
     with pytest.raises(SystemExit, match="2"):
         step_in_process(arguments)
     assert "is not a safetensors file" in capsys.readouterr().err.splitlines()[-1]
-    run.write_tensors(tmp_path / "train", {"images": torch.zeros(2, 2)})
+    tensor_files.write_tensors(tmp_path / "train", {"images": torch.zeros(2, 2)})
     with pytest.raises(SystemExit, match="2"):
         step_in_process(arguments)
     assert "is not a split" in capsys.readouterr().err.splitlines()[-1]

@@ -5,7 +5,8 @@ import torch
 from torch import nn
 
 from pr12.shared.errors import UserError
-from pr12.stn import transformer
+from pr12.stn import grids
+from pr12.stn import transformer as transformer_module
 from pr12.stn.transformer import TRANSFORMS, ParallelTransformers, SpatialTransformer, sample
 
 SIZES = {name: (2, 4, 6) if name == "affine_3d" else (8, 6) for name in TRANSFORMS}
@@ -171,7 +172,7 @@ def test_it_is_saved_and_loaded_and_copied(name):
 
 @pytest.mark.parametrize("name", TRANSFORMS)
 def test_inference_first_training_after(name):
-    transformer._regular_matrix.cache_clear()
+    grids._regular_matrix.cache_clear()
     module = moving(make(name))
     with torch.inference_mode():
         first, _ = module(images_for(name))
@@ -195,7 +196,7 @@ def test_under_autocast_theta_and_the_grid_keep_the_bits_of_float32(name, monkey
         grids.append(grid)
         return sample(images, grid, mode)
 
-    monkeypatch.setattr(transformer, "sample", keep)
+    monkeypatch.setattr(transformer_module, "sample", keep)
     images = images_for(name)
     output, theta = module(images)
     with torch.autocast("cpu", dtype=torch.bfloat16):

@@ -9,9 +9,8 @@ from scipy.ndimage import map_coordinates
 from torch.nn import functional
 
 from pr12.shared.errors import UserError
-from pr12.stn import transformer
-from pr12.stn.transformer import (
-    TRANSFORMS,
+from pr12.stn import grids
+from pr12.stn.grids import (
     affine_grid,
     affine_grid_3d,
     attention_grid,
@@ -19,10 +18,10 @@ from pr12.stn.transformer import (
     crop_grid,
     pixel_centres,
     projective_grid,
-    sample,
     thin_plate_spline_grid,
     thin_plate_spline_matrix,
 )
+from pr12.stn.transformer import TRANSFORMS, sample
 
 SIZES = [(4, 4), (5, 5), (6, 3), (3, 8), (1, 7)]
 PLANE = [name for name in TRANSFORMS if name != "affine_3d"]
@@ -455,7 +454,7 @@ def test_control_points_that_make_no_spline_are_refused(points, message):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])  # one is a copy of what is kept
 def test_a_spline_first_asked_for_in_inference_mode_can_be_trained_after(dtype):
-    transformer._regular_matrix.cache_clear()
+    grids._regular_matrix.cache_clear()
     parameters = identity("tps").to(dtype)
     with torch.inference_mode():
         first = thin_plate_spline_grid(parameters, (11, 13))

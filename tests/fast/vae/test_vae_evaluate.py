@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import distributions
 
-from pr12.shared import run
+from pr12.shared import determinism, tensor_files
 from pr12.shared.errors import UserError
 from pr12.vae import (
     densities,
@@ -43,7 +43,7 @@ ESTIMATE = evaluate_likelihood.Params(
 
 @pytest.fixture
 def x():
-    return torch.rand(20, 6, generator=run.generator(0, "x"))
+    return torch.rand(20, 6, generator=determinism.generator(0, "x"))
 
 
 def saved(seeds=(0, 1), objective="sgvb_b", std=1.0, moments=1):
@@ -133,7 +133,7 @@ def test_an_estimate_that_is_not_finite_is_told():
 
 def write_split(path, images):
     tensors = {"images": images, "labels": torch.zeros(len(images), dtype=torch.int64)}
-    run.write_tensors(path, tensors, {"maximum": "255"})
+    tensor_files.write_tensors(path, tensors, {"maximum": "255"})
 
 
 def step_arguments(folder, module, params, **names):
@@ -187,7 +187,7 @@ def test_a_file_that_is_no_model_is_refused(tmp_path):
 def test_images_that_cannot_be_judged_on_are_refused(tmp_path, images, maximum, sentence):
     path = tmp_path / "test.safetensors"
     tensors = {"images": images, "labels": torch.zeros(len(images), dtype=torch.int64)}
-    run.write_tensors(path, tensors, {"maximum": maximum})
+    tensor_files.write_tensors(path, tensors, {"maximum": maximum})
     with pytest.raises(UserError, match=sentence):
         read_images(path)
 

@@ -15,7 +15,7 @@ from scipy.io import savemat
 from scipy.ndimage import center_of_mass
 from scipy.sparse import csc_array
 
-from pr12.shared import address, run, splits, step
+from pr12.shared import address, splits, step, tensor_files
 from pr12.shared.errors import UserError
 from pr12.vae import faces
 
@@ -249,7 +249,7 @@ def test_moving_needs_no_file(tmp_path):
     parts = [splits.load_split(path).images for path in made.values()]
     assert [tuple(part.shape) for part in parts] == [(30, 28, 20), (10, 28, 20), (20, 28, 20)]
     assert len(torch.cat(parts).flatten(1).unique(dim=0)) == 60  # no face in two splits
-    assert run.read_metadata(made["train"]) == {"maximum": "255"}
+    assert tensor_files.read_metadata(made["train"]) == {"maximum": "255"}
     assert 0.5 < torch.cat(parts).max() <= 1
 
 

@@ -8,7 +8,7 @@ import torch
 from scipy.special import exp1
 from torch import nn
 
-from pr12.shared import run, splits, step
+from pr12.shared import splits, step, tensor_files
 from pr12.shared.errors import UserError
 from pr12.vae import (
     classifier,
@@ -112,17 +112,17 @@ def test_what_the_classifier_cannot_learn_from_is_told(changed, data, message):
 
 
 def test_a_file_of_another_kind_is_no_classifier(tmp_path):
-    run.write_tensors(tmp_path / "vae", linear_model())
+    tensor_files.write_tensors(tmp_path / "vae", linear_model())
     with pytest.raises(UserError, match="is no classifier"):
         features.load(tmp_path / "vae", PIXELS)
-    run.write_tensors(tmp_path / "other", features.initial([9, 5, 3], seed=0))
+    tensor_files.write_tensors(tmp_path / "other", features.initial([9, 5, 3], seed=0))
     with pytest.raises(UserError, match="images of 9 pixels and the data have 12"):
         features.load(tmp_path / "other", PIXELS)
 
 
 def write_split(path, data):
     grey = (data.images.clamp(0, 1) * 255).round().byte()
-    run.write_tensors(path, {"images": grey, "labels": data.labels}, {"maximum": "255"})
+    tensor_files.write_tensors(path, {"images": grey, "labels": data.labels}, {"maximum": "255"})
 
 
 def test_the_classifiers_step_writes_net_and_history(tmp_path):
@@ -317,7 +317,7 @@ def job_in(folder, names):
 def write_inputs(folder, tests=40):
     write_split(folder / "train", classes(60))
     write_split(folder / "test", classes(tests, seed=1))
-    run.write_tensors(folder / "classifier", features.initial([PIXELS, 16, 8, 3], seed=0))
+    tensor_files.write_tensors(folder / "classifier", features.initial([PIXELS, 16, 8, 3], seed=0))
     for name, own in systems().items():
         saved_nets.save(folder / name, own)
 

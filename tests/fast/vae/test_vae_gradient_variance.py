@@ -4,7 +4,7 @@ import sys
 import pytest
 import torch
 
-from pr12.shared import run, step
+from pr12.shared import determinism, step, tensor_files
 from pr12.shared.errors import UserError
 from pr12.vae import gradient_variance, networks, objectives, saved_nets
 from pr12.vae.gradient_variance import ESTIMATORS, gradient_moments
@@ -26,7 +26,7 @@ def setting(seeds=(0, 1), latent_dim=2, likelihood="bernoulli"):
 
 
 def streams(seeds=(0, 1), purpose="test"):
-    return [run.generator(seed, purpose) for seed in seeds]
+    return [determinism.generator(seed, purpose) for seed in seeds]
 
 
 def drawn_one_by_one(objective, parameters, x, samples, draws, generators):
@@ -139,7 +139,7 @@ def write(folder, latent_dim, objective="sgvb_b"):
 def write_images(folder):
     pixels = torch.randint(17, (9, 2, 3), generator=torch.Generator().manual_seed(5)).byte()
     tensors = {"images": pixels, "labels": torch.zeros(9, dtype=torch.int64)}
-    run.write_tensors(folder / "train", tensors, {"maximum": "16"})
+    tensor_files.write_tensors(folder / "train", tensors, {"maximum": "16"})
     return pixels.flatten(1) / 16
 
 

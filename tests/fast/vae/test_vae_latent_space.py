@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from scipy.stats import norm
 
-from pr12.shared import run, splits, step
+from pr12.shared import determinism, splits, step, tensor_files
 from pr12.shared.errors import UserError
 from pr12.vae import latent_codes, latent_page, latent_space, networks, packed_arrays, saved_nets
 
@@ -158,7 +158,7 @@ def test_the_picture_shows_what_the_decoder_gives_at_every_place():
     assert set(shown["samples"]) == {name for name, _ in LARGE}
     for name, latent_dim in LARGE:
         assert shown["samples"][name]["shape"] == [10, 10, *SIZES["digits"]]
-        z = torch.randn(10, 10, latent_dim, generator=run.generator(0, "samples"))
+        z = torch.randn(10, 10, latent_dim, generator=determinism.generator(0, "samples"))
         assert_shown(shown["samples"][name], 3, 8, one_by_one(systems[name], z[3, 8]))
 
 
@@ -227,7 +227,7 @@ def write_inputs(folder, names, n=20):
     for kind in SIZES:
         images, labels = split_of(kind, n)
         tensors = {"images": (255 * images).round().byte(), "labels": labels}
-        run.write_tensors(folder / f"{kind}_test", tensors, {"maximum": "255"})
+        tensor_files.write_tensors(folder / f"{kind}_test", tensors, {"maximum": "255"})
     for name in names:
         kind = "faces" if name == "faces_z2" else "digits"
         saved_nets.save(folder / name, net(latent_space.LATENT_DIMS[name], kind))

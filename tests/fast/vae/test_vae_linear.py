@@ -6,7 +6,7 @@ import torch
 from scipy.stats import multivariate_normal
 from sklearn.decomposition import PCA
 
-from pr12.shared import run, step
+from pr12.shared import determinism, step, tensor_files
 from pr12.shared.errors import UserError
 from pr12.vae import densities, evaluate_linear, networks, saved_nets, train
 
@@ -80,7 +80,9 @@ def test_the_likelihood_is_scipys():
 def test_the_bound_is_the_mean_over_draws():
     own, x = parameters(), data(5)
     q = networks.encode(own, x)
-    z = networks.draw(q, networks.normals([run.generator(s, "test") for s in (0, 1)], 5, 10000, 2))
+    z = networks.draw(
+        q, networks.normals([determinism.generator(s, "test") for s in (0, 1)], 5, 10000, 2)
+    )
     values = (densities.log_likelihood(own, x, z) - densities.kl(q).unsqueeze(2)).double()
     error = values.std(dim=2, correction=1).max().item() / (5 * 10000) ** 0.5
     expected = values.mean(dim=(1, 2))
@@ -165,7 +167,7 @@ def test_the_step_writes_gaps_to_pca_on_both_splits(tmp_path):
     }
     for name, own in pixels.items():
         tensors = {"images": own, "labels": torch.zeros(len(own), dtype=torch.int64)}
-        run.write_tensors(tmp_path / name, tensors, {"maximum": "16"})
+        tensor_files.write_tensors(tmp_path / name, tensors, {"maximum": "16"})
     saved_nets.save(tmp_path / "model", saved(parameters()))
     reads = ("model", "train", "test")
     paths = {name: tmp_path / name for name in (*reads, "metrics")}

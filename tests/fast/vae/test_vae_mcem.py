@@ -6,7 +6,7 @@ import sys
 import pytest
 import torch
 
-from pr12.shared import files, run
+from pr12.shared import checkpoints, determinism, files, tensor_files
 from pr12.shared.errors import UserError
 from pr12.vae import densities, evaluate_linear, mcem, networks, saved_nets
 
@@ -131,9 +131,9 @@ def test_a_seed_learns_the_same_alone_and_in_a_stack(whole, seed):
 def test_going_on_after_any_row_is_as_if_nothing_had_happened(whole, tmp_path, row):
     for number, state in enumerate(states(PARAMS), start=1):
         if number == row:
-            run.save_state(tmp_path / "resume.pt", state, "digest")
+            checkpoints.save_state(tmp_path / "resume.pt", state, "digest")
             break
-    found = last(PARAMS, state=run.load_state(tmp_path / "resume.pt", "digest"))
+    found = last(PARAMS, state=checkpoints.load_state(tmp_path / "resume.pt", "digest"))
     assert found["history"] == whole["history"]
     assert found["samples_seen"] == whole["samples_seen"]
     assert torch.equal(found["codes"], whole["codes"])
@@ -192,7 +192,7 @@ def test_parameters_are_kept_at_every_snapshot(whole):
 
 def test_an_epoch_moves_the_codes_of_whole_batches_of_different_images():
     rows = [state["codes"] for state in states(change(snapshots=(360,), learning_rate=1e-30))]
-    prior = [run.generator(seed, "prior") for seed in (0, 1)]
+    prior = [determinism.generator(seed, "prior") for seed in (0, 1)]
     before = networks.normals(prior, 35, 2)
     moved = [(own != other).any(dim=2) for own, other in zip(rows, [before, *rows], strict=False)]
     for replica in range(2):
@@ -235,7 +235,7 @@ def write(folder, params):
     """Write the data, and give the step's command line."""
     pixels = (images() * 255).round().byte()
     tensors = {"images": pixels, "labels": torch.zeros(len(pixels), dtype=torch.int64)}
-    run.write_tensors(folder / "train", tensors, {"maximum": "255"})
+    tensor_files.write_tensors(folder / "train", tensors, {"maximum": "255"})
     given = [f"{name}={folder / name}" for name in ("train", "model", "history")]
     return ["--params", json.dumps(dataclasses.asdict(params)), *given]
 
@@ -268,7 +268,7 @@ def test_a_step_that_is_stopped_goes_on_to_the_same_bytes(tmp_path, monkeypatch,
         (tmp_path / name).mkdir()
     step_in_process(write(tmp_path / "whole", PARAMS), monkeypatch)
     arguments = write(tmp_path / "stopped", PARAMS)
-    saved, save_state = [], run.save_state
+    saved, save_state = [], checkpoints.save_state
 
     def stopping(*given):
         save_state(*given)
@@ -277,7 +277,7 @@ def test_a_step_that_is_stopped_goes_on_to_the_same_bytes(tmp_path, monkeypatch,
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(run, "save_state", stopping)
+        patched.setattr(checkpoints, "save_state", stopping)
         with pytest.raises(SystemExit) as caught:
             step_in_process(arguments, patched)
     assert caught.value.code == 130

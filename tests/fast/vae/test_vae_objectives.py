@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.distributions import Bernoulli, Independent, MultivariateNormal, Normal, kl_divergence
 
-from pr12.shared import run
+from pr12.shared import determinism
 from pr12.vae import densities, evaluate_linear, networks, objectives
 
 SEEDS = (0, 1)
@@ -31,7 +31,7 @@ def setting(likelihood="bernoulli", hidden=(4,), seeds=SEEDS, batch=3, dtype=tor
 
 
 def streams(seeds=SEEDS):
-    return [run.generator(seed, "test") for seed in seeds]
+    return [determinism.generator(seed, "test") for seed in seeds]
 
 
 def random_normal(shape=(2, 3, 2)):
@@ -401,11 +401,11 @@ def known_posterior():
 def mean_gradients(parameters):
     """Give wake-sleep's mean gradients over 400 groups of 100 data points, over their errors."""
     truth = known_posterior()
-    noise = [run.generator(0, "data")]
+    noise = [determinism.generator(0, "data")]
     z = networks.normals(noise, 40000, 1)
     x = networks.sample_pixels(truth, z, noise)[0].view(400, 100, 3)
     values = {n: v.repeat_interleave(400, dim=0).requires_grad_() for n, v in parameters.items()}
-    same = [run.generator(1, "noise")] * 400  # one stream drawn from 400 times
+    same = [determinism.generator(1, "noise")] * 400  # one stream drawn from 400 times
     reached = objectives.wake_sleep(values, x, 1, same).mean(dim=1).sum()
     found = torch.autograd.grad(reached, list(values.values()))
     rows = torch.cat([own.flatten(1) for own in found], dim=1)

@@ -9,7 +9,7 @@ import sys
 import pytest
 import torch
 
-from pr12.shared import files, run, splits
+from pr12.shared import checkpoints, determinism, files, splits, tensor_files
 from pr12.shared.errors import UserError
 from pr12.vae import images as data
 from pr12.vae import networks, objectives, optimisers, saved_nets, train
@@ -107,7 +107,7 @@ def test_each_objective_learns_and_each_replica_its_own(objective):
     x = images().flatten(1)
     bounds = []
     for parameters in state["kept"]:
-        reached = objectives.importance(parameters, x, 50, [run.generator(0, "test")] * 2)
+        reached = objectives.importance(parameters, x, 50, [determinism.generator(0, "test")] * 2)
         if objective == "autoencoder":
             reached = objectives.autoencoder(parameters, x, 1, [])
         bounds.append(reached.mean(dim=1))
@@ -166,9 +166,9 @@ def test_each_param_changes_what_is_learnt(whole, changed):
 def test_going_on_after_any_row_is_as_if_nothing_had_happened(whole, tmp_path, epoch):
     for number, state in enumerate(states(PARAMS), start=1):
         if number == epoch:
-            run.save_state(tmp_path / "resume.pt", state, "digest")
+            checkpoints.save_state(tmp_path / "resume.pt", state, "digest")
             break
-    saved = run.load_state(tmp_path / "resume.pt", "digest")
+    saved = checkpoints.load_state(tmp_path / "resume.pt", "digest")
     found = last(PARAMS, state=saved)
     assert found["history"] == whole["history"]
     assert found["samples_seen"] == whole["samples_seen"]
@@ -381,7 +381,7 @@ def test_a_checkpoint_of_another_architecture_is_refused(tmp_path, changed):
 @pytest.mark.parametrize("said", [None, "{", "{}", "[]", '{"objective": "sgvb_b"}', "3"])
 def test_a_file_that_is_no_model_of_vae_is_refused(tmp_path, said):
     metadata = {} if said is None else {"model": said}
-    run.write_tensors(tmp_path / "model", {"a": torch.zeros(1)}, metadata)
+    tensor_files.write_tensors(tmp_path / "model", {"a": torch.zeros(1)}, metadata)
     with pytest.raises(UserError, match="is no model of vae"):
         saved_nets.load(tmp_path / "model")
 
@@ -399,7 +399,7 @@ def write(folder, params):
     """Write the data, and give the step's command line."""
     pixels = (images() * 255).round().byte()
     tensors = {"images": pixels, "labels": torch.zeros(len(pixels), dtype=torch.int64)}
-    run.write_tensors(folder / "train", tensors, {"maximum": "255"})
+    tensor_files.write_tensors(folder / "train", tensors, {"maximum": "255"})
     given = [f"{name}={folder / name}" for name in ("train", "model", "history")]
     return ["--params", json.dumps(dataclasses.asdict(params)), *given]
 
@@ -484,7 +484,7 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(
 
 def test_an_image_file_that_is_no_split_is_told(tmp_path, monkeypatch, capsys):
     arguments = write(tmp_path, PARAMS)
-    run.write_tensors(tmp_path / "train", {"images": torch.zeros(2, 2)})
+    tensor_files.write_tensors(tmp_path / "train", {"images": torch.zeros(2, 2)})
     with pytest.raises(SystemExit):
         step_in_process(arguments, monkeypatch)
     assert "is not a split" in capsys.readouterr().err

@@ -1,27 +1,64 @@
-"""What all trainings with transformers share: determinism, streams and a check of the outcome."""
+"""The state of a training: written, read, restored and checked, so that a kill costs little."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from pr12.shared import run
+from pr12.shared import determinism, files
 from pr12.shared.errors import UserError
 
 
-def deterministic() -> None:
-    """Make the same params on the same machine give the same bytes, as far as the sampler lets.
+def save_state(path: Path | str, state: Mapping[str, Any], fingerprint: str) -> None:
+    """Write the whole state of a training, so that a kill costs at most one epoch.
 
-    On a GPU torch refuses `grid_sample`'s backward pass in deterministic mode, for the gradient of
-    the sampled image is added up in any order. That of the grid is not, and in front of a net it is
-    the only one asked for; transformers inside a net are the exception. So there torch only warns.
+    Parameters
+    ----------
+    path : Path or str
+        The checkpoint, beside the output.
+    state : mapping
+        Tensors, numbers and lists and dicts of them.
+    fingerprint : str
+        Digest of params and code; `load_state` refuses another one's state.
 
     Examples
     --------
-    >>> deterministic()
-    >>> torch.are_deterministic_algorithms_enabled()
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "resume.pt"
+    >>> save_state(path, {"epoch": 2}, "abc")
+    >>> load_state(path, "abc"), load_state(path, "other")
+    ({'epoch': 2}, None)
+    """
+    with files.atomic(path) as temporary:
+        torch.save({"fingerprint": fingerprint, "state": dict(state)}, temporary)
+
+
+def load_state(path: Path | str, fingerprint: str) -> dict[str, Any] | None:
+    """Read a training's state if there is one and it belongs to these params and this code.
+
+    Parameters
+    ----------
+    path : Path or str
+        The checkpoint.
+    fingerprint : str
+        As given to `save_state`.
+
+    Examples
+    --------
+    >>> load_state("/nowhere/resume.pt", "abc") is None
     True
     """
-    run.deterministic()
-    torch.use_deterministic_algorithms(True, warn_only=run.device().type == "cuda")
+    if not Path(path).is_file():
+        return None
+    try:
+        saved = torch.load(path, map_location=determinism.device(), weights_only=True)
+    except Exception:  # whatever is wrong with a checkpoint, training starts afresh
+        return None
+    if not isinstance(saved, dict) or saved.get("fingerprint") != fingerprint:
+        return None
+    return saved["state"]
 
 
 def streams(shuffle: torch.Generator) -> list[Tensor]:
