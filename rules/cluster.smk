@@ -29,15 +29,9 @@ def is_first():
 
 # Jobs outlive a killed Snakemake: wait for them before looking at what is missing. (While this file
 # is read, that jobs go elsewhere shows only in there being a number of nodes.)
-REMOTE = workflow.resource_settings.nodes is not None
+REMOTE = workflow.resource_settings.nodes is not None and shutil.which("squeue")
 DRY = workflow.output_settings.dryrun
-if (
-    workflow.is_main_process
-    and REMOTE
-    and not DRY
-    and shutil.which("squeue")
-    and is_first()
-):
+if workflow.is_main_process and REMOTE and not DRY and is_first():
     with one_sentence():
         slurm.wait(Path.cwd())
 
@@ -61,14 +55,14 @@ def probe_nodes():
     """Refuse to start if a free node cannot do the work (PR12_PROBE=0: do not look)."""
     if not on_slurm():
         return
-    try:
-        slurm.ask(["sbatch", "--version"])
-        if os.environ.get("PR12_PROBE") != "0":
-            probe.check(Path.cwd(), srun_options())
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr, flush=True)
-        workflow.persistence.unlock()
-        os._exit(2)
+    with one_sentence():
+        try:
+            slurm.ask(["sbatch", "--version"])
+            if os.environ.get("PR12_PROBE") != "0":
+                probe.check(Path.cwd(), srun_options())
+        except UserError:
+            workflow.persistence.unlock()
+            raise
 
 
 def tell_failures(logs):

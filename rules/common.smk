@@ -1,6 +1,5 @@
 # What every rules file uses: checked params and texts, and the graphs of all papers.
 import fcntl
-import json
 import os
 import shutil
 import sys
@@ -46,37 +45,27 @@ configfile: "params.yaml"
 with one_sentence():
     P = settings.resolve(config)
     PAPERS = config["papers"]
-    ABOUT = {p: settings.paper(Path(workflow.basedir, "papers", p)) for p in PAPERS}
-    for paper, texts in ABOUT.items():
-        settings.check_texts(paper, P[paper], texts)
     RUN = P["run"]
     BUILD = f"build/{RUN}"
+    HERE = Path(workflow.basedir)
+    ABOUT = {paper: settings.paper(HERE / "papers" / paper) for paper in PAPERS}
+    for paper, texts in ABOUT.items():
+        settings.check_texts(paper, P[paper], texts)
     GRAPHS = Graphs(P, PAPERS)
-    TABLE = measured.read(Path(workflow.basedir, f"benchmarks/measured/{RUN}.csv"))
-    TARGETS = Targets(GRAPHS, P, ABOUT, Path(workflow.basedir))
+    TARGETS = Targets(GRAPHS, P, ABOUT, HERE)
+    TABLE = measured.read(HERE / f"benchmarks/measured/{RUN}.csv")
 REQUESTS = Requests(TABLE, workflow.cores or 1, has_gpu())
 
 
-def as_json(params):
-    """Params as a command line takes them."""
-    return json.dumps(params, ensure_ascii=False)
-
-
-def paths(files):
-    """Named files as a command line takes them: name=path name=path."""
-    return " ".join(f"{name}={path}" for name, path in files.items())
-
-
-def job_at(folder):
-    """The job of a folder; an unknown one is refused."""
-    with one_sentence():
-        return GRAPHS.job(folder)
-
-
 def job_of(step):
-    """The job of a rule's wildcards."""
-    paper, name = f"{BUILD}/{step.paper.name}", step.name
-    return lambda w: job_at(f"{paper}/{step.place or w.case}/{name}.{w.digest}")
+    """The job of a rule's wildcards; an unknown digest is refused."""
+
+    def job(w):
+        case = step.place or w.case
+        with one_sentence():
+            return GRAPHS.job(f"{step.paper.build}/{case}/{step.name}.{w.digest}")
+
+    return job
 
 
 def made(step):
@@ -107,9 +96,8 @@ def shared(step):
     def group(wildcards):
         name = REQUESTS.group(job(wildcards))
         components = workflow.group_settings.group_components
-        if isinstance(
-            components, dict
-        ):  # not in a dry run, which shows them one by one
+        # Not in a dry run, which shows them one by one
+        if isinstance(components, dict):
             components[name] = 1000
         return name
 
@@ -124,9 +112,8 @@ def untrue(mark):
 
     (Snakemake does not make a `temp` output that only a target rule asks for.)
     """
-    if (
-        workflow.is_main_process
-    ):  # on a node, the job that writes the mark may be at work
+    # On a node, the job that writes the mark may be at work
+    if workflow.is_main_process:
         Path(mark).unlink(missing_ok=True)
     return mark
 
@@ -138,6 +125,7 @@ def evidence_files(w):
     return {name: ancient(file) for name, file in files.items()}
 
 
+@cache
 def evidence_made(paper):
     """Results of all of a paper's cases that can run here, and the marks of their evidence."""
     with one_sentence():
@@ -172,10 +160,8 @@ onstart:
     try:
         fcntl.flock(LOCK, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        message = (
-            "error: another snakemake is running in this folder; wait for it to end"
-        )
-        print(message, file=sys.stderr, flush=True)
+        said = "another snakemake is running in this folder; wait for it to end"
+        print(f"error: {said}", file=sys.stderr, flush=True)
         os._exit(2)
     except OSError:  # a file system without such locks: Snakemake's own is left
         pass

@@ -1,10 +1,11 @@
 # Evidence of every case, and pages of what evidence there is: docs/architecture.md.
 # Who compares evidence with today's graph reads how it makes each case; nothing else is written
 # while rules are read.
-if workflow.is_main_process and not DRY:
-    with one_sentence():
-        for paper in PAPERS:
-            files.write_json(*TARGETS.chains(paper))
+with one_sentence():
+    for paper in PAPERS:
+        path, content = TARGETS.chains(paper)
+        if workflow.is_main_process and not DRY:
+            files.write_json(path, content)
 
 
 rule evidence:
@@ -22,12 +23,9 @@ rule evidence:
         mem_mb=500,
         runtime=5,
     params:
-        json=lambda w: as_json(TARGETS.evidence_params(f"{BUILD}/{w.place}.{w.digest}")),
-        inputs=lambda w, input: paths(input),
-        others=lambda w: paths(TARGETS.evidence_paths(f"{BUILD}/{w.place}.{w.digest}")),
+        command=lambda w: TARGETS.evidence_command(f"{BUILD}/{w.place}.{w.digest}"),
     shell:
-        "python -m pr12.report.evidence --params {params.json:q} {params.inputs} {params.others}"
-        " mark={output.mark} > {log} 2>&1"
+        "{params.command} > {log} 2>&1"
 
 
 for paper in PAPERS:
@@ -68,20 +66,12 @@ for paper in PAPERS:
             mem_mb=1000,
             runtime=5,
         params:
-            step=f"pr12.{paper}.figures",
-            drawn=as_json(TARGETS.figures_params(paper)),
-            json=as_json(TARGETS.report_params(paper)),
             public=TARGETS.public(paper),
-            out=lambda w, output: os.path.dirname(output[0]),
-            read=f"evidence={TARGETS.public(paper)}/evidence chains={TARGETS.chains(paper)[0]} texts=papers/{paper}",
+            commands=TARGETS.page_commands(paper),
         shell:
             "mkdir -p {params.public}/evidence {params.public}/figures"
-            " && python -m {params.step} --params {params.drawn:q} {params.read}"
-            " committed={params.public}/figures out={params.out}/figures > {log} 2>&1"
-            " && python -m pr12.shared.report --params {params.json:q} {params.read}"
-            " figures={params.out}/figures lock=requirements.lock out={params.out}"
-            " public={params.public} >> {log} 2>&1"
-            " && python -m pr12.shared.readme reports=reports readme=README.md >> {log} 2>&1"
+            " && {params.commands[0]} > {log} 2>&1 && {params.commands[1]} >> {log} 2>&1"
+            " && {params.commands[2]} >> {log} 2>&1"
 
 
 rule index:
@@ -95,15 +85,10 @@ rule index:
         scope="all|there",
     localrule: True
     params:
-        json=as_json(TARGETS.index_params),
-        inputs=paths({paper: f"{BUILD}/report/{paper}" for paper in PAPERS}),
         timings=f"{BUILD}/timings",
-        page=f"reports/{RUN}/index.html",
-        stamp=f"{BUILD}/report/stamp.json",
+        command=TARGETS.index_command,
     shell:
-        "mkdir -p {params.timings} && python -m pr12.shared.index --params {params.json:q}"
-        " {params.inputs} timings={params.timings} texts=papers out={params.page} stamp={params.stamp}"
-        " > {log} 2>&1"
+        "mkdir -p {params.timings} && {params.command} > {log} 2>&1"
 
 
 # Pages of the evidence that there is. Nothing is trained.
@@ -118,7 +103,6 @@ rule prune:
         f"{BUILD}/prune.log",
     localrule: True
     params:
-        json=as_json({"keep": TARGETS.current}),
-        folder=BUILD,
+        command=TARGETS.prune_command,
     shell:
-        "python -m pr12.shared.prune --params {params.json:q} folder={params.folder} > {log} 2>&1"
+        "{params.command} > {log} 2>&1"

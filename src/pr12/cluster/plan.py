@@ -27,7 +27,7 @@ UNMEASURED = {"evidence": 1.0, "pages": 10.0, "index": 2.0}
 
 @dataclass(frozen=True, config=STRICT)
 class Params:
-    """A run, nodes of a cluster, and cores of each, which is also the most that one job asks for."""
+    """A run, nodes of a cluster, and cores of each: also the most that one job asks for."""
 
     run: str
     nodes: Annotated[int, Ge(1)]

@@ -1,4 +1,4 @@
-"""PR-009: teachers -> soft labels -> students; a library of models -> mimic nets; what they cost."""
+"""PR-009: teachers -> soft labels -> students; a library of models -> mimic nets; their cost."""
 
 from pr12.shared import data_graph
 from pr12.shared.data_graph import raw
@@ -33,7 +33,7 @@ def soft_targets() -> dict[str, File]:
     priority=lambda job: 100 if job.case == "teacher" else 0,
 )
 def train(job: Job) -> dict[str, File]:
-    """Digits, and soft labels if the net learns from the teacher."""
+    """Read digits, and soft labels if the net learns from the teacher."""
     taught = job.params["soft_weight"] > 0 or job.params["logit_weight"] > 0
     return digits("train", "validation") | (soft_targets() if taught else {})
 
@@ -42,19 +42,19 @@ def train(job: Job) -> dict[str, File]:
     place="teacher", makes={"soft_labels": "soft_labels.safetensors"}, group=TEACHER, priority=100
 )
 def soft_labels(job: Job) -> dict[str, File]:
-    """The teachers and what they label."""
+    """Read the teachers and what they label."""
     return {"model": train("teacher")["model"]} | digits("train")
 
 
 @distill.step(place="teacher", makes=JUDGED, group=TEACHER)
 def ensemble(job: Job) -> dict[str, File]:
-    """The teachers, which are judged together."""
+    """Read the teachers, which are judged together."""
     return {"model": train("teacher")["model"]} | digits("validation", "test")
 
 
-@distill.step(makes=JUDGED, group=STUDENTS)
+@distill.step(makes=JUDGED, overrides_of=("train",), group=STUDENTS)
 def evaluate(job: Job) -> dict[str, File]:
-    """A student."""
+    """Read a student."""
     return {"model": train(job.case)["model"]} | digits("validation", "test")
 
 
@@ -63,20 +63,20 @@ def evaluate(job: Job) -> dict[str, File]:
 
 @distill.step(makes=JUDGED | {"picture": "picture.json"}, group=LOOKS)
 def temperature(job: Job) -> dict[str, File]:
-    """The soft labels."""
+    """Read the soft labels."""
     return digits("train") | soft_targets()
 
 
 @distill.step(makes=JUDGED, group=LOOKS)
 def gradient_limit(job: Job) -> dict[str, File]:
-    """A student of hard labels, and the soft ones."""
+    """Read a student of hard labels, and the soft ones."""
     return {"model": train("hard_800")["model"]} | digits("train") | soft_targets()
 
 
 # All cores: whatever else ran would be in the measured times.
 @distill.step(makes=JUDGED, threads="all", minutes=20, group=Group("distill_cost"))
 def cost(job: Job) -> dict[str, File]:
-    """Nets by the names of systems: the teachers, and the students whose errors stand beside."""
+    """Read the teachers, and students by the names of their systems."""
     nets = {"teacher": "teacher"} | distill.section["figures"]["student_cases"]
     return {name: train(net)["model"] for name, net in nets.items()} | digits("test")
 
@@ -92,7 +92,7 @@ def cost(job: Job) -> dict[str, File]:
     priority=100,
 )
 def library(job: Job) -> dict[str, Raw]:
-    """The raw tables that the problems need."""
+    """Read the raw tables that the problems need."""
     tables = {problem.partition("_")[0] for problem in job.params["problems"]}
     return {name: raw(name) for name in sorted(tables) if data_graph.checksums(name)}
 
@@ -106,13 +106,13 @@ def library(job: Job) -> dict[str, Raw]:
     priority=50,  # the longest chain after the teachers'
 )
 def compress(job: Job) -> dict[str, File]:
-    """What the library of models says of generated examples."""
+    """Read what the library of models says of generated examples."""
     return {"transfer": library("library")["transfer"]}
 
 
-@distill.step(makes=JUDGED, memory=4000, group=COMPRESSION)
+@distill.step(makes=JUDGED, overrides_of=("compress",), memory=4000, group=COMPRESSION)
 def evaluate_compression(job: Job) -> dict[str, File]:
-    """A mimic net."""
+    """Read a mimic net."""
     return {"model": compress(job.case)["model"], "test": library("library")["test"]}
 
 

@@ -1,4 +1,4 @@
-"""PR-007: photographs and a network's weights -> inversion, texture, style -> photos and their quality."""
+"""PR-007: photographs and a network -> inversion, texture, style -> photos and their quality."""
 
 from pr12.shared.data_graph import raw, record, verified
 from pr12.workflow.graph import File, Group, Job, Paper, Raw
@@ -22,7 +22,7 @@ OPTIMISES = {
 
 @photostyle.can_run
 def can_run(case: str) -> bool:
-    """Tell whether a case runs: with VGG-19 (575 MB) and the authors' pairs in the full run only."""
+    """Tell whether a case runs: trained networks and the authors' pairs are for the full run."""
     params = photostyle.case_params(case)
     known = params["trained"] or params.get("pair") in PUBLISHED_PAIRS
     return photostyle.run == "full" or not known
@@ -36,13 +36,11 @@ def can_run(case: str) -> bool:
     priority=100,
 )
 def photographs(job: Job) -> dict[str, Raw]:
-    """The authors' pairs, or nothing where the photographs lie inside packages."""
+    """Read the authors' pairs, or nothing where the photographs lie inside packages."""
     return verified(job.case)
 
 
-@photostyle.step(
-    place="vgg19", makes={"weights": "weights.safetensors"}, local=None, memory=2500
-)
+@photostyle.step(place="vgg19", makes={"weights": "weights.safetensors"}, local=None, memory=2500)
 def weights(job: Job) -> dict[str, Raw]:
     """VGG-19 as torchvision publishes it."""
     return {"verified": record("vgg19"), "raw": raw("vgg19", VGG19)}
@@ -51,7 +49,9 @@ def weights(job: Job) -> dict[str, Raw]:
 def seen(case: str) -> dict[str, File]:
     """Return the photographs of a case's source."""
     published = photostyle.case_params(case).get("pair") in PUBLISHED_PAIRS
-    return {"photographs": photographs("deep_photo_style" if published else "packages")["photographs"]}
+    return {
+        "photographs": photographs("deep_photo_style" if published else "packages")["photographs"]
+    }
 
 
 def seen_by(job: Job) -> dict[str, File | Raw]:
@@ -66,25 +66,25 @@ def seen_by(job: Job) -> dict[str, File | Raw]:
 
 @photostyle.step(makes=PICTURED, memory=1500, priority=20, **OPTIMISES)
 def invert(job: Job) -> dict[str, File | Raw]:
-    """Photographs and a network."""
+    """Read photographs and a network."""
     return seen_by(job)
 
 
 @photostyle.step(makes=PICTURED, memory=1500, priority=20, **OPTIMISES)
 def synthesise(job: Job) -> dict[str, File | Raw]:
-    """Photographs and a network."""
+    """Read photographs and a network."""
     return seen_by(job)
 
 
 @photostyle.step(makes=PICTURED, memory=1500, priority=20, **OPTIMISES)
 def stylise(job: Job) -> dict[str, File | Raw]:
-    """Photographs and a network."""
+    """Read photographs and a network."""
     return seen_by(job)
 
 
 @photostyle.step(makes={"results": "results.safetensors"}, memory=4000, priority=50, **OPTIMISES)
 def photo(job: Job) -> dict[str, File | Raw]:
-    """Photographs and a network."""
+    """Read photographs and a network."""
     return seen_by(job)
 
 
@@ -96,7 +96,7 @@ def photo(job: Job) -> dict[str, File | Raw]:
     group=IMAGES,
 )
 def quality(job: Job) -> dict[str, File]:
-    """Stylised photographs."""
+    """Read stylised photographs."""
     return seen(job.case) | {"results": photo(job.case)["results"]}
 
 
@@ -104,7 +104,7 @@ def quality(job: Job) -> dict[str, File]:
     makes={"metrics": "metrics.json"}, memory=1500, minutes=(10, 30), gpu=True, group=IMAGES
 )
 def cross_term(job: Job) -> dict[str, File | Raw]:
-    """Photographs and a network."""
+    """Read photographs and a network."""
     return seen_by(job)
 
 

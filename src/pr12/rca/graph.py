@@ -23,7 +23,7 @@ CHAIN = Group("rca_segmentation", "chain")
 
 @rca.step(makes=PICTURED, memory=1000, minutes=(10, 60), group=Group("rca_tables", "cases"))
 def tabular(job: Job) -> dict[str, File]:
-    """Tables inside scikit-learn."""
+    """Read tables inside scikit-learn."""
     return {}
 
 
@@ -37,7 +37,7 @@ def tabular(job: Job) -> dict[str, File]:
     priority=100,
 )
 def scans(job: Job) -> dict[str, Raw]:
-    """The raw scans, if the run's are not generated."""
+    """Read the raw scans, if the run's are not generated."""
     return verified(job.params["source"])
 
 
@@ -69,7 +69,7 @@ def efforts(job: Job) -> Mapping[str, Any]:
     priority=50,
 )
 def register(job: Job) -> dict[str, File]:
-    """Fixed and moving scans."""
+    """Read fixed and moving scans."""
     fixed, moving = REGISTERED[job.case]
     return split(*fixed, *moving)
 
@@ -88,13 +88,13 @@ def correspondences(name: str) -> dict[str, File]:
     priority=90,
 )
 def train(job: Job) -> dict[str, File]:
-    """Training scans."""
+    """Read training scans."""
     return split("train")
 
 
 @rca.step(place="forest", makes=MODEL, minutes=(10, 30), group=CHAIN, priority=90)
 def train_forest(job: Job) -> dict[str, File]:
-    """Training scans."""
+    """Read training scans."""
     return split("train")
 
 
@@ -108,7 +108,7 @@ def train_forest(job: Job) -> dict[str, File]:
     priority=80,
 )
 def segment(job: Job) -> dict[str, File]:
-    """Three kinds of segmenters."""
+    """Read three kinds of segmenters."""
     segmenters = {"forest": train_forest()["model"], "unet": train()["model"]}
     return split("train", "calibration", "test") | segmenters | correspondences("multi_atlas")
 
@@ -120,7 +120,7 @@ def segmentations() -> dict[str, File]:
 
 @rca.step(place="segmenters", makes=SCORES | PICTURED, threads=2, minutes=20, group=CHAIN)
 def quality(job: Job) -> dict[str, File]:
-    """Segmentations and the truth."""
+    """Read segmentations and the truth."""
     return split("calibration", "test") | segmentations()
 
 
@@ -136,13 +136,13 @@ def quality(job: Job) -> dict[str, File]:
     group=CHAIN,
 )
 def reverse_atlas(job: Job) -> dict[str, File]:
-    """Segmentations that registrations carry to references."""
+    """Read segmentations that registrations carry to references."""
     return correspondences(job.case) | segmentations() | split("reference")
 
 
 @rca.step(place="forest", makes=SCORES, threads=8, memory=4000, minutes=(10, 240), group=CHAIN)
 def reverse_forest(job: Job) -> dict[str, File]:
-    """Segmentations that forests learn from."""
+    """Read segmentations that forests learn from."""
     return split("test") | segmentations() | split("reference")
 
 
@@ -150,7 +150,7 @@ def reverse_forest(job: Job) -> dict[str, File]:
     place="cnn", makes=SCORES, threads=8, memory=4000, minutes=(10, 240), gpu=True, group=CHAIN
 )
 def reverse_cnn(job: Job) -> dict[str, File]:
-    """Segmentations that networks learn from."""
+    """Read segmentations that networks learn from."""
     return split("test") | segmentations() | split("reference")
 
 
@@ -163,11 +163,11 @@ def scores(job: Job) -> dict[str, File]:
 
 @rca.step(makes=PICTURED, memory=1000, group=CHAIN)
 def evaluate(job: Job) -> dict[str, File]:
-    """Scores."""
+    """Read scores."""
     return scores(job)
 
 
 @rca.step(makes=PICTURED, memory=1000, group=CHAIN)
 def calibrate(job: Job) -> dict[str, File]:
-    """Scores."""
+    """Read scores."""
     return scores(job)

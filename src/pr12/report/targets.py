@@ -1,4 +1,7 @@
-"""What Snakemake makes of results: evidence of today's cases, and pages of the evidence there is."""
+"""What Snakemake makes of results: evidence of today's cases, and pages of what evidence there is.
+
+Nothing here runs anything: these are the paths and commands of rules/report.smk.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,7 +12,7 @@ from typing import Any
 from pr12.report import chain, evidence, freshness
 from pr12.shared import address, settings
 from pr12.shared.errors import UserError
-from pr12.workflow.graph import Job, reachable
+from pr12.workflow.graph import Job, command, reachable
 from pr12.workflow.papers import Graphs
 
 
@@ -64,19 +67,17 @@ class Targets:
         job = self.graphs.job(folder)
         return {name: job[name].path for name in ("metrics", "picture") if name in job.outputs}
 
-    def evidence_params(self, folder: str) -> dict[str, str]:
-        """Return the params of the job that makes a case's evidence."""
+    def evidence_command(self, folder: str) -> str:
+        """Return what copies a case's evidence, and its times, which are this machine's."""
         paper, case = self._case(folder)
-        return {"run": self.graphs.run, "paper": paper, "case": case}
-
-    def evidence_paths(self, folder: str) -> dict[str, str]:
-        """Return where a case's evidence goes, and its times, which are this machine's."""
-        paper, case = self._case(folder)
-        return {
+        paths = self.evidence_files(folder) | {
             "chains": self.chains(paper)[0],
             "out": f"{self.public(paper)}/evidence/{case}",
             "timings": f"{self.build}/timings/{paper}/{case}.json",
+            "mark": f"{folder}/{evidence.NAME}",
         }
+        params = {"run": self.graphs.run, "paper": paper, "case": case}
+        return command("pr12.report.evidence", params, paths)
 
     def published(self, folder: str) -> bool:
         """Tell whether reports/ holds the evidence of a result."""
@@ -124,7 +125,12 @@ class Targets:
         chains = [str(Path(self.chains(paper)[0]).parent) for paper in self.graphs.papers]
         return sorted([*self.graphs.jobs, *chains])
 
-    # Pages: figures and report of a paper in one job, written again when what they show has changed.
+    @property
+    def prune_command(self) -> str:
+        """What removes all other results."""
+        return command("pr12.shared.prune", {"keep": self.current}, {"folder": self.build})
+
+    # Pages: figures and report of a paper in one job, written again when what they show changed.
 
     @cached_property
     def templates(self) -> dict[str, str]:
@@ -141,10 +147,11 @@ class Targets:
         block = self.params[paper].get("figures") or {}
         return block | {"run": self.graphs.run, "published": published}
 
-    def report_params(self, paper: str) -> dict[str, str]:
-        """Return the params of a paper's pages, with a digest of all that is not evidence."""
+    @cache  # noqa: B019
+    def fixed(self, paper: str) -> str:
+        """Return a digest of all that pages show but evidence."""
         steps = (f"pr12.{paper}.figures", "pr12.shared.report", "pr12.shared.readme")
-        fixed = address.digest(
+        return address.digest(
             [address.source_digest(step, address.SRC) for step in steps],
             self.figures_params(paper),
             self.chains(paper)[0],
@@ -152,7 +159,24 @@ class Targets:
             (self.root / "requirements.lock").read_text(encoding="utf-8"),
             freshness.digest(Path("papers", paper)),
         )
-        return {"run": self.graphs.run, "paper": paper, "fixed": fixed}
+
+    def page_commands(self, paper: str) -> tuple[str, str, str]:
+        """Return what draws a paper's figures, writes its report, and updates the README."""
+        public, out = self.public(paper), f"{self.build}/report/{paper}"
+        read = {
+            "evidence": f"{public}/evidence",
+            "chains": self.chains(paper)[0],
+            "texts": f"papers/{paper}",
+        }
+        drawn = {"committed": f"{public}/figures", "out": f"{out}/figures"}
+        written = {"figures": f"{out}/figures", "lock": "requirements.lock"}
+        written |= {"out": out, "public": public}
+        params = {"run": self.graphs.run, "paper": paper, "fixed": self.fixed(paper)}
+        return (
+            command(f"pr12.{paper}.figures", self.figures_params(paper), read | drawn),
+            command("pr12.shared.report", params, read | written),
+            "python -m pr12.shared.readme reports=reports readme=README.md",
+        )
 
     @cache  # noqa: B019
     def awaited(self, paper: str, scope: str) -> bool:
@@ -161,8 +185,7 @@ class Targets:
         Their `scope` is "all" after evidence of all cases was made, "there" without making any.
         """
         stamp = Path(self.build, "report", paper, "stamp.json")
-        fixed = self.report_params(paper)["fixed"]
-        known = freshness.known(stamp, fixed, Path(self.public(paper)))
+        known = freshness.known(stamp, self.fixed(paper), Path(self.public(paper)))
         return not known or (scope == "all" and self._to_come(paper))
 
     def _to_come(self, paper: str) -> bool:
@@ -172,12 +195,24 @@ class Targets:
         return any(not Path(folder, name).exists() for folder in folders for name in names)
 
     @cached_property
-    def index_params(self) -> dict[str, Any]:
-        """The params of the page over all papers."""
-        papers = list(self.graphs.papers)
+    def index_fixed(self) -> str:
+        """Digest of all that the page over all papers shows but reports."""
         texts = {name: text for name, text in self.templates.items() if name.startswith("index")}
-        fixed = address.digest(address.source_digest("pr12.shared.index", address.SRC), texts, papers)
-        return {"run": self.graphs.run, "papers": papers, "fixed": fixed}
+        source = address.source_digest("pr12.shared.index", address.SRC)
+        return address.digest(source, texts, list(self.graphs.papers))
+
+    @property
+    def index_command(self) -> str:
+        """What writes the page over all papers."""
+        papers = list(self.graphs.papers)
+        params = {"run": self.graphs.run, "papers": papers, "fixed": self.index_fixed}
+        paths = {paper: f"{self.build}/report/{paper}" for paper in papers} | {
+            "timings": f"{self.build}/timings",
+            "texts": "papers",
+            "out": f"reports/{self.graphs.run}/index.html",
+            "stamp": f"{self.build}/report/stamp.json",
+        }
+        return command("pr12.shared.index", params, paths)
 
     def index_awaited(self, scope: str, missing: bool) -> bool:
         """Tell whether the page over all papers is to be written.
@@ -193,7 +228,7 @@ class Targets:
         stamps = [Path(self.build, "report", paper, "stamp.json") for paper in papers]
         shown = [page, *stamps, Path(self.build, "timings")]
         stamp = Path(self.build, "report", "stamp.json")
-        return not freshness.known(stamp, self.index_params["fixed"], *shown)
+        return not freshness.known(stamp, self.index_fixed, *shown)
 
 
 def node_of(job: Job) -> dict[str, Any]:

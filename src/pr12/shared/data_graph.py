@@ -39,7 +39,7 @@ def verified(name: str) -> dict[str, Raw]:
     minutes=60,
 )
 def fetch(job: Job) -> dict[str, Raw]:
-    """Files of data/sources.csv; its other rows are no reason to fetch these again."""
+    """Read one data set's rows; other rows are no reason to fetch these again."""
     return {"sources": Raw("data/sources.csv"), "folder": Raw(f"data/raw/{job.case}")}
 
 
@@ -51,7 +51,7 @@ def fetch(job: Job) -> dict[str, Raw]:
     memory=1500,
 )
 def data(job: Job) -> dict[str, Raw]:
-    """The raw files of the data set."""
+    """Read the raw files of the data set."""
     return verified(job.params["dataset"])
 
 

@@ -7,6 +7,7 @@ of a paper (title, claims, tables, deviations) is read from ``papers/<paper>/``.
 import ast
 import copy
 import dataclasses
+import importlib
 from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
@@ -194,6 +195,7 @@ def _check(paper: str, section: Mapping[str, Any]) -> None:
     steps = [key for key in section if key not in NOT_STEPS]
     for name in steps:
         params.of_step(f"pr12.{paper}.{name}")  # an unknown step says so
+    graph = getattr(importlib.import_module(f"pr12.{paper}.graph"), paper)
     cases = _mapping(section.get("cases") or {}, f"{paper}.cases")
     if not cases:
         raise UserError(f"{paper}.cases is empty; name at least one case")
@@ -203,12 +205,7 @@ def _check(paper: str, section: Mapping[str, Any]) -> None:
         if own not in steps:
             allowed = ", ".join(steps)
             raise UserError(f"{paper}.cases.{case}.step is {own!r}; allowed: {allowed}")
-        chain = [own]
-        if own in ("train", "compress", "mcem"):  # whose nets an evaluation judges
-            chain += [name for name in steps if name.startswith("evaluate")]
-        if own.startswith("train_"):  # a task of its own: its data and its evaluation
-            task = own.removeprefix("train_")
-            chain += [name for name in steps if name in (task, f"evaluate_{task}")]
+        chain = [name for name in graph.steps_of_case(own) if name in steps]
         known = {"step"}.union(*(_fields(paper, name) for name in chain))
         for key in overrides:
             if key not in known:

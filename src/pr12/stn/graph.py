@@ -1,4 +1,4 @@
-"""PR-011: distorted digits, sequences of digits, parts of birds -> nets with and without transformers."""
+"""PR-011: digits, sequences of digits, parts of birds -> nets with and without transformers."""
 
 from pr12.shared import data_graph, settings
 from pr12.shared.data_graph import raw, record, verified
@@ -56,13 +56,13 @@ def can_run(case: str) -> bool:
     priority=lambda job: 100 if job.case in ("cnn", "deformable") else 0,
 )
 def train(job: Job) -> dict[str, File]:
-    """Digits."""
+    """Read digits."""
     return digits("train")
 
 
-@stn.step(makes=PICTURED, minutes=(10, 60), gpu=True, group=NETS)
+@stn.step(makes=PICTURED, overrides_of=("train",), minutes=(10, 60), gpu=True, group=NETS)
 def evaluate(job: Job) -> dict[str, File]:
-    """A case's nets."""
+    """Read a case's nets."""
     nets = {name: train(job.case)[name] for name in ("model", "history")}
     return nets | digits("test")
 
@@ -75,7 +75,7 @@ def evaluate(job: Job) -> dict[str, File]:
     group=Group("stn_cost"),
 )
 def cost(job: Job) -> dict[str, File]:
-    """Nothing."""
+    """Read nothing."""
     return {}
 
 
@@ -101,38 +101,47 @@ def task_source(job: Job) -> dict[str, File | Raw]:
 
 @stn.step(
     makes=SPLITS,
+    overrides_of=("train_sequences",),
     local=None,
     memory=(2000, 16000),
     minutes=(10, 60),
     priority=50,  # three trainings wait for it
 )
 def sequences(job: Job) -> dict[str, File | Raw]:
-    """Composed digits or house numbers."""
+    """Read composed digits or house numbers."""
     return task_source(job)
 
 
 @stn.step(makes=NET, memory=(2000, 16000), minutes=(20, 600), gpu=True, group=NETS)
 def train_sequences(job: Job) -> dict[str, File]:
-    """Sequences."""
+    """Read sequences."""
     return task_data(job.case, "train")
 
 
-@stn.step(makes=PICTURED, memory=(2000, 16000), minutes=(10, 60), gpu=True, group=NETS)
+@stn.step(
+    makes=PICTURED,
+    overrides_of=("train_sequences",),
+    memory=(2000, 16000),
+    minutes=(10, 60),
+    gpu=True,
+    group=NETS,
+)
 def evaluate_sequences(job: Job) -> dict[str, File]:
-    """A case's nets."""
+    """Read a case's nets."""
     nets = {"model": train_sequences(job.case)["model"]}
     return nets | task_data(job.case, "validation", "test")
 
 
 @stn.step(
     makes=SPLITS,
+    overrides_of=("train_parts",),
     local=None,
     memory=(2000, 16000),
     minutes=(10, 60),
     priority=50,  # three trainings wait for it
 )
 def parts(job: Job) -> dict[str, File | Raw]:
-    """Generated birds or photographed ones."""
+    """Read generated birds or photographed ones."""
     return task_source(job)
 
 
@@ -145,16 +154,23 @@ def train_parts(job: Job) -> dict[str, File | Raw]:
     return start | task_data(job.case, "train")
 
 
-@stn.step(makes=PICTURED, memory=(2000, 16000), minutes=(10, 60), gpu=True, group=NETS)
+@stn.step(
+    makes=PICTURED,
+    overrides_of=("train_parts",),
+    memory=(2000, 16000),
+    minutes=(10, 60),
+    gpu=True,
+    group=NETS,
+)
 def evaluate_parts(job: Job) -> dict[str, File]:
-    """A case's nets."""
+    """Read a case's nets."""
     nets = {"model": train_parts(job.case)["model"]}
     return nets | task_data(job.case, "validation", "test")
 
 
 @stn.step(makes=PICTURED, minutes=(10, 120), gpu=True, group=NETS)
 def colocalise(job: Job) -> dict[str, File]:
-    """Digits."""
+    """Read digits."""
     return digits("train", "test")
 
 

@@ -56,7 +56,7 @@ def looked_at(job: Job) -> dict[str, File]:
     memory=1000,
 )
 def faces(job: Job) -> dict[str, Raw]:
-    """Frey Face, if the run's faces are those."""
+    """Read Frey Face, if the run's faces are those."""
     return verified("frey_face") if job.params["source"] == "frey" else {}
 
 
@@ -69,55 +69,55 @@ def faces(job: Job) -> dict[str, Raw]:
     priority=lambda job: 100 if job.case in AWAITED else 0,
 )
 def train(job: Job) -> dict[str, File]:
-    """Training images."""
+    """Read training images."""
     return images(job.case, "train")
 
 
 @vae.step(makes=NET, minutes=(20, 600), gpu=True, group=NETS)
 def mcem(job: Job) -> dict[str, File]:
-    """Training images."""
+    """Read training images."""
     return images(job.case, "train")
 
 
-@vae.step(makes=JUDGED, minutes=20, group=NETS)
+@vae.step(makes=JUDGED, overrides_of=TRAINED, minutes=20, group=NETS)
 def evaluate(job: Job) -> dict[str, File]:
-    """A case's nets."""
+    """Read a case's nets."""
     return trained(job.case) | images(job.case, "train", "test")
 
 
-@vae.step(makes=JUDGED, memory=4000, minutes=(20, 120), gpu=True, group=NETS)
+@vae.step(makes=JUDGED, overrides_of=TRAINED, memory=4000, minutes=(20, 120), gpu=True, group=NETS)
 def evaluate_likelihood(job: Job) -> dict[str, File]:
-    """A case's nets."""
+    """Read a case's nets."""
     return trained(job.case) | images(job.case, "train", "test")
 
 
-@vae.step(makes=JUDGED, memory=4000, minutes=20, group=NETS)
+@vae.step(makes=JUDGED, overrides_of=TRAINED, memory=4000, minutes=20, group=NETS)
 def evaluate_linear(job: Job) -> dict[str, File]:
-    """A case's nets."""
+    """Read a case's nets."""
     return trained(job.case) | images(job.case, "train", "test")
 
 
 @vae.step(place="classifier", makes=NET, minutes=20, group=LOOKS, priority=100)
 def classifier(job: Job) -> dict[str, File]:
-    """Digits."""
+    """Read digits."""
     return digits("train", "validation")
 
 
 @vae.step(makes=JUDGED, minutes=20, group=LOOKS)
 def gradient_variance(job: Job) -> dict[str, File]:
-    """Nets of some latent dimensions."""
+    """Read nets of some latent dimensions."""
     return looked_at(job) | digits("train")
 
 
 @vae.step(makes=PICTURED, minutes=20, group=LOOKS)
 def generation(job: Job) -> dict[str, File]:
-    """Variational autoencoders beside plain ones, and who tells which digit an image shows."""
+    """Read variational autoencoders and plain ones, and a classifier of digits."""
     return looked_at(job) | digits("train", "test") | {"classifier": classifier()["model"]}
 
 
 @vae.step(makes=PICTURED, minutes=20, group=LOOKS)
 def latent_space(job: Job) -> dict[str, File]:
-    """Nets of digits and of faces."""
+    """Read nets of digits and of faces."""
     tests = {"digits_test": digits("test")["test"], "faces_test": faces()["test"]}
     return looked_at(job) | tests
 

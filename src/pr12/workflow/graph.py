@@ -20,10 +20,14 @@ DEFAULTS = {"threads": 1, "memory": 2000, "minutes": 10, "gpu": False, "priority
 
 
 class Group(NamedTuple):
-    """Jobs that share jobs of a cluster, see `pr12.cluster.groups`."""
+    """Jobs that share jobs of a cluster, see `pr12.cluster.requests`.
+
+    Of the kind "one" all jobs of a group do, of "cases" those of short cases, of "chain" all if the
+    steps, whose cases wait for one another, are short together.
+    """
 
     name: str
-    kind: str = "one"  # "one" job for all; short "cases" share one; a "chain" of steps does, if short
+    kind: str = "one"
     apart: Mapping[str, str] = {}  # case -> the group that it is in instead
 
 
@@ -65,6 +69,7 @@ class Step:
     rule: str  # its name in Snakemake
     place: str  # in place of a case, for a step that runs once for all cases
     params: Callable[["Job"], Mapping[str, Any]] | None
+    overrides_of: tuple[str, ...]  # steps of cases whose overrides are for this step too
     local: bool | None  # on the submitting host: always, never, or (None) where it is quick
     environment: str  # before the command
     asks: Mapping[str, Any]  # of `DEFAULTS`: a value, a pair (ordinary, full run), or of a job
@@ -132,11 +137,10 @@ class Job:
     @property
     def command(self) -> str:
         """What a shell runs."""
-        params = shlex.quote(json.dumps(self.params, ensure_ascii=False))
-        words = ["python", "-m", self.step.module, "--params", params]
-        words += [f"{name}={read.path}" for name, read in self.inputs.items()]
-        words += [f"{name}={self.folder}/{file}" for name, file in self.outputs.items()]
-        return " ".join([self.step.environment, *words] if self.step.environment else words)
+        paths = {name: read.path for name, read in self.inputs.items()}
+        paths |= {name: f"{self.folder}/{file}" for name, file in self.outputs.items()}
+        before = f"{self.step.environment} " if self.step.environment else ""
+        return before + command(self.step.module, self.params, paths)
 
     def ask(self, name: str) -> Any:
         """Return what the job asks for, such as ``memory`` in MiB, ``minutes`` or ``priority``."""
@@ -179,6 +183,7 @@ class Paper:
         rule: str = "",
         place: str = "",
         params: Callable[[Job], Mapping[str, Any]] | None = None,
+        overrides_of: tuple[str, ...] = (),
         local: bool | None = False,
         environment: str = "",
         **asks: Any,
@@ -187,9 +192,20 @@ class Paper:
 
         def declare(reads: Callable[[Job], Mapping[str, File | Raw]]) -> Step:
             name = reads.__name__
-            named = f"{self.name}_{rule or name}"
-            step = Step(self, name, makes, reads, named, place, params, local, environment, asks)
-            return self.steps.setdefault(name, step)
+            self.steps[name] = Step(
+                paper=self,
+                name=name,
+                makes=makes,
+                reads=reads,
+                rule=f"{self.name}_{rule or name}",
+                place=place,
+                params=params,
+                overrides_of=overrides_of,
+                local=local,
+                environment=environment,
+                asks=asks,
+            )
+            return self.steps[name]
 
         return declare
 
@@ -207,6 +223,10 @@ class Paper:
         """Return a job, the same object whenever it is asked for."""
         return self._jobs.setdefault((step, case, params_of), Job(step, case, params_of))
 
+    def steps_of_case(self, own: str) -> list[str]:
+        """Return the steps that overrides of a case are for: its own, and what goes with that."""
+        return [own, *(name for name, step in self.steps.items() if own in step.overrides_of)]
+
     def params(self, step: str, case: str | None = None) -> Mapping[str, Any]:
         """Return the params of a step, of a case or of the paper as a whole."""
         return settings.step_params(self.name, self.section, step, case)
@@ -223,6 +243,29 @@ class Paper:
             step = settings.case_step(self.section, case)
             found[case] = self._result(case, step) if self._result else self.steps[step](case)
         return found
+
+
+def command(module: str, params: Mapping[str, Any], paths: Mapping[str, str]) -> str:
+    r"""Return what a shell runs for a step.
+
+    Parameters
+    ----------
+    module : str
+        What runs.
+    params : mapping
+        What ``--params`` holds.
+    paths : mapping of str to str
+        Name -> path.
+
+    Examples
+    --------
+    >>> command("pr12.a", {"x": 2}, {"model": "m.json"})
+    'python -m pr12.a --params \'{"x": 2}\' model=m.json'
+    """
+    values = shlex.quote(json.dumps(params, ensure_ascii=False))
+    return " ".join(
+        ["python -m", module, "--params", values, *(f"{name}={paths[name]}" for name in paths)]
+    )
 
 
 def reachable(jobs: Iterable[Job]) -> dict[str, Job]:
