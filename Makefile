@@ -13,7 +13,7 @@ CORES ?= 8
 unexport PYTHONDONTWRITEBYTECODE
 PYTEST = pytest --numprocesses 2 --dist worksteal
 
-.PHONY: help report test test-all pages golden lint full plan measured clean
+.PHONY: help report test test-all pages golden lint full plan measured schema clean
 
 help: ## say what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/'
@@ -55,6 +55,9 @@ plan: $(VENV)/ready ## predict how long RUN=full takes, from nothing, on NODES=8
 
 measured: $(VENV)/ready ## note what the jobs of RUN=full took here, for plan and for Slurm
 	python -m pr12.cluster.measured folder=build/$(RUN) table=benchmarks/measured/$(RUN).csv
+
+schema: $(VENV)/ready ## write docs/params.schema.json, by which editors check params.yaml
+	python -m pr12.workflow.schema params.yaml docs/params.schema.json
 
 clean: ## remove all results (downloads stay)
 	rm -rf build
