@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from pr12.shared import address, files, progress, run, state_dicts, step
+from pr12.shared import address, files, optimisers, progress, run, state_dicts, step
 from pr12.shared.errors import UserError
 from pr12.shared.step import Above, AtLeast, Between, NotEmpty
 from pr12.stn import part_networks, parts, training
@@ -157,8 +157,8 @@ def start(
     # Fused: the same steps in one pass
     shared = {"lr": params.learning_rate, "weight_decay": params.weight_decay, "fused": True}
     if params.optimiser == "adam":
-        return net, torch.optim.Adam(groups, betas=(params.momentum, 0.999), eps=1e-8, **shared)
-    return net, torch.optim.SGD(groups, momentum=params.momentum, nesterov=False, **shared)
+        return net, optimisers.Adam(groups, betas=(params.momentum, 0.999), eps=1e-8, **shared)
+    return net, optimisers.SGD(groups, momentum=params.momentum, nesterov=False, **shared)
 
 
 def train(
