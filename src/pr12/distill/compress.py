@@ -20,6 +20,7 @@ from pr12.shared import (
     checkpoints,
     determinism,
     files,
+    optimisers,
     progress,
     replicas,
     step,
@@ -112,7 +113,7 @@ def train(
         lambda generator: mimic.MimicNet(width, params.hidden, generator),
         [seed for _, seed in nets],
     )
-    optimiser = torch.optim.Adam(parameters.values(), lr=params.learning_rate, fused=True)
+    optimiser = optimisers.Adam(parameters.values(), lr=params.learning_rate, fused=True)
     streams = [
         determinism.generator(seed, f"shuffle {transfer.problem} {size}", determinism.device())
         for size, seed in nets

@@ -19,6 +19,7 @@ from pr12.shared import (
     checkpoints,
     determinism,
     files,
+    optimisers,
     progress,
     replicas,
     splits,
@@ -143,7 +144,7 @@ def train(
     module, parameters = replicas.stack(
         lambda g: model.MLP(pixels, hidden, classes, bottleneck, g), seeds
     )
-    optimiser = torch.optim.Adam(parameters.values(), lr=params.learning_rate, fused=True)
+    optimiser = optimisers.Adam(parameters.values(), lr=params.learning_rate, fused=True)
     random = streams(seeds)
     indices = batches.transfer_indices(
         transfer.labels, params.transfer_classes, params.transfer_fraction, random.subset

@@ -10,7 +10,16 @@ from torch import Tensor
 from pr12.rca import scan_files, unet
 from pr12.rca.params import Train as Params
 from pr12.rca.scan_files import Scan
-from pr12.shared import address, checkpoints, determinism, files, progress, step, tensor_files
+from pr12.shared import (
+    address,
+    checkpoints,
+    determinism,
+    files,
+    optimisers,
+    progress,
+    step,
+    tensor_files,
+)
 from pr12.shared.errors import UserError
 
 
@@ -43,7 +52,7 @@ def training(
         If the loss is not finite, with the update and the last good value.
     """
     net = unet.network(scans[0].image.ndim, structures, params.channels, seed).to(device)
-    optimiser = torch.optim.Adam(net.parameters(), lr=params.learning_rate)
+    optimiser = optimisers.Adam(net.parameters(), lr=params.learning_rate)
     criterion = unet.loss()
     stream = np.random.default_rng(seed)
     order: list[int] = []

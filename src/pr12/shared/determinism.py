@@ -36,7 +36,8 @@ def deterministic(but_sampling: bool = False) -> None:
     """
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # asked for by cuBLAS itself
     warns = but_sampling and device().type == "cuda"
-    torch.use_deterministic_algorithms(True, warn_only=warns)
+    # The same as `use_deterministic_algorithms(True)`, which imports a compiler to tell it, too
+    torch.set_deterministic_debug_mode("warn" if warns else "error")
     torch.backends.cudnn.benchmark = False
     torch.set_float32_matmul_precision("highest")
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from pr12.shared import address, checkpoints, determinism, files, progress, splits, step
+from pr12.shared import address, checkpoints, determinism, files, optimisers, progress, splits, step
 from pr12.shared.errors import UserError
 from pr12.stn import colocalisation, distortions, embedding
 from pr12.stn.params import Colocalise as Params
@@ -107,7 +107,7 @@ def train(
     """
     where = canvases.device
     net = seeded(params, canvases, digit, seed).to(where, memory_format=torch.channels_last)
-    optimiser = torch.optim.Adam(net.parameters(), lr=params.learning_rate, fused=True)
+    optimiser = optimisers.Adam(net.parameters(), lr=params.learning_rate, fused=True)
     stream = determinism.generator(seed, f"co-localise {digit}", where)
     done, history = 0, []
     if state:

@@ -17,6 +17,7 @@ from pr12.shared import (
     checkpoints,
     determinism,
     files,
+    optimisers,
     progress,
     splits,
     step,
@@ -106,8 +107,8 @@ def _begin(
     net = net.to(where, memory_format=torch.channels_last)
     shared = {"lr": params.learning_rate, "fused": True}  # the same steps in one pass
     if params.optimiser == "sgd":
-        return net, torch.optim.SGD(net.parameters(), momentum=0.0, **shared)
-    return net, torch.optim.Adam(net.parameters(), **shared)
+        return net, optimisers.SGD(net.parameters(), momentum=0.0, **shared)
+    return net, optimisers.Adam(net.parameters(), **shared)
 
 
 def _learn(

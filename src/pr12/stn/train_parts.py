@@ -20,7 +20,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from pr12.shared import address, checkpoints, determinism, files, progress, step, tensor_files
+from pr12.shared import (
+    address,
+    checkpoints,
+    determinism,
+    files,
+    optimisers,
+    progress,
+    step,
+    tensor_files,
+)
 from pr12.shared.errors import UserError
 from pr12.stn import part_files, part_networks
 from pr12.stn.params import TrainParts as Params
@@ -132,8 +141,8 @@ def start(
     # Fused: the same steps in one pass
     shared = {"lr": params.learning_rate, "weight_decay": params.weight_decay, "fused": True}
     if params.optimiser == "adam":
-        return net, torch.optim.Adam(groups, betas=(params.momentum, 0.999), eps=1e-8, **shared)
-    return net, torch.optim.SGD(groups, momentum=params.momentum, nesterov=False, **shared)
+        return net, optimisers.Adam(groups, betas=(params.momentum, 0.999), eps=1e-8, **shared)
+    return net, optimisers.SGD(groups, momentum=params.momentum, nesterov=False, **shared)
 
 
 def train(
