@@ -12,7 +12,7 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
-from pr12.distill import model
+from pr12.distill import losses, mlp
 from pr12.shared import determinism, files, replicas, splits, step, tensor_files
 from pr12.shared.step import Between
 
@@ -172,7 +172,7 @@ def metrics(
 
 
 def _nll(logits: Tensor, labels: Tensor) -> list[float]:
-    return model.hard_loss(logits.double(), labels.expand(logits.shape[:-1])).tolist()
+    return losses.hard_loss(logits.double(), labels.expand(logits.shape[:-1])).tolist()
 
 
 def main(job: step.Job) -> None:
@@ -182,7 +182,7 @@ def main(job: step.Job) -> None:
         n: v.to(determinism.device())
         for n, v in tensor_files.read_tensors(job.paths["model"]).items()
     }
-    module = model.restore(parameters)
+    module = mlp.restore(parameters)
     logits, labels = {}, {}
     for name in ("validation", "test"):
         split = splits.load_split(job.paths[name])

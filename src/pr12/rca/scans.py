@@ -11,12 +11,10 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from pr12.rca import hippocampus, phantom
-from pr12.rca.scan_files import Scan, Scans, write_scans
+from pr12.rca.scan_files import SPLITS, Scan, Scans, write_scans
 from pr12.shared import files, step
 from pr12.shared.errors import UserError
 from pr12.shared.step import AtLeast, Between, NotEmpty
-
-SPLITS = ("train", "reference", "calibration", "test")
 
 
 @dataclass(frozen=True)
