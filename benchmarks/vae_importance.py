@@ -7,7 +7,7 @@ import time
 import torch
 
 from pr12.shared import determinism
-from pr12.vae import evaluate_likelihood, model
+from pr12.vae import estimators, networks
 
 
 def main() -> None:
@@ -19,27 +19,12 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     determinism.deterministic()
-    architecture = model.Architecture(784, (200, 200), 50, "bernoulli")
-    parameters = model.initial(architecture, range(options.seeds), "glorot", 1.0)
+    architecture = networks.Architecture(784, (200, 200), 50, "bernoulli")
+    parameters = networks.initial(architecture, range(options.seeds), "glorot", 1.0)
     x = torch.rand(options.images, 784).round()
-    params = evaluate_likelihood.Params(
-        estimators=("importance",),
-        points=options.images,
-        train_examples=None,
-        binarise=True,
-        batch=100,
-        posterior_samples=2,
-        leapfrog=1,
-        burn_in=0,
-        step_size=1.0,
-        importance_samples=(options.samples,),
-        chunk=50,
-        temperatures=2,
-        chains=1,
-    )
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # Linux counts in KiB
     start = time.perf_counter()
-    evaluate_likelihood.importance(parameters, x, params)
+    estimators.importance(parameters, x, batch=100, samples=(options.samples,), chunk=50)
     seconds = time.perf_counter() - start
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     size = 1024

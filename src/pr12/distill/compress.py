@@ -6,7 +6,7 @@ between the points of a curve is only how many different examples a net has seen
 set serves early stopping alone.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import pairwise, product
 from typing import Any, NamedTuple
 
@@ -108,17 +108,15 @@ def train(
         If a loss is not finite.
     """
     nets = list(product(params.sizes, params.seeds))
-    width = transfer.inputs.shape[1]
     module, parameters = replicas.stack(
-        lambda generator: mimic.MimicNet(width, params.hidden, generator),
-        [seed for _, seed in nets],
+        lambda g: mimic.MimicNet(transfer.inputs.shape[1], params.hidden, g), [s for _, s in nets]
     )
     optimiser = optimisers.Adam(parameters.values(), lr=params.learning_rate, fused=True)
     streams = [
         determinism.generator(seed, f"shuffle {transfer.problem} {size}", determinism.device())
         for size, seed in nets
     ]
-    history: list[dict[str, Any]] = []
+    history = []
     best = {"rmse": [float("inf")] * len(nets), "parameters": detached(parameters)}
     if state:
         restore(state, parameters, optimiser, streams)
@@ -127,30 +125,13 @@ def train(
     for evaluation in range(len(history), params.evaluations):
         begin = ends[evaluation - 1] if evaluation else 0
         steps = ends[evaluation] - begin
-        order = batch_order([size for size, _ in nets], steps * params.batch_size, streams)
-        total = torch.zeros(len(nets), device=order.device)
-        for update, rows in enumerate(order.split(params.batch_size, dim=1), start=begin):
-            optimiser.param_groups[0]["lr"] = params.learning_rate * (1 - update / params.updates)
-            outputs = replicas.forward(module, parameters, transfer.inputs[rows])
-            losses = (outputs - transfer.probabilities[rows]).square().mean(dim=-1)
-            optimiser.zero_grad(set_to_none=True)
-            losses.sum().backward()  # the sum gives every net the gradient of its own loss
-            optimiser.step()
-            total += losses.detach()
+        order = mimic.batch_order([size for size, _ in nets], steps * params.batch_size, streams)
+        batches = enumerate(order.split(params.batch_size, dim=1), start=begin)
+        total = learn(params, transfer, module, parameters, optimiser, batches)
         outputs = replicas.forward_shared(module, parameters, transfer.validation_inputs)
-        row = {
-            "updates": ends[evaluation],
-            "train/loss": (total / steps).tolist(),
-            "validation/rmse": mimic.rmse(outputs, transfer.validation_probabilities).tolist(),
-        }
-        if not torch.isfinite(total).all():
-            last = history[-1]["train/loss"] if history else "none"
-            raise UserError(
-                f"{transfer.problem}: the loss is not finite by update {ends[evaluation]} (at the "
-                f"evaluation before: {last}); lower learning_rate and run again"
-            )
-        history = [*history, row]
-        best = keep_best(best, parameters, row["validation/rmse"])
+        rmse = mimic.rmse(outputs, transfer.validation_probabilities).tolist()
+        history = [*history, row_of(transfer, ends[evaluation], total / steps, rmse, history)]
+        best = keep_best(best, parameters, rmse)
         yield {
             "parameters": detached(parameters),
             "optimiser": optimiser.state_dict(),
@@ -158,6 +139,40 @@ def train(
             "history": history,
             "best": best,
         }
+
+
+def learn(
+    params: Params,
+    transfer: Transfer,
+    module: torch.nn.Module,
+    parameters: dict[str, Tensor],
+    optimiser: torch.optim.Optimizer,
+    batches: Iterable[tuple[int, Tensor]],
+) -> Tensor:
+    """Learn from batches, (number, rows (nets, B)), and return the sum of their losses, (nets,)."""
+    total = torch.zeros(len(params.sizes) * len(params.seeds), device=transfer.inputs.device)
+    for update, rows in batches:
+        optimiser.param_groups[0]["lr"] = params.learning_rate * (1 - update / params.updates)
+        outputs = replicas.forward(module, parameters, transfer.inputs[rows])
+        losses = (outputs - transfer.probabilities[rows]).square().mean(dim=-1)
+        optimiser.zero_grad(set_to_none=True)
+        losses.sum().backward()  # the sum gives every net the gradient of its own loss
+        optimiser.step()
+        total += losses.detach()
+    return total
+
+
+def row_of(
+    transfer: Transfer, updates: int, loss: Tensor, rmse: list[float], history: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """Return the row of an evaluation; raise `UserError` if a net's loss is not finite."""
+    if not torch.isfinite(loss).all():
+        last = history[-1]["train/loss"] if history else "none"
+        raise UserError(
+            f"{transfer.problem}: the loss is not finite by update {updates} (at the "
+            f"evaluation before: {last}); lower learning_rate and run again"
+        )
+    return {"updates": updates, "train/loss": loss.tolist(), "validation/rmse": rmse}
 
 
 def detached(parameters: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -177,38 +192,6 @@ def restore(
     optimiser.load_state_dict(state["optimiser"])
     for stream, saved in zip(streams, state["streams"], strict=True):
         stream.set_state(saved.cpu())
-
-
-def batch_order(sizes: list[int], length: int, streams: list[torch.Generator]) -> Tensor:
-    """Draw each net's order of examples: permutations of its first `size` points, end to end.
-
-    Parameters
-    ----------
-    sizes : list of int
-        One per net.
-    length : int
-        Examples to draw.
-    streams : list of torch.Generator
-        One per net.
-
-    Returns
-    -------
-    Tensor
-        int64, shape (nets, length).
-
-    Examples
-    --------
-    >>> batch_order([2], 4, [torch.Generator()]).sort().values
-    tensor([[0, 0, 1, 1]])
-    """
-    orders = []
-    for size, stream in zip(sizes, streams, strict=True):
-        passes = [
-            torch.randperm(size, generator=stream, device=stream.device)
-            for _ in range(-(-length // size))
-        ]
-        orders.append(torch.cat(passes)[:length])
-    return torch.stack(orders)
 
 
 def keep_best(

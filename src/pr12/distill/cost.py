@@ -14,7 +14,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from pr12.distill import model
+from pr12.distill import losses, mlp
 from pr12.distill.params import Cost as Params
 from pr12.shared import files, splits, step, tensor_files
 
@@ -23,35 +23,37 @@ BATCHES = (1, 1000)
 BLOCKS = 5  # medians of this many blocks of repeats give an interval
 
 
-def members(stacked: dict[str, Tensor]) -> list[model.MLP]:
+
+
+def members(stacked: dict[str, Tensor]) -> list[mlp.MLP]:
     """Unstack parameters (S, ...) into S nets.
 
     Examples
     --------
-    >>> net = model.MLP(4, (3,), 2, 0, torch.Generator())
+    >>> net = mlp.MLP(4, (3,), 2, 0, torch.Generator())
     >>> len(members({name: torch.stack([v, v]) for name, v in net.state_dict().items()}))
     2
     """
     nets = []
     for index in range(len(next(iter(stacked.values())))):
-        net = model.restore(stacked)
+        net = mlp.restore(stacked)
         net.load_state_dict({name: value[index] for name, value in stacked.items()})
         nets.append(net.eval())
     return nets
 
 
-def answer(nets: Sequence[model.MLP], images: Tensor) -> Tensor:
+def answer(nets: Sequence[mlp.MLP], images: Tensor) -> Tensor:
     """Give the mean of the nets' class probabilities, shape (N, C)."""
-    return torch.stack([model.soften(net(images), 1.0) for net in nets]).mean(dim=0)
+    return torch.stack([losses.soften(net(images), 1.0) for net in nets]).mean(dim=0)
 
 
-def bytes_on_disk(nets: Sequence[model.MLP]) -> int:
+def bytes_on_disk(nets: Sequence[mlp.MLP]) -> int:
     """Count the bytes of the nets as safetensors.
 
     Examples
     --------
-    >>> net = model.MLP(4, (3,), 2, 0, torch.Generator())
-    >>> bytes_on_disk([net, net]) > 2 * 4 * model.parameter_count(net)
+    >>> net = mlp.MLP(4, (3,), 2, 0, torch.Generator())
+    >>> bytes_on_disk([net, net]) > 2 * 4 * mlp.parameter_count(net)
     True
     """
     return sum(len(safetensors.torch.save(dict(net.state_dict()))) for net in nets)
@@ -76,11 +78,11 @@ def medians(call: Callable[[], object], params: Params) -> list[float]:
     return [statistics.median(times[i * size : (i + 1) * size]) for i in range(BLOCKS)]
 
 
-def sizes(systems: dict[str, list[model.MLP]]) -> dict[str, list[float]]:
+def sizes(systems: dict[str, list[mlp.MLP]]) -> dict[str, list[float]]:
     """Give parameters and bytes of every system, and how many times smaller each student is."""
     found: dict[str, list[float]] = {}
     for name, nets in systems.items():
-        found[f"{name}/parameters"] = [sum(map(model.parameter_count, nets))]
+        found[f"{name}/parameters"] = [sum(map(mlp.parameter_count, nets))]
         found[f"{name}/bytes"] = [bytes_on_disk(nets)]
     for name in STUDENTS:
         ratio = found["ensemble/parameters"][0] / found[f"{name}/parameters"][0]
@@ -89,7 +91,7 @@ def sizes(systems: dict[str, list[model.MLP]]) -> dict[str, list[float]]:
 
 
 def latencies(
-    systems: dict[str, list[model.MLP]], images: Tensor, params: Params
+    systems: dict[str, list[mlp.MLP]], images: Tensor, params: Params
 ) -> dict[str, list[float]]:
     """Time every system on one image and on 1,000, with one thread and with all.
 
@@ -127,7 +129,7 @@ def latencies(
 
 
 def parallel_latencies(
-    nets: Sequence[model.MLP], images: Tensor, params: Params
+    nets: Sequence[mlp.MLP], images: Tensor, params: Params
 ) -> dict[str, list[float]]:
     """Time ensembles of 1 to twice as many members as cores, the members side by side.
 
@@ -145,7 +147,7 @@ def parallel_latencies(
         for count in range(1, 2 * cores + 1):
             chosen = [nets[i % len(nets)] for i in range(count)]
 
-            def call(chosen: list[model.MLP] = chosen) -> list[Tensor]:
+            def call(chosen: list[mlp.MLP] = chosen) -> list[Tensor]:
                 return list(pool.map(_inferred, chosen, [images] * len(chosen)))
 
             found[f"ensemble/milliseconds_parallel_m{count}"] = medians(call, params)
@@ -158,7 +160,7 @@ def parallel_latencies(
     return found
 
 
-def _inferred(net: model.MLP, images: Tensor) -> Tensor:
+def _inferred(net: mlp.MLP, images: Tensor) -> Tensor:
     with torch.inference_mode():  # a mode belongs to a thread
         return net(images)
 

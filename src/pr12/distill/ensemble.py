@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from pr12.distill import model
+from pr12.distill import losses, mlp
 from pr12.distill.params import Ensemble as Params
 from pr12.shared import determinism, files, replicas, splits, step, tensor_files
 
@@ -58,7 +58,7 @@ def metrics(member_logits: Tensor, labels: Tensor, split: str) -> dict[str, list
         for k in range(1, count + 1):
             wrong, nll = [], []
             for chosen in ensembles(count, k):
-                p = model.ensemble_probabilities(member_logits[chosen].double(), 1.0, mean)
+                p = losses.ensemble_probabilities(member_logits[chosen].double(), 1.0, mean)
                 wrong.append(int((p.argmax(-1) != labels).sum()))
                 nll.append(-p.gather(-1, labels[:, None]).log().mean().item())
             suffix = "" if mean == "arithmetic" else "_geometric"
@@ -76,7 +76,7 @@ def main(job: step.Job) -> None:
         n: v.to(determinism.device())
         for n, v in tensor_files.read_tensors(job.paths["model"]).items()
     }
-    module = model.restore(members)
+    module = mlp.restore(members)
     found = {}
     for name in ("validation", "test"):
         split = splits.load_split(job.paths[name])

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from pr12.distill import model
+from pr12.distill import losses, mlp
 from pr12.distill.params import Evaluate as Params
 from pr12.shared import determinism, files, replicas, splits, step, tensor_files
 
@@ -163,7 +163,7 @@ def metrics(
 
 
 def _nll(logits: Tensor, labels: Tensor) -> list[float]:
-    return model.hard_loss(logits.double(), labels.expand(logits.shape[:-1])).tolist()
+    return losses.hard_loss(logits.double(), labels.expand(logits.shape[:-1])).tolist()
 
 
 def main(job: step.Job) -> None:
@@ -173,7 +173,7 @@ def main(job: step.Job) -> None:
         n: v.to(determinism.device())
         for n, v in tensor_files.read_tensors(job.paths["model"]).items()
     }
-    module = model.restore(parameters)
+    module = mlp.restore(parameters)
     logits, labels = {}, {}
     for name in ("validation", "test"):
         split = splits.load_split(job.paths[name])

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
-from pr12.distill import model
+from pr12.distill import losses, mlp
 from pr12.distill.params import GradientLimit as Params
 from pr12.shared import determinism, files, splits, step, tensor_files
 
@@ -46,7 +46,7 @@ def compare(first: Sequence[Tensor], second: Sequence[Tensor]) -> tuple[float, f
 
 
 def gradients(
-    module: model.MLP,
+    module: mlp.MLP,
     parameters: dict[str, Tensor],
     images: Tensor,
     teacher_logits: Tensor,
@@ -70,9 +70,9 @@ def gradients(
     parameters = {name: value.clone().requires_grad_() for name, value in parameters.items()}
     z, v = zero_mean(functional_call(module, parameters, (images,))), zero_mean(teacher_logits)
     if temperature is None:
-        loss = model.logit_loss(z, v) / v.shape[-1]
+        loss = losses.logit_loss(z, v) / v.shape[-1]
     else:
-        loss = model.soft_loss(z, model.soften(v, temperature), temperature)
+        loss = losses.soft_loss(z, losses.soften(v, temperature), temperature)
     return torch.autograd.grad(loss, list(parameters.values()))
 
 
@@ -81,7 +81,7 @@ def main(job: step.Job) -> None:
     determinism.deterministic()
     params = job.params
     stacked = tensor_files.read_tensors(job.paths["model"])
-    module = model.restore(stacked).double()  # at high T the soft loss's gradient is a tiny
+    module = mlp.restore(stacked).double()  # at high T the soft loss's gradient is a tiny
     images = splits.load_split(job.paths["train"]).images[: params.examples].flatten(1).double()
     logits = tensor_files.read_tensors(job.paths["soft_labels"])["member_logits"].mean(dim=0)
     teacher_logits = logits[: params.examples].double()  # difference of nearly equal numbers

@@ -58,3 +58,35 @@ def rmse(probabilities: Tensor, targets: Tensor) -> Tensor:
     tensor([0.1000, 0.5000])
     """
     return (probabilities - targets).square().mean(dim=-1).sqrt()
+
+
+def batch_order(sizes: list[int], length: int, streams: list[torch.Generator]) -> Tensor:
+    """Draw each net's order of examples: permutations of its first `size` points, end to end.
+
+    Parameters
+    ----------
+    sizes : list of int
+        One per net.
+    length : int
+        Examples to draw.
+    streams : list of torch.Generator
+        One per net.
+
+    Returns
+    -------
+    Tensor
+        int64, shape (nets, length).
+
+    Examples
+    --------
+    >>> batch_order([2], 4, [torch.Generator()]).sort().values
+    tensor([[0, 0, 1, 1]])
+    """
+    orders = []
+    for size, stream in zip(sizes, streams, strict=True):
+        passes = [
+            torch.randperm(size, generator=stream, device=stream.device)
+            for _ in range(-(-length // size))
+        ]
+        orders.append(torch.cat(passes)[:length])
+    return torch.stack(orders)

@@ -1,6 +1,7 @@
 """Write the ensemble's logits on the training set: all that a student knows of its teacher."""
 
-from pr12.distill import model
+
+from pr12.distill import mlp
 from pr12.distill.params import SoftLabels as Params
 from pr12.shared import determinism, replicas, splits, step, tensor_files
 
@@ -13,7 +14,7 @@ def main(job: step.Job) -> None:
         for n, v in tensor_files.read_tensors(job.paths["model"]).items()
     }
     images = splits.load_split(job.paths["train"]).images.to(determinism.device())
-    logits = replicas.forward_shared(model.restore(members), members, images.flatten(1))
+    logits = replicas.forward_shared(mlp.restore(members), members, images.flatten(1))
     tensor_files.write_tensors(job.paths["soft_labels"], {"member_logits": logits})
 
 

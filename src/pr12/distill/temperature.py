@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from pr12.distill import model
+from pr12.distill import losses
 from pr12.distill.params import Temperature as Params
 from pr12.shared import determinism, files, splits, step, tensor_files
 
@@ -60,10 +60,10 @@ def main(job: step.Job) -> None:
     split = splits.load_split(job.paths["train"])
     member_logits = tensor_files.read_tensors(job.paths["soft_labels"])["member_logits"].double()
     by_temperature = {
-        t: model.ensemble_probabilities(member_logits, t, "geometric")
+        t: losses.ensemble_probabilities(member_logits, t, "geometric")
         for t in job.params.temperatures
     }
-    sharp = model.ensemble_probabilities(member_logits, 1.0, "geometric")
+    sharp = losses.ensemble_probabilities(member_logits, 1.0, "geometric")
     chosen = ambiguous(sharp, split.labels, job.params.digits)
     picture = {
         "labels": split.labels[chosen].tolist(),

@@ -5,14 +5,14 @@ case does not use has weight 0. Students read the data and the file of soft labe
 teacher.
 """
 
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from pr12.distill import batches, model
+from pr12.distill import batches, losses, mlp, training
 from pr12.distill.params import Train as Params
 from pr12.shared import (
     address,
@@ -29,36 +29,9 @@ from pr12.shared import (
 from pr12.shared.errors import UserError
 
 
-class TransferSet(NamedTuple):
-    """What a net learns from; N examples of H x W pixels and C classes."""
-
-    images: Tensor  # (N, H, W), 0 to 1
-    labels: Tensor  # (N,)
-    probabilities: Tensor | None  # (N, C), soft targets at the case's temperature
-    logits: Tensor | None  # (N, C), the ensemble's mean logits, standardised if the case says so
-
-
-class Streams(NamedTuple):
-    """Random streams of the replicas of a stack, one generator per replica in each."""
-
-    subset: list[torch.Generator]
-    shuffle: list[torch.Generator]
-    dropout: list[torch.Generator]
-    jitter: list[torch.Generator]
-    noise: list[torch.Generator]
-
-
-def streams(seeds: tuple[int, ...]) -> Streams:
-    """Open the random streams of every seed, on the device that trains."""
-    where = determinism.device()
-    return Streams(
-        *([determinism.generator(s, purpose, where) for s in seeds] for purpose in Streams._fields)
-    )
-
-
 def batch_losses(
     params: Params,
-    transfer: TransferSet,
+    transfer: training.TransferSet,
     rows: Tensor,
     logits: Tensor,
     noise: list[torch.Generator],
@@ -79,9 +52,9 @@ def batch_losses(
     """
     total = logits.new_zeros(len(logits))
     if params.hard_weight:
-        total = total + params.hard_weight * model.hard_loss(logits, transfer.labels[rows])
+        total = total + params.hard_weight * losses.hard_loss(logits, transfer.labels[rows])
     if params.soft_weight:
-        soft = model.soft_loss(logits, transfer.probabilities[rows], params.temperature)
+        soft = losses.soft_loss(logits, transfer.probabilities[rows], params.temperature)
         total = total + params.soft_weight * soft
     if params.logit_weight:
         targets = transfer.logits[rows]
@@ -89,24 +62,18 @@ def batch_losses(
             pairs = zip(targets, noise, strict=True)
             targets = torch.stack(
                 [
-                    model.noisy_logits(own, params.noise_fraction, params.noise_sigma, g)
+                    losses.noisy_logits(own, params.noise_fraction, params.noise_sigma, g)
                     for own, g in pairs
                 ]
             )
-        total = total + params.logit_weight * model.logit_loss(logits, targets)
+        total = total + params.logit_weight * losses.logit_loss(logits, targets)
     return total
-
-
-def errors(module: torch.nn.Module, parameters: dict[str, Tensor], split: splits.Split) -> Tensor:
-    """Count each replica's wrong answers on a split, shape (S,)."""
-    logits = replicas.forward_shared(module, parameters, split.images.flatten(1))
-    return (logits.argmax(dim=-1) != split.labels).sum(dim=-1)
 
 
 def train(
     params: Params,
     seeds: tuple[int, ...],
-    transfer: TransferSet,
+    transfer: training.TransferSet,
     validation: splits.Split,
     state: dict[str, Any] | None = None,
 ) -> Iterator[dict[str, Any]]:
@@ -135,63 +102,23 @@ def train(
     UserError
         If a loss is not finite.
     """
-    pixels = transfer.images[0].numel()
-    classes = 1 + int(max(transfer.labels.max(), validation.labels.max()))
-    hidden = model.scaled_widths(params.hidden, params.width_scale)
-    bottleneck = (
-        params.bottleneck and model.scaled_widths([params.bottleneck], params.width_scale)[0]
-    )
-    module, parameters = replicas.stack(
-        lambda g: model.MLP(pixels, hidden, classes, bottleneck, g), seeds
-    )
+    module, parameters = stacked(params, seeds, transfer, validation)
     optimiser = optimisers.Adam(parameters.values(), lr=params.learning_rate, fused=True)
-    random = streams(seeds)
+    random = training.streams(seeds)
     indices = batches.transfer_indices(
         transfer.labels, params.transfer_classes, params.transfer_fraction, random.subset
     )
-    history: list[dict[str, Any]] = []
-    best: dict[str, Any] = {}
-    if state:
-        for name, value in parameters.items():
-            value.data.copy_(state["parameters"][name])
-        optimiser.load_state_dict(state["optimiser"])
-        for generators, saved in zip(random, state["streams"], strict=True):
-            for generator, value in zip(generators, saved, strict=True):
-                generator.set_state(value.cpu())
-        history, best = state["history"], state["best"]
-
+    history, best = training.restored(state, parameters, optimiser, random) if state else ([], {})
     padded = functional.pad(transfer.images, (params.jitter,) * 4)
-    rates = [params.dropout_input] + [params.dropout_hidden] * len(hidden)
     steps = max(1, len(transfer.images) // params.batch_size)
     for epoch in range(len(history), params.epochs):
         optimiser.param_groups[0]["lr"] = params.learning_rate * (1 - epoch / params.epochs)
         order = batches.epoch_order(indices, len(transfer.images), random.shuffle)
-        total = torch.zeros(len(seeds), device=order.device)
-        for rows in order[:, : steps * params.batch_size].chunk(steps, dim=1):
-            images = batches.jittered(padded, rows, params.jitter, random.jitter)
-            masks = batches.dropout_masks((pixels, *hidden), rates, rows.shape[1], random.dropout)
-            logits = replicas.forward(module, parameters, images, masks)
-            losses = batch_losses(params, transfer, rows, logits, random.noise)
-            optimiser.zero_grad(set_to_none=True)
-            losses.sum().backward()  # the sum gives every replica the gradient of its own loss
-            optimiser.step()
-            if params.max_norm:
-                for layer in range(len(hidden)):
-                    batches.limit_norms(parameters[f"layers.{layer}.weight"], params.max_norm)
-            total += losses.detach()
-        row = {
-            "epoch": epoch + 1,
-            "train/loss": (total / steps).tolist(),
-            "validation/errors": errors(module, parameters, validation).tolist(),
-        }
-        if not torch.isfinite(total).all():
-            last = history[-1]["train/loss"] if history else "none"
-            raise UserError(
-                f"the loss is not finite in epoch {epoch + 1} (the epoch before: {last}); "
-                "lower learning_rate and run again"
-            )
-        history = [*history, row]
-        best = keep_best(best, parameters, row["validation/errors"])
+        rows = order[:, : steps * params.batch_size].chunk(steps, dim=1)
+        total = learn(params, transfer, padded, module, parameters, optimiser, rows, random)
+        wrong = training.errors(module, parameters, validation).tolist()
+        history = [*history, training.row_of(epoch + 1, total / steps, wrong, history)]
+        best = training.keep_best(best, parameters, wrong)
         yield {
             "epoch": epoch + 1,
             "parameters": {name: value.detach().clone() for name, value in parameters.items()},
@@ -202,24 +129,52 @@ def train(
         }
 
 
-def keep_best(
-    best: dict[str, Any], parameters: dict[str, Tensor], validation_errors: list[int]
-) -> dict[str, Any]:
-    """Keep, for each replica, the parameters of the epoch with fewest validation errors so far."""
-    if not best:
-        kept = {name: value.detach().clone() for name, value in parameters.items()}
-        return {"errors": list(validation_errors), "parameters": kept}
-    for replica, count in enumerate(validation_errors):
-        if count < best["errors"][replica]:
-            best["errors"][replica] = count
-            for name, value in parameters.items():
-                best["parameters"][name][replica] = value.detach()[replica]
-    return best
+def stacked(
+    params: Params, seeds: tuple[int, ...], transfer: training.TransferSet, validation: splits.Split
+) -> tuple[torch.nn.Module, dict[str, Tensor]]:
+    """Return the net of the case, and the initial parameters of all replicas."""
+    pixels = transfer.images[0].numel()
+    classes = 1 + int(max(transfer.labels.max(), validation.labels.max()))
+    hidden = mlp.scaled_widths(params.hidden, params.width_scale)
+    bottleneck = params.bottleneck and mlp.scaled_widths([params.bottleneck], params.width_scale)[0]
+    return replicas.stack(lambda g: mlp.MLP(pixels, hidden, classes, bottleneck, g), seeds)
+
+
+def learn(
+    params: Params,
+    transfer: training.TransferSet,
+    padded: Tensor,
+    module: torch.nn.Module,
+    parameters: dict[str, Tensor],
+    optimiser: torch.optim.Optimizer,
+    order: Sequence[Tensor],
+    random: training.Streams,
+) -> Tensor:
+    """Learn from batches of rows, each (S, B); return the sums of their losses, (S,)."""
+    pixels, hidden = (
+        transfer.images[0].numel(),
+        mlp.scaled_widths(params.hidden, params.width_scale),
+    )
+    rates = [params.dropout_input] + [params.dropout_hidden] * len(hidden)
+    total = torch.zeros(len(order[0]), device=order[0].device)
+    for rows in order:
+        images = batches.jittered(padded, rows, params.jitter, random.jitter)
+        masks = batches.dropout_masks((pixels, *hidden), rates, rows.shape[1], random.dropout)
+        logits = replicas.forward(module, parameters, images, masks)
+        each = batch_losses(params, transfer, rows, logits, random.noise)
+        optimiser.zero_grad(set_to_none=True)
+        each.sum().backward()  # the sum gives every replica the gradient of its own loss
+        optimiser.step()
+        if params.max_norm:
+            for layer in range(len(hidden)):
+                batches.limit_norms(parameters[f"layers.{layer}.weight"], params.max_norm)
+        total += each.detach()
+    return total
 
 
 def transfer_set(
     params: Params, split: splits.Split, member_logits: Tensor | None
-) -> tuple[TransferSet, tuple[Tensor, Tensor] | None]:
+) -> tuple[training.TransferSet, tuple[Tensor, Tensor] | None]:
     """Join the training data with the soft targets that the case asks for.
 
     Returns
@@ -236,7 +191,7 @@ def transfer_set(
         If the case learns from a teacher and no soft labels are given, or they are of other data.
     """
     if params.soft_weight == params.logit_weight == 0:
-        return TransferSet(split.images, split.labels, None, None), None
+        return training.TransferSet(split.images, split.labels, None, None), None
     if member_logits is None:
         raise UserError("soft_weight or logit_weight is not 0: add soft_labels=PATH")
     if member_logits.shape[1] != len(split.labels):
@@ -244,18 +199,13 @@ def transfer_set(
             f"soft_labels has {member_logits.shape[1]} examples and train has "
             f"{len(split.labels)}; they must be made from the same split"
         )
-    probabilities = model.ensemble_probabilities(member_logits, params.temperature, params.mean)
+    probabilities = losses.ensemble_probabilities(member_logits, params.temperature, params.mean)
     logits = member_logits.mean(dim=0)
     scale = None
     if params.standardise_logits:
         deviation, mean = torch.std_mean(logits, dim=0, correction=0)
         logits, scale = (logits - mean) / deviation, (deviation, mean)
-    return TransferSet(split.images, split.labels, probabilities, logits), scale
-
-
-def to_device(split: splits.Split) -> splits.Split:
-    """Move a split to the device that trains."""
-    return splits.Split(*(tensor.to(determinism.device()) for tensor in split))
+    return training.TransferSet(split.images, split.labels, probabilities, logits), scale
 
 
 def main(job: step.Job) -> None:
@@ -264,7 +214,7 @@ def main(job: step.Job) -> None:
     determinism.deterministic()
     torch.set_float32_matmul_precision(params.matmul_precision)
     split, validation = (
-        to_device(splits.load_split(paths[name])) for name in ("train", "validation")
+        training.to_device(splits.load_split(paths[name])) for name in ("train", "validation")
     )
     member_logits = None
     if "soft_labels" in paths:
@@ -274,7 +224,7 @@ def main(job: step.Job) -> None:
     transfer, scale = transfer_set(params, split, member_logits)
     inputs = job.provenance()["inputs"]
     fingerprint = address.digest(job.command, address.source_digest(job.module), inputs)
-    widest = max(model.scaled_widths(params.hidden, params.width_scale))
+    widest = max(mlp.scaled_widths(params.hidden, params.width_scale))
     stacks, history, resume_files = [], [], []
     for seeds in replicas.groups(params.seeds, widest):
         checkpoint = paths["model"].with_name(f"resume_{seeds[0]}.pt")
@@ -289,7 +239,7 @@ def main(job: step.Job) -> None:
         ):
             checkpoints.save_state(checkpoint, state, fingerprint)
         parameters = state["best"]["parameters"] if params.early_stopping else state["parameters"]
-        stacks.append(model.fold_scale(parameters, *scale) if scale else parameters)
+        stacks.append(mlp.fold_scale(parameters, *scale) if scale else parameters)
         history.append({"seeds": list(seeds), "epochs": state["history"]})
     joined = {name: torch.cat([stack[name] for stack in stacks]) for name in stacks[0]}
     tensor_files.write_tensors(paths["model"], joined)

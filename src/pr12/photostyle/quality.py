@@ -6,6 +6,9 @@ Gram matrices that the step ``photo`` noted.
 """
 
 import json
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -41,6 +44,73 @@ def measured(image, content, style, labels, laplacian, radius: int) -> dict[str,
     }
 
 
+def common_images(
+    photographs: Mapping[str, torch.Tensor],
+    pair: str,
+    content: np.ndarray,
+    style: np.ndarray,
+    labels: Mapping[str, np.ndarray],
+) -> dict[str, np.ndarray]:
+    """Return the images that are the same for all seeds: the content, and results to compare."""
+    images = {
+        "content": content,
+        "histogram": measures.histogram_matched(content, style),
+        "histogram_by_class": measures.histogram_matched_by_class(
+            content, style, labels["content"], labels["style"]
+        ),
+    }
+    if f"{pair}/published" in photographs:
+        images["published"] = photographs[f"{pair}/published"].numpy() / 255.0
+    return images
+
+
+def images_by_seed(
+    results: Mapping[str, torch.Tensor],
+    info: Mapping[str, Any],
+    content: np.ndarray,
+    params: Params,
+) -> dict[int, dict[str, np.ndarray]]:
+    """Return each seed's results by name, the main one also smoothed and rounded."""
+    names = ["neural", "first", *info["photorealism"]]
+    by_seed = {
+        seed: {name: experiments.as_array(results[f"{name}/{seed}"][None]) for name in names}
+        for seed in info["seeds"]
+    }
+    main_result = info["photorealism"][0] if len(info["photorealism"]) == 1 else "lambda10000"
+    for images in by_seed.values():
+        image = images[main_result]
+        images["smoothed"] = local_affine.smoothed(
+            content, image, params.smoothing_radius, params.smoothing_epsilon
+        )
+        images["rounded"] = np.round(image * 255) / 255  # as the published results are kept
+    return by_seed
+
+
+def with_style_distances(
+    values: dict[str, float], info: Mapping[str, Any], name: str, seed: int
+) -> dict[str, float]:
+    """Return measures of a result, and the distances of its style that the step ``photo`` noted."""
+    for kind in ("style_distance", "style_distance_plain"):
+        distance = info[kind].get(f"{name}/{seed}", info[kind].get(name))
+        if distance is not None:
+            values = values | {kind: distance}
+    return values
+
+
+def ratios(metrics: Mapping[str, list[float]], result: str) -> dict[str, list[float]]:
+    """Return how a photorealistic result stands to the neural one, seed by seed."""
+    found = {}
+    for kind, over, under in (
+        ("matting_energy", "neural", result),
+        ("style_distance", result, "neural"),
+        ("style_distance_plain", result, "neural"),
+        ("colour_distance", result, "neural"),
+    ):
+        pairs = zip(metrics[f"{over}/{kind}"], metrics[f"{under}/{kind}"], strict=True)
+        found[f"{result}/ratio_{kind}"] = [a / max(b, 1e-12) for a, b in pairs]
+    return found
+
+
 def main(job: step.Job) -> None:
     """Run the step."""
     params = job.params
@@ -53,60 +123,22 @@ def main(job: step.Job) -> None:
     )
     labels = {name: photographs[f"{pair}/{name}_mask"].numpy() for name in ("content", "style")}
     laplacian = matting.laplacian(content)
-    common = {
-        "content": content,
-        "histogram": measures.histogram_matched(content, style),
-        "histogram_by_class": measures.histogram_matched_by_class(
-            content, style, labels["content"], labels["style"]
-        ),
-    }
-    if f"{pair}/published" in photographs:
-        common["published"] = photographs[f"{pair}/published"].numpy() / 255.0
-    by_seed = {
-        seed: {name: experiments.as_array(results[f"{name}/{seed}"][None]) for name in names}
-        for names in [["neural", "first", *info["photorealism"]]]
-        for seed in seeds
-    }
-    main_result = info["photorealism"][0] if len(info["photorealism"]) == 1 else "lambda10000"
-    for own in by_seed.values():
-        image = own[main_result]
-        own["smoothed"] = local_affine.smoothed(
-            content, image, params.smoothing_radius, params.smoothing_epsilon
-        )
-        own["rounded"] = np.round(image * 255) / 255  # as the published results are kept
+    common = common_images(photographs, pair, content, style, labels)
+    by_seed = images_by_seed(results, info, content, params)
+    measure = partial(
+        measured, content=content, style=style, labels=labels, laplacian=laplacian,
+        radius=params.affine_radius,
+    )  # fmt: skip
     metrics: dict[str, list[float]] = {}
-
-    def add(name: str, values: dict[str, float]) -> None:
-        for key, value in values.items():
-            metrics.setdefault(f"{name}/{key}", []).append(value)
-
-    radius = params.affine_radius
-    fixed = {
-        name: measured(image, content, style, labels, laplacian, radius)
-        for name, image in common.items()
-    }
+    fixed = {name: measure(image) for name, image in common.items()}
     for seed in seeds:
-        own = {
-            name: measured(image, content, style, labels, laplacian, radius)
-            for name, image in by_seed[seed].items()
-        }
+        own = {name: measure(image) for name, image in by_seed[seed].items()}
         for name, values in (fixed | own).items():
-            for kind in ("style_distance", "style_distance_plain"):
-                distance = info[kind].get(f"{name}/{seed}", info[kind].get(name))
-                if distance is not None:
-                    values = values | {kind: distance}
-            add(name, values)
+            for key, value in with_style_distances(values, info, name, seed).items():
+                metrics.setdefault(f"{name}/{key}", []).append(value)
     for result in info["photorealism"]:
-        for kind, over, under in (
-            ("matting_energy", "neural", result),
-            ("style_distance", result, "neural"),
-            ("style_distance_plain", result, "neural"),
-            ("colour_distance", result, "neural"),
-        ):
-            pairs = zip(metrics[f"{over}/{kind}"], metrics[f"{under}/{kind}"], strict=True)
-            metrics[f"{result}/ratio_{kind}"] = [a / max(b, 1e-12) for a, b in pairs]
-    first = by_seed[seeds[0]]
-    shown = {name: as_uint8(image) for name, image in (common | first).items()}
+        metrics |= ratios(metrics, result)
+    shown = {name: as_uint8(image) for name, image in (common | by_seed[seeds[0]]).items()}
     shown["style"] = photographs[f"{pair}/style"]
     shown |= {f"{name}_mask": torch.from_numpy(own) for name, own in labels.items()}
     tensor_files.write_tensors(job.paths["picture"], shown)

@@ -13,8 +13,7 @@ from pr12.rca import registration, scan_files
 from pr12.rca.parallel import spread
 from pr12.rca.params import Register as Params
 from pr12.rca.registration import Effort
-from pr12.rca.scan_files import Scan
-from pr12.rca.scans import SPLITS
+from pr12.rca.scan_files import SPLITS, Scan
 from pr12.shared import address, files, progress, step
 from pr12.shared.errors import UserError
 

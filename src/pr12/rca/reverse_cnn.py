@@ -52,27 +52,35 @@ def scored(
     if len(params.channels) != len(unet.STEPS) + 1:
         raise UserError(f"channels has {len(params.channels)} levels; it must have 3")
     determinism.deterministic()
-    device = determinism.device()
-    criterion = unet.loss()
-    images = unet.batched([image], device)
     found = []
     for labels in segmentations:
-        net = unet.network(image.ndim, structures, params.channels, seed).to(device)
-        optimiser = optimisers.Adam(net.parameters(), lr=params.learning_rate)
-        wanted = unet.batched([labels], device)
-        for _ in range(params.updates):
-            value = criterion(net(images), wanted)
-            optimiser.zero_grad(set_to_none=True)
-            value.backward()
-            optimiser.step()
-        if not torch.isfinite(value):
-            raise UserError(
-                f"the loss of a reverse CNN of seed {seed} is {value.item()} after "
-                f"{params.updates} updates; lower rca.reverse_cnn.learning_rate"
-            )
-        maps = unet.segment(net, [reference.image for reference in references], device)
+        net = trained(image, labels, structures, seed, params)
+        images = [reference.image for reference in references]
+        maps = unet.segment(net, images, determinism.device())
         found.append(reverse.on_references(maps, references, structures))
     return np.stack(found)
+
+
+def trained(
+    image: np.ndarray, labels: np.ndarray, structures: int, seed: int, params: Params
+) -> torch.nn.Module:
+    """Return a net that was trained on one segmentation of one scan; arguments as of `scored`."""
+    device = determinism.device()
+    criterion = unet.loss()
+    images, wanted = (unet.batched([array], device) for array in (image, labels))
+    net = unet.network(image.ndim, structures, params.channels, seed).to(device)
+    optimiser = optimisers.Adam(net.parameters(), lr=params.learning_rate)
+    for _ in range(params.updates):
+        value = criterion(net(images), wanted)
+        optimiser.zero_grad(set_to_none=True)
+        value.backward()
+        optimiser.step()
+    if not torch.isfinite(value):
+        raise UserError(
+            f"the loss of a reverse CNN of seed {seed} is {value.item()} after "
+            f"{params.updates} updates; lower rca.reverse_cnn.learning_rate"
+        )
+    return net
 
 
 if __name__ == "__main__":

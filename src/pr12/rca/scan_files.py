@@ -11,6 +11,8 @@ import safetensors.numpy
 from pr12.shared import files
 from pr12.shared.errors import UserError
 
+SPLITS = ("train", "reference", "calibration", "test")
+
 
 class Scan(NamedTuple):
     """One subject: its image, 0 to 1, and its labels, both of the shape (z, y, x) or (y, x)."""

@@ -10,11 +10,9 @@ from pathlib import Path
 
 from pr12.rca import hippocampus, phantom
 from pr12.rca.params import Scans as Params
-from pr12.rca.scan_files import Scan, Scans, write_scans
+from pr12.rca.scan_files import SPLITS, Scan, Scans, write_scans
 from pr12.shared import files, step
 from pr12.shared.errors import UserError
-
-SPLITS = ("train", "reference", "calibration", "test")
 
 
 def phantom_splits(params: Params) -> dict[str, Scans]:

@@ -6,14 +6,15 @@ floor.
 """
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from pr12.shared import address, checkpoints, determinism, files, optimisers, progress, splits, step
 from pr12.shared.errors import UserError
-from pr12.stn import colocalisation, distortions, embedding
+from pr12.stn import colocalisation, digit_splits, embedding
+from pr12.stn.canvases import Canvases, of_class
 from pr12.stn.params import Colocalise as Params
 from pr12.stn.transformer import SpatialTransformer
 
@@ -22,52 +23,6 @@ SHOWN = 3  # images per class in the picture
 DRAWS = 20  # random windows per image
 
 
-class Canvases(NamedTuple):
-    """Canvases, (N, 1, 84, 84), and the digits' top and left, (N, 2), for judging alone."""
-
-    images: Tensor
-    corners: Tensor
-
-
-def canvases_of(
-    params: Params, split: splits.Split, least: int, digit: int, stream: torch.Generator
-) -> Canvases:
-    """Draw the canvases of one class, `params.images` of them or as many as there are.
-
-    Parameters
-    ----------
-    params : Params
-        The step's.
-    split : Split
-        Digits, 28 x 28; clutter is cut from all of them.
-    least : int
-        Images of the class that there must be.
-    digit : int
-        The class.
-    stream : torch.Generator
-        Of the places and the clutter.
-
-    Raises
-    ------
-    UserError
-        If there are fewer images of the class.
-
-    Examples
-    --------
-    >>> from types import SimpleNamespace
-    >>> few = splits.Split(torch.rand(4, 28, 28), torch.tensor([3, 3, 1, 3]))
-    >>> canvases_of(SimpleNamespace(images=3, patches=0), few, 3, 3, torch.Generator()).images.shape
-    torch.Size([3, 1, 84, 84])
-    """
-    own = split.images[split.labels == digit]
-    if len(own) < least:
-        raise UserError(
-            f"there are {len(own)} images of the digit {digit}, {least} are needed; "
-            "lower images, or leave the digit out"
-        )
-    placed, corners = distortions.placed(own[: params.images], colocalisation.CANVAS, stream)
-    images = distortions.cluttered(placed, split.images, params.patches, stream)[:, None]
-    return Canvases(images, corners)
 
 
 def windows_of(net: SpatialTransformer, canvases: Tensor) -> Tensor:
@@ -109,41 +64,22 @@ def train(
     net = seeded(params, canvases, digit, seed).to(where, memory_format=torch.channels_last)
     optimiser = optimisers.Adam(net.parameters(), lr=params.learning_rate, fused=True)
     stream = determinism.generator(seed, f"co-localise {digit}", where)
-    done, history = 0, []
+    since, history = 0, []
     if state:
         net.load_state_dict(state["net"])
         optimiser.load_state_dict(state["optimiser"])
         stream.set_state(state["stream"].cpu())
-        done, history = state["steps"], state["history"]
+        since, history = state["steps"], state["history"]
     marks = {max(1, round(params.iterations * row / ROWS)) for row in range(1, ROWS + 1)}
-    total, since = torch.zeros((), device=where), done
-    for number in range(done + 1, params.iterations + 1):
-        for group in optimiser.param_groups:
-            group["lr"] = params.learning_rate * (1 - (number - 1) / params.iterations)
-        order = torch.randperm(len(canvases), generator=stream, device=where)
-        images = canvases[order[: params.batch_size]]
-        images = colocalisation.jittered(images, params.jitter, stream)
-        with torch.autocast(where.type, dtype=torch.bfloat16, enabled=params.bfloat16):
-            found, theta = net(images)
-        with torch.no_grad():
-            random = colocalisation.random_windows(len(images), stream)
-            elsewhere = e(colocalisation.crops(images, random))
-        loss = colocalisation.triplet_hinge(e(found), elsewhere, params.margin)
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        optimiser.step()
-        # Where a window that is no number samples nothing, the loss stays finite
-        total += loss.detach() + 0 * theta.detach().sum()
+    total = torch.zeros((), device=where)
+    for number in range(since + 1, params.iterations + 1):
+        _learn(params, e, canvases, net, optimiser, stream, number, total)
         if number not in marks:
             continue
         mean = float(total) / (number - since)
-        if mean != mean or mean == float("inf"):
-            last = history[-1]["train/hinge"] if history else "none"
-            raise UserError(
-                f"the hinge or the windows are not finite at digit {digit}, seed {seed}, iteration "
-                f"{number} (before: {last}); lower learning_rate and run again"
-            )
-        checkpoints.check_parameters(net, f"at digit {digit}, seed {seed}, iteration {number}")
+        place = f"digit {digit}, seed {seed}, iteration {number}"
+        _check(mean, place, history)
+        checkpoints.check_parameters(net, f"at {place}")
         shown = rounded(windows_of(net, canvases[:SHOWN]))
         history = [*history, {"iteration": number, "train/hinge": mean, "boxes": shown}]
         total, since = torch.zeros_like(total), number
@@ -154,6 +90,46 @@ def train(
             "steps": number,
             "history": history,
         }
+
+
+def _check(mean: float, place: str, history: list[dict[str, Any]]) -> None:
+    """Raise `UserError` for a training that is lost."""
+    if mean != mean or mean == float("inf"):
+        last = history[-1]["train/hinge"] if history else "none"
+        raise UserError(
+            f"the hinge or the windows are not finite at {place} (before: {last}); "
+            "lower learning_rate and run again"
+        )
+
+
+def _learn(
+    params: Params,
+    e: embedding.Embedding,
+    canvases: Tensor,
+    net: SpatialTransformer,
+    optimiser: torch.optim.Optimizer,
+    stream: torch.Generator,
+    number: int,
+    total: Tensor,
+) -> None:
+    """Learn from a batch, the iteration `number` from 1; the `total` of hinges changes in place."""
+    where = canvases.device
+    for group in optimiser.param_groups:
+        group["lr"] = params.learning_rate * (1 - (number - 1) / params.iterations)
+    order = torch.randperm(len(canvases), generator=stream, device=where)
+    images = canvases[order[: params.batch_size]]
+    images = colocalisation.jittered(images, params.jitter, stream)
+    with torch.autocast(where.type, dtype=torch.bfloat16, enabled=params.bfloat16):
+        found, theta = net(images)
+    with torch.no_grad():
+        random = colocalisation.random_windows(len(images), stream)
+        elsewhere = e(colocalisation.crops(images, random))
+    loss = colocalisation.triplet_hinge(e(found), elsewhere, params.margin)
+    optimiser.zero_grad(set_to_none=True)
+    loss.backward()
+    optimiser.step()
+    # Where a window that is no number samples nothing, the loss stays finite
+    total += loss.detach() + 0 * theta.detach().sum()
 
 
 def seeded(params: Params, canvases: Tensor, digit: int, seed: int) -> SpatialTransformer:
@@ -207,8 +183,10 @@ def colocalise(
         for digit in rest:
             name = f"{seed}/{digit}"
             stream = determinism.generator(seed, f"canvases {digit}", train_split.images.device)
-            seen = canvases_of(params, train_split, params.images, digit, stream)
-            new = canvases_of(params, test_split, 1, digit, stream)
+            seen = of_class(
+                train_split, digit, params.images, params.images, params.patches, stream
+            )
+            new = of_class(test_split, digit, 1, params.images, params.patches, stream)
             for reached in train(params, e, seen.images, digit, seed, current):
                 current = reached
                 yield {
@@ -305,23 +283,19 @@ def metrics(params: Params, finished: dict[str, Any], accuracies: dict[str, floa
 
 
 def checked(params: Params, split: splits.Split, name: str) -> splits.Split:
-    """Give a split framed as MNIST's and on the device, if its pixels are fit.
+    """Return a split framed as MNIST's and on the device, if it has all classes.
 
     Raises
     ------
     UserError
-        If a pixel is no number or outside [0, 1], a label is no digit, or a class has no image.
+        If it holds no digits, or a class has no image.
     """
-    if not bool(((split.images >= 0) & (split.images <= 1)).all()):  # NaN is neither
-        raise UserError(f"{name} has pixels outside 0 to 1 or that are no numbers; make it anew")
-    framed = distortions.framed(split.images)
-    if not bool(((split.labels >= 0) & (split.labels <= 9)).all()):
-        raise UserError(f"{name} has labels that are no digits from 0 to 9; make it anew")
+    digits = digit_splits.checked(split, name)
     missing = [digit for digit in params.digits if not bool((split.labels == digit).any())]
     if missing:
         raise UserError(f"{name} has no image of the digit {missing[0]}; leave it out of digits")
     where = determinism.device()
-    return splits.Split(framed.to(where), split.labels.to(where))
+    return splits.Split(*(tensor.to(where) for tensor in digits))
 
 
 def main(job: step.Job) -> None:

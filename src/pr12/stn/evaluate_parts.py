@@ -12,7 +12,7 @@ from torch import Tensor
 
 from pr12.shared import determinism, files, step, tensor_files
 from pr12.shared.errors import UserError
-from pr12.stn import generated_parts, part_files, part_networks
+from pr12.stn import generated_parts, part_files, part_networks, part_windows
 from pr12.stn.params import EvaluateParts as Params
 from pr12.stn.part_networks import Architecture, PartNetwork
 
@@ -100,97 +100,6 @@ def cut(data: part_files.Examples, side: int) -> part_files.Examples:
     return data._replace(images=images, places=data.places * (whole / side) + off)
 
 
-def predictions(net: PartNetwork, images: Tensor, batch: int, bfloat16: bool) -> tuple[Tensor, ...]:
-    """Classify images.
-
-    Parameters
-    ----------
-    net : PartNetwork
-        One seed's.
-    images : Tensor
-        uint8, shape (N, 3, S, S).
-    batch : int
-        Images at a time, which bounds the memory.
-    bfloat16 : bool
-        Whether products have eight bits.
-
-    Returns
-    -------
-    classes : Tensor
-        int64, shape (N,).
-    theta : Tensor
-        Centres of windows (x, y), shape (N, T, 2).
-
-    Examples
-    --------
-    >>> net = PartNetwork(Architecture(2, "small", 2, 8, 16, 0.0)).eval()
-    >>> [made.shape for made in predictions(net, torch.zeros(3, 3, 16, 16).byte(), 2, False)]
-    [torch.Size([3]), torch.Size([3, 2, 2])]
-    """
-    where = next(net.parameters()).device
-    found = []
-    with (
-        torch.inference_mode(),
-        torch.autocast(where.type, dtype=torch.bfloat16, enabled=bfloat16),
-    ):
-        for part in images.split(batch):
-            logits, theta = net(part_networks.normalised(part.to(where)))
-            found.append((logits.argmax(dim=1).cpu(), theta.float().cpu()))
-    return tuple(torch.cat(each) for each in zip(*found, strict=True))
-
-
-def held(theta: Tensor, places: Tensor, radius: float) -> Tensor:
-    """Tell which windows hold which parts as a whole.
-
-    Parameters
-    ----------
-    theta : Tensor
-        Centres of windows, shape (N, T, 2).
-    places : Tensor
-        Centres of parts, shape (N, P, 2).
-    radius : float
-        Of a part.
-
-    Returns
-    -------
-    Tensor
-        bool, shape (N, T, P).
-
-    Examples
-    --------
-    >>> theta, places = torch.tensor([[[-0.5, 0.0]]]), torch.tensor([[[-0.8, 0.3], [0.1, 0.0]]])
-    >>> held(theta, places, 0.2).tolist()
-    [[[True, False]]]
-    """
-    away = (theta[:, :, None] - places[:, None]).abs()
-    return (away <= part_networks.WINDOW - radius).all(dim=-1)
-
-
-def found_metrics(theta: Tensor, places: Tensor, radius: float) -> dict[str, float]:
-    """Give how often windows hold parts, in percent: any window, all parts, and each window.
-
-    Parameters
-    ----------
-    theta, places, radius
-        As of `held`, with two parts.
-
-    Examples
-    --------
-    >>> theta, places = torch.tensor([[[-0.5, 0.0]]]), torch.tensor([[[-0.8, 0.3], [0.1, 0.0]]])
-    >>> found_metrics(theta, places, 0.2)["test/found_part_a_percent"]
-    100.0
-    """
-    inside = held(theta, places, radius)
-    best = inside.any(dim=1)
-    found = {"test/found_both_percent": 100 * float(best.all(dim=1).double().mean())}
-    for part, name in enumerate(generated_parts.PARTS):
-        found[f"test/found_part_{name}_percent"] = 100 * float(best[:, part].double().mean())
-        for window in range(theta.shape[1]):
-            share = 100 * float(inside[:, window, part].double().mean())
-            found[f"test/found_part_{name}_transformer_{window + 1}_percent"] = share
-    return found
-
-
 def picture(data: part_files.Examples, classes: Tensor, theta: Tensor, output_size: int) -> dict:
     """Give what a figure shows of some images.
 
@@ -262,13 +171,15 @@ def main(job: step.Job) -> None:
         data = cut(whole, side)
         radius = generated_parts.radius(side)  # pixels are those of the whole image
         for net in networks:
-            classes, theta = predictions(net, data.images, params.batch, params.bfloat16)
+            classes, theta = part_windows.predictions(
+                net, data.images, params.batch, params.bfloat16
+            )
             wrong = 100 * float((classes != data.labels).double().mean())
             own = {f"{name}/error_percent": wrong, f"{name}/accuracy_percent": 100 - wrong}
             if name == "test":
                 own["test/parameters"] = float(part_networks.parameter_count(net))
                 if architecture.transformers and data.places.shape[1]:
-                    own |= found_metrics(theta, data.places, radius)
+                    own |= part_windows.found_metrics(theta, data.places, radius)
                 few = slice(params.shown)
                 rest = data._replace(
                     images=data.images[few], labels=data.labels[few], places=data.places[few]

@@ -58,23 +58,18 @@ def train(
         If the loss, a transformer's theta or the net's parameters are not finite.
     """
     where = digits.images.device
-    net, optimiser = _begin(params, distortion, seed, where)
+    net, optimiser, since, history = _begin(params, distortion, seed, where, state)
     shuffle = determinism.generator(seed, "shuffle", where)
     batches = digit_training.orders(len(digits.images), params.images, shuffle).split(
         params.batch_size
     )
     stream = determinism.generator(seed, f"distort {distortion}", where)
     shown = following.followed_digits(distortion, digits)
-    done, history = 0, []
     if state:
-        net.load_state_dict(state["net"])
-        optimiser.load_state_dict(state["optimiser"])
         stream.set_state(state["stream"].cpu())
-        done, history = state["steps"], state["history"]
     total, finite = torch.zeros((), device=where), torch.ones((), dtype=torch.bool, device=where)
     marks = {max(1, round(len(batches) * row / ROWS)) for row in range(1, ROWS + 1)}
-    since = done
-    for number, rows in enumerate(batches[done:], start=done + 1):
+    for number, rows in enumerate(batches[since:], start=since + 1):
         data = distortions.batch(distortion, *digits, rows, stream)
         _learn(params, net, optimiser, (number - 1) / len(batches), data, total, finite)
         if number not in marks:
@@ -99,16 +94,22 @@ def train(
 
 
 def _begin(
-    params: Params, distortion: str, seed: int, where: torch.device
-) -> tuple[networks.Network, torch.optim.Optimizer]:
-    """Return the net of one distortion and seed before training, and its optimiser."""
+    params: Params, distortion: str, seed: int, where: torch.device, state: dict[str, Any] | None
+) -> tuple[networks.Network, torch.optim.Optimizer, int, list[dict[str, Any]]]:
+    """Return the net, its optimiser, the batches done and the history, as the state left them."""
     shape = params.network, params.transform, params.transformers, params.pooling
     net = networks.seeded(seed, *shape, distortion, params.parameters)
     net = net.to(where, memory_format=torch.channels_last)
     shared = {"lr": params.learning_rate, "fused": True}  # the same steps in one pass
     if params.optimiser == "sgd":
-        return net, optimisers.SGD(net.parameters(), momentum=0.0, **shared)
-    return net, optimisers.Adam(net.parameters(), **shared)
+        optimiser = optimisers.SGD(net.parameters(), momentum=0.0, **shared)
+    else:
+        optimiser = optimisers.Adam(net.parameters(), **shared)
+    if not state:
+        return net, optimiser, 0, []
+    net.load_state_dict(state["net"])
+    optimiser.load_state_dict(state["optimiser"])
+    return net, optimiser, state["steps"], state["history"]
 
 
 def _learn(

@@ -27,77 +27,14 @@ from pr12.shared import (
     files,
     optimisers,
     progress,
+    state_dicts,
     step,
     tensor_files,
 )
 from pr12.shared.errors import UserError
-from pr12.stn import part_files, part_networks
+from pr12.stn import epochs, part_files, part_networks, part_training
 from pr12.stn.params import TrainParts as Params
 from pr12.stn.part_networks import Architecture, PartNetwork
-
-# Of the whole training; the paper names the batches and not their number, read as 30,000
-STAGES = (1 / 3, 2 / 3, 5 / 6)
-
-
-def rate(params: Params, batch: int, batches: int) -> float:
-    """Give the step size of a batch: a linear start, then stages or half a cosine.
-
-    Parameters
-    ----------
-    params : Params
-        The case's.
-    batch, batches : int
-        Which, from 0, of how many in all.
-
-    Examples
-    --------
-    >>> from types import SimpleNamespace
-    >>> params = SimpleNamespace(learning_rate=1.0, warmup_batches=2, schedule="stages")
-    >>> [round(rate(params, batch, 30), 4) for batch in (0, 9, 10, 20, 25)]
-    [0.5, 1.0, 0.1, 0.01, 0.001]
-    """
-    start = min(1.0, (batch + 1) / (params.warmup_batches or 1))
-    if params.schedule == "cosine":
-        return params.learning_rate * start * (1 + math.cos(math.pi * batch / batches)) / 2
-    passed = sum(batch >= stage * batches for stage in STAGES)
-    return params.learning_rate * start * 0.1**passed
-
-
-def varied(images: Tensor, rows: Tensor, side: int, flips: bool, stream: torch.Generator) -> Tensor:
-    """Cut squares at random places out of images, and mirror half of them.
-
-    Parameters
-    ----------
-    images : Tensor
-        Shape (N, 3, S, S).
-    rows : Tensor
-        int64, shape (B,): which.
-    side : int
-        Of the squares, at most S.
-    flips : bool
-        Whether to mirror.
-    stream : torch.Generator
-        On the CPU.
-
-    Returns
-    -------
-    Tensor
-        Shape (B, 3, side, side).
-
-    Examples
-    --------
-    >>> image = torch.arange(12).reshape(1, 3, 2, 2)
-    >>> stream = torch.Generator().manual_seed(0)
-    >>> varied(image, torch.tensor([0, 0]), 2, False, stream).equal(image[[0, 0]])
-    True
-    """
-    free = images.shape[-1] - side + 1
-    top, left = torch.randint(free, (2, len(rows)), generator=stream).to(images.device)
-    cut = images.unfold(2, side, 1).unfold(3, side, 1)[rows, :, top, left]  # of a view: no copies
-    if not flips:
-        return cut
-    mirrored = torch.rand(len(rows), generator=stream).to(images.device) < 0.5
-    return torch.where(mirrored[:, None, None, None], cut.flip(3), cut)
 
 
 def architecture_of(params: Params, classes: int) -> Architecture:
@@ -162,7 +99,7 @@ def train(
     weights : mapping of str to Tensor, optional
         Of a GoogLeNet to start from.
     state : dict, optional
-        A state yielded before: training goes on from it.
+        Yielded before: training goes on from it.
 
     Yields
     ------
@@ -177,7 +114,6 @@ def train(
     """
     state = state or {"finished": [], "epoch": 0, "history": []}
     finished, history = state["finished"], state["history"]
-    where = determinism.device()
     batches = len(data.images) // params.batch_size
     for seed in params.seeds[len(finished) :]:
         net, optimiser = start(params, data.classes, seed, weights)
@@ -188,33 +124,10 @@ def train(
             optimiser.load_state_dict(state["optimiser"])
             checkpoints.set_streams(state["streams"], stream)
         for epoch in range(done, params.epochs):
-            order = torch.randperm(len(data.images), generator=stream).to(where)
-            total, wrong, broken = torch.zeros(3, device=where)
-            for number, rows in enumerate(order[: batches * params.batch_size].chunk(batches)):
-                for group in optimiser.param_groups:
-                    step_size = rate(params, epoch * batches + number, params.epochs * batches)
-                    group["lr"] = group["share"] * step_size
-                seen = varied(data.images, rows, params.input_size, params.flips, stream)
-                x = part_networks.normalised(seen)
-                with torch.autocast(where.type, dtype=torch.bfloat16, enabled=params.bfloat16):
-                    logits, theta = net(x)
-                labels = data.labels[rows]
-                loss = functional.cross_entropy(logits.float(), labels, reduction="mean")
-                optimiser.zero_grad(set_to_none=True)
-                loss.backward()
-                optimiser.step()
-                total += loss.detach()
-                wrong += (logits.argmax(dim=1) != labels).float().mean()
-                broken += (~torch.isfinite(theta)).any()
-            _check(seed, epoch + 1, float(total), float(broken), history)
+            total, wrong, broken = _learn(params, data, net, optimiser, stream, epoch)
+            _check(seed, epoch + 1, total, broken, history)
             checkpoints.check_parameters(net, f"in epoch {epoch + 1} of seed {seed}")
-            row = {
-                "seed": seed,
-                "epoch": epoch + 1,
-                "train/loss_nats": float(total) / batches,
-                "train/error_percent": 100 * float(wrong) / batches,
-            }
-            history = [*history, row]
+            history = [*history, epochs.row(seed, epoch + 1, total, wrong, batches)]
             kept = {name: value.detach().clone() for name, value in net.state_dict().items()}
             last = epoch + 1 == params.epochs
             finished = [*finished, kept] if last else finished
@@ -229,11 +142,45 @@ def train(
         state = {"epoch": 0}
 
 
+def _learn(
+    params: Params,
+    data: part_files.Examples,
+    net: PartNetwork,
+    optimiser: torch.optim.Optimizer,
+    stream: torch.Generator,
+    epoch: int,
+) -> list[float]:
+    """Learn for an epoch; return sums over batches: loss, error, theta that is not finite."""
+    where, batches = determinism.device(), len(data.images) // params.batch_size
+    order = torch.randperm(len(data.images), generator=stream).to(where)
+    total, wrong, broken = torch.zeros(3, device=where)
+    for number, rows in enumerate(order[: batches * params.batch_size].chunk(batches)):
+        step_size = part_training.rate(
+            params.learning_rate, params.schedule, params.warmup_batches,
+            epoch * batches + number, params.epochs * batches,
+        )  # fmt: skip
+        for group in optimiser.param_groups:
+            group["lr"] = group["share"] * step_size
+        seen = part_training.varied(data.images, rows, params.input_size, params.flips, stream)
+        x = part_networks.normalised(seen)
+        with torch.autocast(where.type, dtype=torch.bfloat16, enabled=params.bfloat16):
+            logits, theta = net(x)
+        labels = data.labels[rows]
+        loss = functional.cross_entropy(logits.float(), labels, reduction="mean")
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        optimiser.step()
+        total += loss.detach()
+        wrong += (logits.argmax(dim=1) != labels).float().mean()
+        broken += (~torch.isfinite(theta)).any()
+    return [float(total), float(wrong), float(broken)]
+
+
 def _check(
     seed: int, epoch: int, total: float, broken: float, history: list[dict[str, Any]]
 ) -> None:
-    last = f"{history[-1]['train/loss_nats']:.4g}" if history else "none"
-    place = f"in epoch {epoch} of seed {seed} (loss before: {last})"
+    """Raise `UserError` for an epoch that is lost."""
+    place = epochs.place(seed, epoch, history)
     if broken:
         raise UserError(
             f"the transformers' parameters theta are no numbers {place}; lower localisation_rate "
@@ -276,7 +223,9 @@ def main(job: step.Job) -> None:
     determinism.deterministic(but_sampling=True)
     loaded = part_files.load(paths["train"])
     check(params, loaded, "weights" in paths)
-    weights = tensor_files.read_tensors(paths["weights"]) if "weights" in paths else None
+    weights = None
+    if "weights" in paths:
+        weights = state_dicts.read(paths["weights"], verified=paths.get("verified"))
     if params.backbone == "googlenet" and weights is None:
         print("no weights=PATH is given: GoogLeNet starts from random numbers", file=sys.stderr)
     where = determinism.device()
@@ -289,7 +238,7 @@ def main(job: step.Job) -> None:
     done = len(before["history"]) if before else 0
     rows = len(params.seeds) * params.epochs
     state = before  # with all seeds finished, should the model not have been written
-    for state in progress.follow(train(params, data, weights, before), rows, describe, done):
+    for state in progress.follow(train(params, data, weights, before), rows, epochs.describe, done):
         checkpoints.save_state(checkpoint, state, fingerprint)
     joined = {
         name: torch.stack([one[name] for one in state["finished"]]) for name in state["finished"][0]
@@ -301,22 +250,6 @@ def main(job: step.Job) -> None:
     told = {"history": state["history"], "provenance": job.provenance()}
     files.write_json(paths["history"], told)
     checkpoint.unlink(missing_ok=True)
-
-
-def describe(state: dict[str, Any]) -> str:
-    """Say the last row of the history in a line.
-
-    Examples
-    --------
-    >>> row = {"seed": 0, "epoch": 2, "train/loss_nats": 1.5, "train/error_percent": 50.0}
-    >>> describe({"history": [row]})
-    'seed 0 epoch 2  loss 1.500 nats  error 50.0 %'
-    """
-    row = state["history"][-1]
-    return (
-        f"seed {row['seed']} epoch {row['epoch']}  loss {row['train/loss_nats']:.3f} nats  "
-        f"error {row['train/error_percent']:.1f} %"
-    )
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from pr12.shared import (
     address,
@@ -25,52 +24,9 @@ from pr12.shared import (
     tensor_files,
 )
 from pr12.shared.errors import UserError
-from pr12.stn import sequence_files
-from pr12.stn.composed import LONGEST
+from pr12.stn import epochs, sequence_files, sequence_training
 from pr12.stn.params import TrainSequences as Params
 from pr12.stn.sequence_networks import Architecture, Network, normalised
-
-
-def rate(params: Params, epoch: int, batch: int) -> float:
-    """Give the step size of a batch: a linear start, then a tenth every `decay_epochs`.
-
-    Parameters
-    ----------
-    params : Params
-        The case's.
-    epoch : int
-        From 0.
-    batch : int
-        From 0, of the whole training.
-
-    Examples
-    --------
-    >>> from types import SimpleNamespace
-    >>> params = SimpleNamespace(learning_rate=1.0, decay_epochs=2, warmup_batches=4)
-    >>> [rate(params, epoch, 2 * epoch) for epoch in range(4)]
-    [0.25, 0.75, 0.1, 0.1]
-    """
-    start = min(1.0, (batch + 1) / (params.warmup_batches or 1))
-    return params.learning_rate * start * 0.1 ** (epoch // params.decay_epochs)
-
-
-def loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """Give the sum of the five cross-entropies, the mean over images, in nats.
-
-    Parameters
-    ----------
-    logits : Tensor
-        Shape (N, 5, 11).
-    labels : Tensor
-        int64, shape (N, 5).
-
-    Examples
-    --------
-    >>> round(float(loss(torch.zeros(2, 5, 11), torch.zeros(2, 5).long())), 3)  # 5 log 11
-    11.989
-    """
-    each = functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="mean")
-    return LONGEST * each
 
 
 def start(params: Params, size: int, seed: int) -> tuple[Network, torch.optim.Optimizer]:
@@ -137,7 +93,7 @@ def train(
     images, labels : Tensor
         uint8 (N, 3, S, S) and int64 (N, 5), on the device that computes.
     state : dict, optional
-        A state yielded before: training goes on from it.
+        Yielded before: training goes on from it.
 
     Yields
     ------
@@ -156,7 +112,7 @@ def train(
         raise UserError(f"train has {count} images; batch_size is {params.batch_size}")
     state = state or {"finished": [], "epoch": 0, "history": []}
     finished, history = state["finished"], state["history"]
-    where = determinism.device()
+    batches = count // params.batch_size
     for seed in params.seeds[len(finished) :]:
         network, optimiser = start(params, size, seed)
         shuffle = determinism.generator(seed, "shuffle")
@@ -167,34 +123,13 @@ def train(
             batch = state["batch"]
             checkpoints.set_streams(state["streams"], shuffle)
         for epoch in range(done, params.epochs):
-            order = torch.randperm(count, generator=shuffle).to(where)
-            total, wrong = torch.zeros(2, device=where)
-            broken = torch.zeros(4, device=where)
-            batches = count // params.batch_size
-            for rows in order[: batches * params.batch_size].chunk(batches):
-                for group in optimiser.param_groups:
-                    group["lr"] = group["share"] * rate(params, epoch, batch)
-                x = normalised(images[rows]).contiguous(memory_format=torch.channels_last)
-                with torch.autocast(where.type, dtype=torch.bfloat16, enabled=params.bfloat16):
-                    logits, thetas = network(x)
-                value = loss(logits, labels[rows])
-                optimiser.zero_grad(set_to_none=True)
-                value.backward()
-                optimiser.step()
-                batch += 1
-                total += value.detach()
-                wrong += (logits.argmax(dim=2) != labels[rows]).any(dim=1).float().mean()
-                for index, theta in enumerate(thetas):
-                    broken[index] += (~torch.isfinite(theta)).any()
-            _check(seed, epoch + 1, float(total), broken.tolist(), history)
+            total, wrong, *broken = _learn(
+                params, images, labels, network, optimiser, shuffle, epoch, batch
+            )
+            batch += batches
+            _check(seed, epoch + 1, total, broken, history)
             checkpoints.check_parameters(network, f"in epoch {epoch + 1} of seed {seed}")
-            row = {
-                "seed": seed,
-                "epoch": epoch + 1,
-                "train/loss_nats": float(total) / batches,
-                "train/error_percent": 100 * float(wrong) / batches,
-            }
-            history = [*history, row]
+            history = [*history, epochs.row(seed, epoch + 1, total, wrong, batches)]
             kept = {name: value.detach().clone() for name, value in network.state_dict().items()}
             last = epoch + 1 == params.epochs
             finished = [*finished, kept] if last else finished
@@ -210,11 +145,49 @@ def train(
         state = {"epoch": 0}
 
 
+def _learn(
+    params: Params,
+    images: Tensor,
+    labels: Tensor,
+    network: Network,
+    optimiser: torch.optim.Optimizer,
+    shuffle: torch.Generator,
+    epoch: int,
+    batch: int,
+) -> list[float]:
+    """Learn for an epoch whose first batch is `batch`; return sums over batches.
+
+    Of the loss, of the error and, for each transformer, of batches whose theta is not finite.
+    """
+    where, batches = determinism.device(), len(images) // params.batch_size
+    order = torch.randperm(len(images), generator=shuffle).to(where)
+    total, wrong = torch.zeros(2, device=where)
+    broken = torch.zeros(4, device=where)
+    for number, rows in enumerate(order[: batches * params.batch_size].chunk(batches), start=batch):
+        step_size = sequence_training.rate(
+            params.learning_rate, params.warmup_batches, params.decay_epochs, epoch, number
+        )
+        for group in optimiser.param_groups:
+            group["lr"] = group["share"] * step_size
+        x = normalised(images[rows]).contiguous(memory_format=torch.channels_last)
+        with torch.autocast(where.type, dtype=torch.bfloat16, enabled=params.bfloat16):
+            logits, thetas = network(x)
+        value = sequence_training.loss(logits, labels[rows])
+        optimiser.zero_grad(set_to_none=True)
+        value.backward()
+        optimiser.step()
+        total += value.detach()
+        wrong += (logits.argmax(dim=2) != labels[rows]).any(dim=1).float().mean()
+        for index, theta in enumerate(thetas):
+            broken[index] += (~torch.isfinite(theta)).any()
+    return [float(total), float(wrong), *broken.tolist()]
+
+
 def _check(
     seed: int, epoch: int, total: float, broken: list[float], history: list[dict[str, Any]]
 ) -> None:
-    last = f"{history[-1]['train/loss_nats']:.4g}" if history else "none"
-    place = f"in epoch {epoch} of seed {seed} (loss before: {last})"
+    """Raise `UserError` for an epoch that is lost."""
+    place = epochs.place(seed, epoch, history)
     for index, count in enumerate(broken):
         if count:
             raise UserError(
@@ -239,7 +212,9 @@ def main(job: step.Job) -> None:
     done = len(before["history"]) if before else 0
     rows = len(params.seeds) * params.epochs
     state = before  # with all seeds finished, should the model not have been written
-    for state in progress.follow(train(params, images, labels, before), rows, describe, done):
+    for state in progress.follow(
+        train(params, images, labels, before), rows, epochs.describe, done
+    ):
         checkpoints.save_state(checkpoint, state, fingerprint)
     joined = {
         name: torch.stack([one[name] for one in state["finished"]]) for name in state["finished"][0]
@@ -250,22 +225,6 @@ def main(job: step.Job) -> None:
     said = {"history": state["history"], "provenance": job.provenance()}
     files.write_json(paths["history"], said)
     checkpoint.unlink(missing_ok=True)
-
-
-def describe(state: dict[str, Any]) -> str:
-    """Say the last row of the history in a line.
-
-    Examples
-    --------
-    >>> row = {"seed": 0, "epoch": 2, "train/loss_nats": 1.5, "train/error_percent": 50.0}
-    >>> describe({"history": [row]})
-    'seed 0 epoch 2  loss 1.500 nats  error 50.0 %'
-    """
-    row = state["history"][-1]
-    return (
-        f"seed {row['seed']} epoch {row['epoch']}  loss {row['train/loss_nats']:.3f} nats  "
-        f"error {row['train/error_percent']:.1f} %"
-    )
 
 
 if __name__ == "__main__":

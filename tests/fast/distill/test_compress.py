@@ -112,7 +112,7 @@ def test_a_net_sees_only_the_first_points_up_to_its_size():
 
 
 def test_batches_are_whole_permutations_of_each_nets_own_points():
-    order = compress.batch_order([4, 6], 12, [determinism.generator(s, "shuffle") for s in (0, 1)])
+    order = mimic.batch_order([4, 6], 12, [determinism.generator(s, "shuffle") for s in (0, 1)])
     assert [sorted(part.tolist()) for part in order[0].split(4)] == [[0, 1, 2, 3]] * 3
     assert [sorted(part.tolist()) for part in order[1].split(6)] == [[0, 1, 2, 3, 4, 5]] * 2
     assert order[0].split(4)[0].tolist() != order[0].split(4)[1].tolist()

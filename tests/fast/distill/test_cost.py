@@ -5,7 +5,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from pr12.distill import cost, model
+from pr12.distill import cost, losses, mlp
 from pr12.shared import step, tensor_files
 
 
@@ -17,7 +17,7 @@ def _threads():
 
 
 def stacked(hidden, seeds):
-    nets = [model.MLP(4, hidden, 3, 0, torch.Generator().manual_seed(s)) for s in seeds]
+    nets = [mlp.MLP(4, hidden, 3, 0, torch.Generator().manual_seed(s)) for s in seeds]
     states = [net.state_dict() for net in nets]
     return nets, {name: torch.stack([state[name] for state in states]) for name in states[0]}
 
@@ -29,7 +29,7 @@ def test_members_are_the_nets_of_the_stack_and_answer_with_their_mean():
     for own, net in zip(unstacked, nets, strict=True):
         assert (own(images) == net(images)).all()
     logits = torch.stack([net(images) for net in nets])
-    expected = model.ensemble_probabilities(logits, 1.0, "arithmetic")
+    expected = losses.ensemble_probabilities(logits, 1.0, "arithmetic")
     torch.testing.assert_close(cost.answer(unstacked, images), expected)
 
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from sklearn.metrics import log_loss
 
-from pr12.distill import ensemble, model
+from pr12.distill import ensemble, losses
 
 
 @pytest.mark.parametrize("members", [1, 2, 3, 5, 10])
@@ -50,7 +50,7 @@ def test_ensembles_of_one_are_the_members_and_of_all_the_headline():
     assert found["validation/errors_ensemble_k1"] == found["validation/errors_single"]
     assert found["validation/errors_ensemble_geometric_k1"] == found["validation/errors_single"]
     assert found["validation/nll_ensemble_k1_nats"] == pytest.approx(
-        [model.hard_loss(own.double(), labels).item() for own in logits]
+        [losses.hard_loss(own.double(), labels).item() for own in logits]
     )
 
 

@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, log_loss
 
-from pr12.distill import evaluate, model
+from pr12.distill import evaluate, losses, mlp
 from pr12.shared import step, tensor_files
 
 
@@ -21,7 +21,7 @@ def test_errors_and_likelihood_against_scikit_learn():
     for replica in range(2):
         predicted = logits[replica].argmax(-1)
         wrong = 40 - accuracy_score(labels, predicted, normalize=False)
-        p = model.soften(logits[replica].double(), 1.0).numpy()
+        p = losses.soften(logits[replica].double(), 1.0).numpy()
         nll = log_loss(labels, p, normalize=True, labels=range(4))
         assert found["test/errors"][replica] == wrong
         assert found["test/error_percent"][replica] == pytest.approx(2.5 * wrong)
@@ -109,7 +109,7 @@ def test_lowering_two_biases_by_hand():
 
 
 def test_the_step_evaluates_the_model_on_both_splits(tmp_path):
-    net = model.MLP(6, (5,), 3, 0, torch.Generator().manual_seed(0))
+    net = mlp.MLP(6, (5,), 3, 0, torch.Generator().manual_seed(0))
     stacked = {name: torch.stack([v, -v]) for name, v in net.state_dict().items()}
     tensor_files.write_tensors(tmp_path / "model", stacked)
     images, labels = {}, {}

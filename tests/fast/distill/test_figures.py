@@ -155,7 +155,9 @@ def test_all_figures_are_written_and_listed_in_order(written):
             assert max(image.size) <= 10 * 150
             assert round(image.info["dpi"][0]) == 150
     names = {path.name for path in (written / "out").iterdir()}
-    assert names == {"figures.json", "read.json"} | {s + suffix for s in STEMS for suffix in (".svg", ".png")}
+    assert names == {"figures.json", "read.json"} | {
+        s + suffix for s in STEMS for suffix in (".svg", ".png")
+    }
 
 
 @pytest.mark.slow

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from pr12.distill import gradient_limit, model
+from pr12.distill import gradient_limit, mlp
 from pr12.shared import step, tensor_files
 
 
 def setting(hidden=(6,)):
     generator = torch.Generator().manual_seed(0)
-    net = model.MLP(5, hidden, 4, 0, generator).double()
+    net = mlp.MLP(5, hidden, 4, 0, generator).double()
     images = torch.rand(8, 5, generator=generator, dtype=torch.float64)
     teacher = 3 * torch.randn(8, 4, generator=generator, dtype=torch.float64) + 7  # not zero-mean
     return net, dict(net.state_dict()), images, teacher

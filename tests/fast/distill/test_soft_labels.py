@@ -1,11 +1,11 @@
 import torch
 
-from pr12.distill import model, soft_labels
+from pr12.distill import mlp, soft_labels
 from pr12.shared import step, tensor_files
 
 
 def test_soft_labels_are_each_members_logits_in_the_splits_order(tmp_path):
-    nets = [model.MLP(6, (5,), 3, 2, torch.Generator().manual_seed(seed)) for seed in (0, 1)]
+    nets = [mlp.MLP(6, (5,), 3, 2, torch.Generator().manual_seed(seed)) for seed in (0, 1)]
     states = [net.state_dict() for net in nets]
     stacked = {name: torch.stack([state[name] for state in states]) for name in states[0]}
     images = torch.randint(17, (9, 2, 3), generator=torch.Generator().manual_seed(2)).byte()

@@ -5,7 +5,7 @@ import pytest
 import scipy.stats
 import torch
 
-from pr12.distill import model, temperature
+from pr12.distill import losses, temperature
 from pr12.shared import step, tensor_files
 
 
@@ -46,7 +46,7 @@ def test_the_step_writes_what_a_temperature_does(tmp_path):
     found = json.loads((tmp_path / "metrics").read_text())["metrics"]
     values = [found[f"train/entropy_T{t}_nats"][0] for t in ("0.5", "1", "20")]
     expected = [
-        scipy.stats.entropy(model.soften(members.double().mean(0), t).numpy(), axis=-1).mean()
+        scipy.stats.entropy(losses.soften(members.double().mean(0), t).numpy(), axis=-1).mean()
         for t in (0.5, 1.0, 20.0)
     ]
     assert values == pytest.approx(expected)
@@ -54,7 +54,7 @@ def test_the_step_writes_what_a_temperature_does(tmp_path):
     assert values[-1] < np.log(4)
     picture = json.loads((tmp_path / "picture").read_text())
     assert picture["temperatures"] == [0.5, 1.0, 20.0]
-    sharp = model.soften(members.double().mean(0), 1.0)
+    sharp = losses.soften(members.double().mean(0), 1.0)
     chosen = temperature.ambiguous(sharp, labels, 2)
     assert picture["labels"] == labels[chosen].tolist()
     assert np.array(picture["images"]) == pytest.approx(images[chosen].numpy() / 16)

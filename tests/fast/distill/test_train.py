@@ -9,7 +9,7 @@ import sys
 import pytest
 import torch
 
-from pr12.distill import model, train
+from pr12.distill import losses, mlp, train, training
 from pr12.shared import checkpoints, files, splits, tensor_files
 from pr12.shared.errors import UserError
 
@@ -108,9 +108,9 @@ def test_the_loss_is_the_weighted_sum_of_the_three():
     for replica in range(2):
         own, target = z[replica], v[rows[replica]]
         expected = (
-            0.3 * model.hard_loss(own, split().labels[rows[replica]])
-            + 0.7 * model.soft_loss(own, model.soften(target, 4.0), 4.0)
-            + 0.2 * model.logit_loss(own, target)
+            0.3 * losses.hard_loss(own, split().labels[rows[replica]])
+            + 0.7 * losses.soft_loss(own, losses.soften(target, 4.0), 4.0)
+            + 0.2 * losses.logit_loss(own, target)
         )
         torch.testing.assert_close(found[replica], expected)
 
@@ -124,8 +124,8 @@ def test_noise_perturbs_the_targets_of_each_replica_by_its_own_stream():
     found = train.batch_losses(params, transfer, rows, z, streams)
     for replica, seed in enumerate((7, 8)):
         generator = torch.Generator().manual_seed(seed)
-        noisy = model.noisy_logits(transfer.logits[rows[0]], 1.0, 0.5, generator)
-        torch.testing.assert_close(found[replica], model.logit_loss(z[replica], noisy))
+        noisy = losses.noisy_logits(transfer.logits[rows[0]], 1.0, 0.5, generator)
+        torch.testing.assert_close(found[replica], losses.logit_loss(z[replica], noisy))
     assert found[0] != found[1]
 
 
@@ -133,7 +133,7 @@ def test_noise_perturbs_the_targets_of_each_replica_by_its_own_stream():
 def test_soft_targets_are_the_ensembles_at_the_cases_temperature(mean):
     params = change(soft_weight=1.0, temperature=5.0, mean=mean)
     transfer, scale = train.transfer_set(params, split(), teacher())
-    expected = model.ensemble_probabilities(teacher(), 5.0, mean)
+    expected = losses.ensemble_probabilities(teacher(), 5.0, mean)
     torch.testing.assert_close(transfer.probabilities, expected)
     torch.testing.assert_close(transfer.logits, teacher().mean(dim=0))
     assert scale is None
@@ -177,7 +177,7 @@ def test_one_batch_is_learnt_by_heart():
 
 def test_a_student_can_copy_its_teacher():
     data = split()
-    net = model.MLP(16, (8,), 3, 0, torch.Generator().manual_seed(9))
+    net = mlp.MLP(16, (8,), 3, 0, torch.Generator().manual_seed(9))
     logits = net(data.images.flatten(1)).detach()[None]
     params = change(hard_weight=0.0, logit_weight=1.0, hidden=(128,), epochs=80)
     transfer, _ = train.transfer_set(params, data, logits)
@@ -254,7 +254,7 @@ def test_the_learning_rate_falls_linearly_to_0():
 
 def test_adams_first_step_is_the_learning_rate():
     params = change(epochs=1, batch_size=60)
-    _, before = train.replicas.stack(lambda g: model.MLP(16, (12, 8), 3, 0, g), PARAMS.seeds)
+    _, before = train.replicas.stack(lambda g: mlp.MLP(16, (12, 8), 3, 0, g), PARAMS.seeds)
     after = last(params)["parameters"]
     steps = torch.cat([(after[n] - value).detach().flatten() for n, value in before.items()])
     assert steps.abs().max().item() == pytest.approx(0.01, rel=1e-3)
@@ -290,7 +290,7 @@ def test_the_best_epoch_by_hand():
     table = [[5, 2, 4], [3, 2, 6], [4, 1, 4]]
     for epoch, errors in enumerate(table):
         parameters = {"w": torch.full((3, 2), float(epoch))}
-        best = train.keep_best(best, parameters, errors)
+        best = training.keep_best(best, parameters, errors)
     assert best["errors"] == [3, 1, 4]
     assert best["parameters"]["w"][:, 0].tolist() == [1.0, 2.0, 0.0]
 
@@ -323,7 +323,7 @@ def test_a_batch_larger_than_the_training_set_is_the_training_set():
 def test_validation_errors_are_those_of_the_nets():
     state = last(PARAMS)
     data = split(30, 1)
-    net = model.restore(state["parameters"])
+    net = mlp.restore(state["parameters"])
     for replica in range(3):
         own = {name: value[replica] for name, value in state["parameters"].items()}
         answers = torch.func.functional_call(net, own, (data.images.flatten(1),)).argmax(-1)
@@ -472,7 +472,7 @@ def test_a_folded_net_gives_logits_as_un_standardising_by_hand(tmp_path, monkeyp
     data = splits.load_split(tmp_path / "train")
     transfer, (deviation, mean) = train.transfer_set(params, data, teacher())
     *_, state = train.train(params, (0, 1), transfer, splits.load_split(tmp_path / "validation"))
-    module = model.restore(folded)
+    module = mlp.restore(folded)
     images = data.images.flatten(1)
     raw = train.replicas.forward_shared(module, state["parameters"], images)
     logits = train.replicas.forward_shared(module, folded, images)

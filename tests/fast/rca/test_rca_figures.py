@@ -205,7 +205,9 @@ def test_all_figures_are_written_and_listed_in_order(written):
         with Image.open(written / "out" / f"{figure['file']}.png") as image:
             assert 6.9 * 150 <= image.size[0] <= 10 * 150
     names = {path.name for path in (written / "out").iterdir()}
-    assert names == {"figures.json", "read.json"} | {s + suffix for s in STEMS for suffix in (".svg", ".png")}
+    assert names == {"figures.json", "read.json"} | {
+        s + suffix for s in STEMS for suffix in (".svg", ".png")
+    }
 
 
 @pytest.mark.slow

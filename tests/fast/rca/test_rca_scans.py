@@ -10,7 +10,7 @@ import SimpleITK as sitk  # noqa: N813
 
 import rca_chain
 from pr12.rca import hippocampus, phantom, scan_files, scans
-from pr12.rca.scans import SPLITS
+from pr12.rca.scan_files import SPLITS
 from pr12.shared import address
 
 PHANTOM = scans.Params("phantom", (0, 3), 3, 2, 4, 5, 32, 1.0)

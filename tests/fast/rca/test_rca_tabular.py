@@ -13,7 +13,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score
 from sklearn.model_selection import StratifiedKFold
 
-from pr12.rca import shifts, tabular, tabular_data
+from pr12.rca import shifts, tabular, tabular_data, tabular_estimates
 from pr12.rca.reverse_classification import ReverseClassificationAccuracy
 from pr12.shared import address, step
 from pr12.shared.errors import UserError
@@ -172,7 +172,7 @@ def test_digits_are_rotated_as_images():
 def test_scores_are_those_of_the_estimator(wine):
     rca = ReverseClassificationAccuracy(LogisticRegression()).fit(*wine.labelled)
     found = tabular_data.settings(wine.new, wine, STRONGEST, 2, 0)
-    reverse, true = tabular.scores(rca, found)
+    reverse, true = tabular_estimates.scores(rca, found)
     for row, x in enumerate(found.x):
         assert reverse[row] == rca.reverse_score(x)
         assert true[row] == rca.score(x, found.y)
@@ -182,9 +182,9 @@ def test_scores_are_those_of_the_estimator(wine):
 def test_a_known_map_is_fitted_to_all_pairs_of_the_mapping_part(wine):
     rca = ReverseClassificationAccuracy(LogisticRegression(), score_calibration="linear")
     rca.fit(*wine.labelled)
-    known = tabular.Scores(np.array([0.2, 0.4, 0.6, 0.8]), np.array([0.3, 0.4, 0.5, 0.6]))
+    known = tabular_estimates.Scores(np.array([0.2, 0.4, 0.6, 0.8]), np.array([0.3, 0.4, 0.5, 0.6]))
     asked = np.array([0.5, 1.0])
-    assert np.allclose(tabular.mapped(rca, known, asked), [0.45, 0.7])
+    assert np.allclose(tabular_estimates.mapped(rca, known, asked), [0.45, 0.7])
 
 
 def test_a_kind_of_shift_is_mapped_by_the_others_alone(wine):
@@ -192,9 +192,9 @@ def test_a_kind_of_shift_is_mapped_by_the_others_alone(wine):
     rca.fit(*wine.labelled)
     kinds = ["noise", "noise", "rotation", "rotation"]
     # noise: true = reverse; rotation: true = reverse / 2
-    known = tabular.Scores(np.array([0.2, 0.8, 0.2, 0.8]), np.array([0.2, 0.8, 0.1, 0.4]))
+    known = tabular_estimates.Scores(np.array([0.2, 0.8, 0.2, 0.8]), np.array([0.2, 0.8, 0.1, 0.4]))
     asked = np.array([0.4, 0.6, 0.4, 0.6])
-    found = tabular.mapped_unseen(rca, known, asked, kinds)
+    found = tabular_estimates.mapped_unseen(rca, known, asked, kinds)
     assert np.allclose(found, [0.2, 0.3, 0.4, 0.6])
 
 
@@ -204,7 +204,7 @@ def test_columns_of_a_classifier_are_what_they_are_called(wine):
         tabular_data.settings(part, wine, STRONGEST, 3, place)
         for place, part in enumerate((wine.mapping, wine.new))
     )
-    columns = tabular.judge(base, None, wine.labelled, mapping, new, "sigmoid", 3)
+    columns = tabular_estimates.judge(base, None, wine.labelled, mapping, new, "sigmoid", 3)
     assert {len(column) for column in columns.values()} == {9}
     plain = ReverseClassificationAccuracy(base).fit(*wine.labelled)
     assert columns["raw"].tolist() == [plain.reverse_score(x) for x in new.x]
@@ -215,7 +215,7 @@ def test_columns_of_a_classifier_are_what_they_are_called(wine):
             accuracy_score(wine.labelled.y[left], model.predict(wine.labelled.x[left]))
         )
     assert np.allclose(columns["cross_validation"], np.mean(accuracies))
-    known = tabular.scores(plain, mapping)
+    known = tabular_estimates.scores(plain, mapping)
     slope, offset = np.polyfit(known.reverse, known.true, 1)
     assert np.allclose(columns["linear"], np.clip(slope * columns["raw"] + offset, 0, 1))
     calibrated = ReverseClassificationAccuracy(base, calibration="sigmoid", calibration_folds=3)
@@ -235,7 +235,8 @@ def test_labels_of_new_data_change_the_true_accuracies_only(wine):
     )
     wrong = new._replace(y=(new.y + 1) % 3)
     one, other = (
-        tabular.judge(base, None, wine.labelled, mapping, own, "sigmoid", 2) for own in (new, wrong)
+        tabular_estimates.judge(base, None, wine.labelled, mapping, own, "sigmoid", 2)
+        for own in (new, wrong)
     )
     changed = {name for name in one if not np.array_equal(one[name], other[name])}
     assert changed == {"true", "true_calibrated"}
@@ -247,10 +248,16 @@ def test_labels_of_new_data_change_the_true_accuracies_only(wine):
 def test_correlations_are_scipys_and_0_for_a_constant():
     rng = np.random.default_rng(0)
     a, b = rng.random(20), rng.random(20)
-    assert tabular.correlation(a, b) == pytest.approx(stats.pearsonr(a, b).statistic)
-    assert tabular.correlation(a, b, ranks=True) == pytest.approx(stats.spearmanr(a, b).statistic)
-    assert tabular.correlation(a, -2 * a) == -1.0
-    assert tabular.correlation(np.full(20, 0.3), b) == tabular.correlation(a, np.ones(20)) == 0.0
+    assert tabular_estimates.correlation(a, b) == pytest.approx(stats.pearsonr(a, b).statistic)
+    assert tabular_estimates.correlation(a, b, ranks=True) == pytest.approx(
+        stats.spearmanr(a, b).statistic
+    )
+    assert tabular_estimates.correlation(a, -2 * a) == -1.0
+    assert (
+        tabular_estimates.correlation(np.full(20, 0.3), b)
+        == tabular_estimates.correlation(a, np.ones(20))
+        == 0.0
+    )
 
 
 def test_errors_are_taken_from_the_accuracy_of_the_same_classifier():
@@ -261,7 +268,7 @@ def test_errors_are_taken_from_the_accuracy_of_the_same_classifier():
         "calibrated": np.array([0.4, 0.7]),
         "confidence": np.array([0.9, 0.9]),
     }
-    found = tabular.quantities(columns)
+    found = tabular_estimates.quantities(columns)
     assert {key for key in found if key.startswith("mae")} == {
         "mae_raw",
         "mae_calibrated",

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from pr12.shared import address, files, step
-from pr12.stn import cost, networks
+from pr12.stn import cost, networks, operation_counts
 from pr12.stn.deformable import DeformableConv2d
 from pr12.workflow.params import make
 
@@ -43,20 +43,20 @@ def params(**changes):
     ],
 )
 def test_multiply_adds_by_hand(net, channels, side, expected):
-    assert cost.multiply_adds(net, channels, side) == expected
-    assert cost.multiply_adds(net, channels, side) == expected  # no hook is left behind
+    assert operation_counts.multiply_adds(net, channels, side) == expected
+    assert operation_counts.multiply_adds(net, channels, side) == expected  # no hook is left behind
 
 
 def test_multiply_adds_of_a_cnn_by_hand():
     net = networks.convolutional(1, 28, 10, 4, "max", False)
     by_hand = 20 * 20 * 4 * 81 + 4 * 4 * 4 * 4 * 49 + 10 * 16
-    assert cost.multiply_adds(net, 1, 28) == by_hand
+    assert operation_counts.multiply_adds(net, 1, 28) == by_hand
 
 
 def test_counting_leaves_no_gradient_and_the_net_as_it_was():
     net = nn.Conv2d(1, 2, 3)
     before = net.weight.clone()
-    cost.multiply_adds(net, 1, 5)
+    operation_counts.multiply_adds(net, 1, 5)
     assert net.weight.grad is None
     assert torch.equal(net.weight, before)
     assert not net._forward_hooks
@@ -68,7 +68,7 @@ def test_a_transformer_of_a_cnn_by_hand():
     # a layer of 20 x 20, and six numbers read off 20
     prediction = 10 * 10 * 20 * 25 + 20 * 20 * 25 + 20 * 20 + 6 * 20
     # Every pixel: x and y of two products each, four weights, four pixels
-    assert cost.transformer_counts(net, 28) == {
+    assert operation_counts.transformer_counts(net, 28) == {
         "predicted": 6,
         "sampling_multiply_adds": 28 * 28 * 12,
         "prediction_multiply_adds": prediction,
@@ -77,7 +77,7 @@ def test_a_transformer_of_a_cnn_by_hand():
 
 def test_a_transformer_of_two_channels_samples_both():
     net = networks.build("fcn", "projective", 1, "max", "addition", 400_000)
-    found = cost.transformer_counts(net, 42)
+    found = operation_counts.transformer_counts(net, 42)
     assert found["predicted"] == 8
     assert found["sampling_multiply_adds"] == 42 * 42 * (4 + 4 + 8)
     assert found["prediction_multiply_adds"] == 2 * 42 * 42 * 32 + 2 * 32 * 32 + 32 * 8
@@ -87,7 +87,7 @@ def test_a_transformer_of_two_channels_samples_both():
 def test_a_deformable_convolution_by_hand(channels, kernel, side):
     layer = DeformableConv2d(channels, 4, kernel)
     positions = (side - kernel + 1) ** 2
-    found = cost.deformable_counts(layer, side)
+    found = operation_counts.deformable_counts(layer, side)
     assert found == {
         "predicted": positions * 2 * kernel**2,
         "sampling_multiply_adds": positions * kernel**2 * (4 + 4 * channels),
@@ -99,9 +99,11 @@ def test_a_deformable_convolution_by_hand(channels, kernel, side):
 
 def test_what_is_predicted_does_not_grow_with_the_image_for_a_transformer_only():
     net = networks.build("cnn", "affine", 1, "max", "R", 60_000)
-    assert cost.transformer_counts(net, 28)["predicted"] == 6
+    assert operation_counts.transformer_counts(net, 28)["predicted"] == 6
     layer = DeformableConv2d(1, 1, 5)
-    small, large = (cost.deformable_counts(layer, side)["predicted"] for side in (10, 20))
+    small, large = (
+        operation_counts.deformable_counts(layer, side)["predicted"] for side in (10, 20)
+    )
     assert large / small == (16 / 6) ** 2
 
 
@@ -124,19 +126,19 @@ def test_calls_are_timed_in_turn_without_the_warm_up(monkeypatch):
 
 
 def test_a_step_is_forward_and_backward_of_every_parameter():
-    for net in cost.table_nets(params()).values():
+    for net in operation_counts.table_nets(params().parameters).values():
         cost.mnist_step(net, torch.rand(2, 1, 28, 28), torch.tensor([3, 9]))()
         assert all(parameter.grad is not None for parameter in net.parameters())
 
 
 def test_the_nets_compared_are_of_one_size():
-    nets = cost.table_nets(params(parameters=400_000))
+    nets = operation_counts.table_nets(400_000)
     sizes = {name: networks.count(net) for name, net in nets.items()}
     assert list(sizes) == ["cnn", "st_cnn", "deformable"]
     assert max(sizes.values()) < 1.2 * min(sizes.values())
     assert nets["cnn"].transformers is None
     assert nets["st_cnn"].transformers is not None
-    assert cost.deformable_layer(nets["deformable"]).convolution.kernel_size == (5, 5)
+    assert operation_counts.deformable_layer(nets["deformable"]).convolution.kernel_size == (5, 5)
 
 
 # --- the step ---
@@ -161,10 +163,12 @@ def test_counts_are_the_same_each_time_and_times_are_kept_apart(tmp_path):
     assert timed["times"].keys() == again["times"].keys()
     assert all(value > 0 for (value,) in timed["times"].values())
     assert not set(one["metrics"]) & set(timed["times"])
-    nets = cost.table_nets(params())
+    nets = operation_counts.table_nets(params().parameters)
     counts = {
-        "transformer": cost.transformer_counts(nets["st_cnn"], 28),
-        "deformable": cost.deformable_counts(cost.deformable_layer(nets["deformable"]), 10),
+        "transformer": operation_counts.transformer_counts(nets["st_cnn"], 28),
+        "deformable": operation_counts.deformable_counts(
+            operation_counts.deformable_layer(nets["deformable"]), 10
+        ),
     }
     metrics = {key: value for key, (value,) in one["metrics"].items()}
     for name, found in counts.items():

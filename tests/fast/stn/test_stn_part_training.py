@@ -10,7 +10,15 @@ from PIL import Image
 
 from pr12.shared import checkpoints, determinism, files, step, tensor_files
 from pr12.shared.errors import UserError
-from pr12.stn import evaluate_parts, generated_parts, part_files, part_networks, train_parts
+from pr12.stn import (
+    evaluate_parts,
+    generated_parts,
+    part_files,
+    part_networks,
+    part_training,
+    part_windows,
+    train_parts,
+)
 from pr12.stn.part_networks import Architecture, PartNetwork
 from pr12.workflow.params import make
 
@@ -87,7 +95,12 @@ def evaluate_step(folder, made, model, **changes):
 
 def test_the_papers_stages_are_a_tenth_at_three_moments():
     wanted = params(warmup_batches=0, learning_rate=0.1)
-    rates = [train_parts.rate(wanted, batch, 30_000) for batch in range(30_000)]
+    rates = [
+        part_training.rate(
+            wanted.learning_rate, wanted.schedule, wanted.warmup_batches, batch, 30_000
+        )
+        for batch in range(30_000)
+    ]
     changes = [i for i in range(1, 30_000) if rates[i] != rates[i - 1]]
     assert changes == [10_000, 20_000, 25_000]
     assert [rates[i] for i in (0, *changes)] == pytest.approx([0.1, 0.01, 0.001, 0.0001])
@@ -95,7 +108,10 @@ def test_the_papers_stages_are_a_tenth_at_three_moments():
 
 def test_half_a_cosine_falls_from_the_rate_to_nothing():
     wanted = params(schedule="cosine", warmup_batches=0, learning_rate=2.0)
-    rates = [train_parts.rate(wanted, batch, 100) for batch in range(101)]
+    rates = [
+        part_training.rate(wanted.learning_rate, wanted.schedule, wanted.warmup_batches, batch, 100)
+        for batch in range(101)
+    ]
     assert rates == sorted(rates, reverse=True)
     assert rates[0] == 2.0
     assert rates[50] == pytest.approx(1.0)
@@ -105,7 +121,7 @@ def test_half_a_cosine_falls_from_the_rate_to_nothing():
 def test_squares_are_parts_of_their_own_image_at_every_place():
     images = torch.arange(2 * 3 * 6 * 6).reshape(2, 3, 6, 6)
     rows = torch.tensor([1, 0] * 100)
-    cut = train_parts.varied(images, rows, 4, False, torch.Generator().manual_seed(0))
+    cut = part_training.varied(images, rows, 4, False, torch.Generator().manual_seed(0))
     corners = {(int(own[0, 0, 0]) % 36) for own in cut}
     assert corners == {6 * y + x for y in range(3) for x in range(3)}
     for row, own in zip(rows.tolist(), cut, strict=True):
@@ -115,7 +131,7 @@ def test_squares_are_parts_of_their_own_image_at_every_place():
 
 def test_about_half_of_the_images_are_mirrored():
     image = torch.arange(8).expand(1, 3, 8, 8)
-    seen = train_parts.varied(
+    seen = part_training.varied(
         image, torch.zeros(400).long(), 8, True, torch.Generator().manual_seed(0)
     )
     first = seen[:, 0, 0, 0]
@@ -312,14 +328,14 @@ def test_a_window_holds_a_part_if_no_pixel_of_it_is_cut_off():
     radius = 0.2
     theta = torch.zeros(1, 1, 2)
     for place, inside in [((0.29, 0.0), 1), ((0.31, 0.0), 0), ((0, -0.29), 1), ((0, -0.31), 0)]:
-        found = evaluate_parts.held(theta, torch.tensor([[place]]), radius)
+        found = part_windows.held(theta, torch.tensor([[place]]), radius)
         assert bool(found) == bool(inside)
 
 
 def test_found_parts_are_counted_for_any_window_and_each():
     theta = torch.tensor([[[-0.5, 0.0], [0.5, 0.0]]]).repeat(2, 1, 1)
     places = torch.tensor([[[-0.5, 0.0], [0.5, 0.0]], [[0.5, 0.1], [0.5, 0.9]]])
-    assert evaluate_parts.found_metrics(theta, places, 0.2) == {
+    assert part_windows.found_metrics(theta, places, 0.2) == {
         "test/found_both_percent": 50.0,
         "test/found_part_a_percent": 100.0,
         "test/found_part_a_transformer_1_percent": 50.0,
@@ -425,7 +441,7 @@ def test_windows_of_generated_objects_are_judged_by_the_parts_own_radius():
     edge = part_networks.WINDOW - generated_parts.radius(64)
     places = torch.tensor([[[-0.5, edge - 0.01], [0.5, edge + 0.01]]])
     theta = torch.tensor([part_networks.tiled(2)])
-    found = evaluate_parts.found_metrics(theta, places, generated_parts.radius(64))
+    found = part_windows.found_metrics(theta, places, generated_parts.radius(64))
     assert made.images.shape[-1] == 64
     assert found["test/found_part_a_percent"] == 100
     assert found["test/found_part_b_percent"] == 0

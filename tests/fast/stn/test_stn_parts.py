@@ -16,6 +16,7 @@ from pr12.stn import (
     generated_parts,
     part_files,
     part_networks,
+    part_windows,
     parts,
     train_parts,
 )
@@ -276,7 +277,7 @@ def test_a_training_that_is_lost_or_has_too_few_images_says_so(splits, capsys):
 def test_windows_hold_a_part_only_if_it_lies_wholly_inside():
     theta = torch.tensor([[[0.0, 0.0]]])
     places = torch.tensor([[[0.2, 0.0], [0.45, 0.0]]])
-    assert evaluate_parts.held(theta, places, 0.1).flatten().tolist() == [True, False]
+    assert part_windows.held(theta, places, 0.1).flatten().tolist() == [True, False]
 
 
 def test_other_files_are_no_models(tmp_path):

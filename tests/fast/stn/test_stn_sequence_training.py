@@ -9,8 +9,8 @@ from PIL import Image
 
 from pr12.shared import checkpoints, files, step, tensor_files
 from pr12.shared.errors import UserError
-from pr12.stn import evaluate_sequences, sequence_files, train_sequences
-from pr12.stn.sequence_networks import Architecture, Network, parameter_count
+from pr12.stn import evaluate_sequences, sequence_files, sequence_training, train_sequences
+from pr12.stn.sequence_networks import Architecture, Network, normalised, parameter_count
 from pr12.workflow.params import make
 
 PARAMS = {
@@ -103,7 +103,7 @@ def test_a_network_learns(optimiser, learning_rate, bfloat16):
 def test_the_loss_is_the_sum_of_five_cross_entropies():
     logits, labels = torch.randn(3, 5, 11), torch.randint(11, (3, 5))
     by_hand = -logits.log_softmax(dim=2).gather(2, labels[..., None]).sum(dim=1).mean()
-    assert float(train_sequences.loss(logits, labels)) == pytest.approx(float(by_hand), rel=1e-5)
+    assert float(sequence_training.loss(logits, labels)) == pytest.approx(float(by_hand), rel=1e-5)
 
 
 def test_one_step_of_sgd_moves_localisation_nets_at_their_own_rate():
@@ -113,8 +113,8 @@ def test_one_step_of_sgd_moves_localisation_nets_at_their_own_rate():
     )
     network, _ = train_sequences.start(wanted, 16, 0)
     before = {name: value.detach().clone() for name, value in network.named_parameters()}
-    logits, _ = network(train_sequences.normalised(images))
-    train_sequences.loss(logits, labels).backward()
+    logits, _ = network(normalised(images))
+    sequence_training.loss(logits, labels).backward()
     gradients = {name: value.grad for name, value in network.named_parameters()}
     *_, last = train_sequences.train(wanted, images, labels)
     for name, value in last["finished"][0].items():
@@ -127,7 +127,12 @@ def test_one_step_of_sgd_moves_localisation_nets_at_their_own_rate():
 def test_the_rate_warms_up_and_falls_to_a_tenth():
     wanted = params(learning_rate=1.0, warmup_batches=4, decay_epochs=3)
     batches = [(epoch, 2 * epoch + b) for epoch in range(7) for b in range(2)]
-    found = [train_sequences.rate(wanted, *place) for place in batches]
+    found = [
+        sequence_training.rate(
+            wanted.learning_rate, wanted.warmup_batches, wanted.decay_epochs, *place
+        )
+        for place in batches
+    ]
     expected = [0.25, 0.5, 0.75, 1, 1, 1, *[0.1] * 6, *[0.01] * 2]
     assert found == pytest.approx(expected)
 
@@ -218,7 +223,7 @@ def test_what_was_trained_is_evaluated(folder, tmp_path, network):
     test = sequence_files.load(folder / "test.safetensors")
     for seed, one in enumerate(networks):
         with torch.inference_mode():
-            logits, thetas = one(train_sequences.normalised(test.images))
+            logits, thetas = one(normalised(test.images))
         wrong = (logits.argmax(dim=2) != test.labels).any(dim=1).double().mean()
         assert found["test/error_percent"][seed] == pytest.approx(100 * float(wrong))
         if seed == 0:
