@@ -4,15 +4,13 @@ VGG-19's weights of torchvision (K. Simonyan and A. Zisserman, 2015) are publish
 ``{"prefix": "features."}`` keeps its convolutions, 80 of 575 MB; ``{"prefix": ""}`` keeps all.
 """
 
-
-from pr12.photostyle import weights_file
 from pr12.photostyle.params import Weights as Params
-from pr12.shared import step, tensor_files
+from pr12.shared import state_dicts, step, tensor_files
 
 
 def main(job: step.Job) -> None:
-    """Read the raw file and write its tensors."""
-    tensors = weights_file.read_state(job.paths["raw"], job.params.prefix)
+    """Read the raw file, which `verified` knows if it was fetched, and write its tensors."""
+    tensors = state_dicts.read(job.paths["raw"], job.params.prefix, job.paths.get("verified"))
     tensor_files.write_tensors(job.paths["weights"], tensors)
 
 
