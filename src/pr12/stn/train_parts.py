@@ -24,7 +24,7 @@ from torch.nn import functional
 from pr12.shared import address, checkpoints, determinism, files, progress, step, tensor_files
 from pr12.shared.errors import UserError
 from pr12.shared.step import Above, AtLeast, Between, NotEmpty
-from pr12.stn import epochs, part_files, part_networks, part_training
+from pr12.stn import epochs, optimisers, part_files, part_networks, part_training
 from pr12.stn.part_networks import Architecture, PartNetwork
 
 
@@ -85,16 +85,11 @@ def start(
     if weights is not None:
         part_networks.load_pretrained(net, weights, "weights")
     net = net.to(determinism.device(), memory_format=torch.channels_last)
-    slow = ("localisation.", "theta.")
-    groups = [{"params": [], "share": 1.0}, {"params": [], "share": params.localisation_rate}]
-    for name, value in net.named_parameters():
-        groups[name.startswith(slow)]["params"].append(value)
-    groups = [group for group in groups if group["params"]]
-    # Fused: the same steps in one pass
-    shared = {"lr": params.learning_rate, "weight_decay": params.weight_decay, "fused": True}
-    if params.optimiser == "adam":
-        return net, torch.optim.Adam(groups, betas=(params.momentum, 0.999), eps=1e-8, **shared)
-    return net, torch.optim.SGD(groups, momentum=params.momentum, nesterov=False, **shared)
+    optimiser = optimisers.start(
+        net, ("localisation.", "theta."), params.optimiser, params.learning_rate,
+        params.localisation_rate, params.momentum, params.weight_decay,
+    )  # fmt: skip
+    return net, optimiser
 
 
 def train(
