@@ -209,8 +209,8 @@ def test_params_read_without_importing_are_those_of_the_step():
 
 
 def test_a_module_that_is_no_step_is_one_sentence():
-    with pytest.raises(UserError, match=r"pr12\.distill\.model is not a step: it has no Params"):
-        step.params_class("pr12.distill.model")
+    with pytest.raises(UserError, match=r"pr12\.distill\.mlp is not a step: it has no Params"):
+        step.params_class("pr12.distill.mlp")
     with pytest.raises(UserError, match=r"there is no step pr12\.distill\.trian"):
         step.params_class("pr12.distill.trian")
 
