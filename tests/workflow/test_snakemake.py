@@ -56,7 +56,7 @@ def test_dates_comments_docstrings_and_lost_records_rerun_nothing(made):
     for path in sorted(made.root.rglob("*")):
         os.utime(path, (date := choose.uniform(1e9, 2e9), date))
     made.append(EVALUATE, "\n# a comment\n")
-    path = made / "src/pr12/distill/model.py"
+    path = made / "src/pr12/distill/mlp.py"
     text = path.read_text(encoding="utf-8")
     assert text.startswith('"""')
     path.write_text('"""Another docstring.' + text.partition('"""')[2], encoding="utf-8")
@@ -69,7 +69,7 @@ def test_an_edited_evaluation_reruns_evaluations_and_what_follows(made):
 
 
 def test_an_edited_model_reruns_all_steps_that_import_it_and_no_other(made):
-    made.append("src/pr12/distill/model.py", "\nUNUSED = 1\n")
+    made.append("src/pr12/distill/mlp.py", "\nUNUSED = 1\n")
     of_nets = ("distill_soft_labels", "distill_ensemble", "distill_temperature")
     nets = {"distill_train": 3, "distill_evaluate": 2} | dict.fromkeys(of_nets, 1)
     assert made.jobs() == nets | after(4)

@@ -20,11 +20,11 @@ from pr12.shared import (
     checkpoints,
     determinism,
     files,
-    optimisers,
     progress,
     replicas,
     step,
     tensor_files,
+    uncompiled,
 )
 from pr12.shared.errors import UserError
 
@@ -111,7 +111,7 @@ def train(
     module, parameters = replicas.stack(
         lambda g: mimic.MimicNet(transfer.inputs.shape[1], params.hidden, g), [s for _, s in nets]
     )
-    optimiser = optimisers.Adam(parameters.values(), lr=params.learning_rate, fused=True)
+    optimiser = uncompiled.Adam(parameters.values(), lr=params.learning_rate, fused=True)
     streams = [
         determinism.generator(seed, f"shuffle {transfer.problem} {size}", determinism.device())
         for size, seed in nets

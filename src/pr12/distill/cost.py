@@ -23,8 +23,6 @@ BATCHES = (1, 1000)
 BLOCKS = 5  # medians of this many blocks of repeats give an interval
 
 
-
-
 def members(stacked: dict[str, Tensor]) -> list[mlp.MLP]:
     """Unstack parameters (S, ...) into S nets.
 

@@ -1,6 +1,5 @@
 """Write the ensemble's logits on the training set: all that a student knows of its teacher."""
 
-
 from pr12.distill import mlp
 from pr12.distill.params import SoftLabels as Params
 from pr12.shared import determinism, replicas, splits, step, tensor_files

@@ -19,12 +19,12 @@ from pr12.shared import (
     checkpoints,
     determinism,
     files,
-    optimisers,
     progress,
     replicas,
     splits,
     step,
     tensor_files,
+    uncompiled,
 )
 from pr12.shared.errors import UserError
 
@@ -103,7 +103,7 @@ def train(
         If a loss is not finite.
     """
     module, parameters = stacked(params, seeds, transfer, validation)
-    optimiser = optimisers.Adam(parameters.values(), lr=params.learning_rate, fused=True)
+    optimiser = uncompiled.Adam(parameters.values(), lr=params.learning_rate, fused=True)
     random = training.streams(seeds)
     indices = batches.transfer_indices(
         transfer.labels, params.transfer_classes, params.transfer_fraction, random.subset

@@ -12,7 +12,6 @@ import numpy as np
 from pr12.rca import conformal, estimates, scan_files, subjects
 from pr12.rca.measures import MEASURES
 from pr12.rca.params import Calibrate as Params
-from pr12.rca.provenance import provenance
 from pr12.shared import files, step
 from pr12.shared.errors import UserError
 
@@ -206,7 +205,7 @@ def main(job: step.Job) -> None:
         pictures.append(shown)
     shared = [key for key in found[0] if all(key in own for own in found)]
     metrics = {key: [own[key] for own in found] for key in shared}
-    files.write_json(paths["metrics"], {"metrics": metrics, "provenance": provenance(job)})
+    files.write_json(paths["metrics"], {"metrics": metrics, "provenance": job.provenance()})
     points = {key: [value for own in pictures for value in own[key]] for key in pictures[0]}
     files.write_json(paths["picture"], points)
 

@@ -5,7 +5,6 @@ import numpy as np
 from pr12.rca import estimates, scan_files, subjects
 from pr12.rca.measures import MEASURES
 from pr12.rca.params import Evaluate as Params
-from pr12.rca.provenance import provenance
 from pr12.shared import files, step
 from pr12.shared.errors import UserError
 
@@ -137,7 +136,7 @@ def main(job: step.Job) -> None:
     found = [judged(*pair, params, structures) for pair in pairs]
     shared = [key for key in found[0] if all(key in own for own in found)]
     metrics = {key: [own[key] for own in found] for key in shared}
-    files.write_json(paths["metrics"], {"metrics": metrics, "provenance": provenance(job)})
+    files.write_json(paths["metrics"], {"metrics": metrics, "provenance": job.provenance()})
     all_real = np.concatenate([pair[0] for pair in pairs])
     all_predicted = np.concatenate(
         [estimates.estimate(pair[1], params.estimator) for pair in pairs]

@@ -5,7 +5,6 @@ import numpy as np
 from pr12.rca import measures, scan_files, subjects
 from pr12.rca.parallel import spread
 from pr12.rca.params import Quality as Params
-from pr12.rca.provenance import provenance
 from pr12.rca.scan_files import Scan
 from pr12.shared import files, step
 
@@ -127,7 +126,7 @@ def main(job: step.Job) -> None:
     scan_files.write_scores(paths["scores"], scores, said)
     found = [summary(own, names) for (_, split), own in sorted(scores.items()) if split == "test"]
     metrics = {key: [own[key] for own in found] for key in found[0]}
-    files.write_json(paths["metrics"], {"metrics": metrics, "provenance": provenance(job)})
+    files.write_json(paths["metrics"], {"metrics": metrics, "provenance": job.provenance()})
     first = min(tests.by_seed)
     by_name = {scan.name: scan for scan in tests.by_seed[first]}
     shown = [by_name[name] for name in scanned[first, "test"][:EXAMPLES]]

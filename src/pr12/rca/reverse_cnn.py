@@ -6,7 +6,7 @@ import torch
 from pr12.rca import reverse, unet
 from pr12.rca.params import ReverseCnn as Params
 from pr12.rca.scan_files import Scan
-from pr12.shared import determinism, optimisers, step
+from pr12.shared import determinism, step, uncompiled
 from pr12.shared.errors import UserError
 
 
@@ -69,7 +69,7 @@ def trained(
     criterion = unet.loss()
     images, wanted = (unet.batched([array], device) for array in (image, labels))
     net = unet.network(image.ndim, structures, params.channels, seed).to(device)
-    optimiser = optimisers.Adam(net.parameters(), lr=params.learning_rate)
+    optimiser = uncompiled.Adam(net.parameters(), lr=params.learning_rate)
     for _ in range(params.updates):
         value = criterion(net(images), wanted)
         optimiser.zero_grad(set_to_none=True)

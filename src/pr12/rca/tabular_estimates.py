@@ -1,4 +1,4 @@
-"""Predictions of the accuracy of classifiers on data without labels: RCA, and two to compare with."""
+"""Predictions of classifiers' accuracy on data without labels: RCA, and two to compare with."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple

@@ -15,10 +15,10 @@ from pr12.shared import (
     checkpoints,
     determinism,
     files,
-    optimisers,
     progress,
     step,
     tensor_files,
+    uncompiled,
 )
 from pr12.shared.errors import UserError
 
@@ -52,7 +52,7 @@ def training(
         If the loss is not finite, with the update and the last good value.
     """
     net = unet.network(scans[0].image.ndim, structures, params.channels, seed).to(device)
-    optimiser = optimisers.Adam(net.parameters(), lr=params.learning_rate)
+    optimiser = uncompiled.Adam(net.parameters(), lr=params.learning_rate)
     criterion = unet.loss()
     stream = np.random.default_rng(seed)
     order: list[int] = []

@@ -25,7 +25,17 @@ from pr12.shared.errors import UserError
 from pr12.workflow import results, timings
 from pr12.workflow.params import make, step_of
 
-PACKAGES = ("torch", "torchvision", "numpy", "scipy", "scikit-learn", "scikit-image", "safetensors")
+PACKAGES = (
+    "torch",
+    "torchvision",
+    "numpy",
+    "scipy",
+    "scikit-learn",
+    "scikit-image",
+    "safetensors",
+    "monai",
+    "SimpleITK",
+)
 
 
 @dataclass(frozen=True)

@@ -11,24 +11,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pr12.shared import address, checkpoints, determinism, files, optimisers, progress, splits, step
+from pr12.shared import address, checkpoints, determinism, files, progress, splits, step, uncompiled
 from pr12.shared.errors import UserError
-from pr12.stn import colocalisation, digit_splits, embedding
-from pr12.stn.canvases import Canvases, of_class
+from pr12.stn import colocalisation, digit_splits, embedding, localisers
+from pr12.stn.canvases import of_class
 from pr12.stn.params import Colocalise as Params
 from pr12.stn.transformer import SpatialTransformer
 
 ROWS = 20  # of the history of one class; each is a point from which a killed training goes on
-SHOWN = 3  # images per class in the picture
-DRAWS = 20  # random windows per image
-
-
-
-
-def windows_of(net: SpatialTransformer, canvases: Tensor) -> Tensor:
-    """Give the windows that a transformer chooses, (N, 1, 84, 84) -> (N, 3)."""
-    with torch.no_grad():
-        return torch.cat([net.theta(net.localisation(part)) for part in canvases.split(100)])
 
 
 def train(
@@ -61,8 +51,9 @@ def train(
         If the loss, a window or the net's parameters are not finite.
     """
     where = canvases.device
-    net = seeded(params, canvases, digit, seed).to(where, memory_format=torch.channels_last)
-    optimiser = optimisers.Adam(net.parameters(), lr=params.learning_rate, fused=True)
+    net = localisers.seeded(canvases, digit, seed, params.stride, params.scale_rate)
+    net = net.to(where, memory_format=torch.channels_last)
+    optimiser = uncompiled.Adam(net.parameters(), lr=params.learning_rate, fused=True)
     stream = determinism.generator(seed, f"co-localise {digit}", where)
     since, history = 0, []
     if state:
@@ -80,7 +71,7 @@ def train(
         place = f"digit {digit}, seed {seed}, iteration {number}"
         _check(mean, place, history)
         checkpoints.check_parameters(net, f"at {place}")
-        shown = rounded(windows_of(net, canvases[:SHOWN]))
+        shown = localisers.rounded(localisers.windows_of(net, canvases[: localisers.SHOWN]))
         history = [*history, {"iteration": number, "train/hinge": mean, "boxes": shown}]
         total, since = torch.zeros_like(total), number
         yield {
@@ -132,24 +123,6 @@ def _learn(
     total += loss.detach() + 0 * theta.detach().sum()
 
 
-def seeded(params: Params, canvases: Tensor, digit: int, seed: int) -> SpatialTransformer:
-    """Build the transformer of one class with the initial parameters of one seed."""
-    with torch.random.fork_rng(devices=[]):  # torch's layers draw from the global stream only
-        torch.manual_seed(determinism.generator(seed, f"init localiser {digit}").initial_seed())
-        return colocalisation.localiser(canvases, params.stride, params.scale_rate)
-
-
-def rounded(windows: Tensor) -> list:
-    """Give the boxes of windows in pixels, to a tenth."""
-    return colocalisation.boxes(windows).double().round(decimals=1).tolist()
-
-
-def overlaps_of(net: SpatialTransformer, canvases: Canvases) -> list[float]:
-    """Give each window's intersection over union with the digit's box."""
-    found = colocalisation.boxes(windows_of(net, canvases.images))
-    return colocalisation.overlap(found, colocalisation.digit_boxes(canvases.corners)).tolist()
-
-
 def colocalise(
     params: Params, train_split: splits.Split, test_split: splits.Split, state: dict | None
 ) -> Iterator[dict[str, Any]]:
@@ -195,51 +168,13 @@ def colocalise(
                     "current": current,
                     "name": name,
                 }
-            finished = finished | {name: judged(params, seen, new, digit, seed, current, stream)}
+            shape = params.stride, params.scale_rate
+            net = localisers.seeded(seen.images, digit, seed, *shape).to(seen.images.device)
+            net.load_state_dict(current["net"])
+            judged = localisers.judged(net, seen, new, current["history"], stream)
+            finished = finished | {name: judged}
             current = None
     yield {"finished": finished, "accuracies": accuracies, "current": None, "name": ""}
-
-
-def judged(
-    params: Params, seen: Canvases, new: Canvases, digit: int, seed: int, state: dict[str, Any],
-    stream: torch.Generator,
-) -> dict[str, Any]:  # fmt: skip
-    """Judge one transformer on what it saw and on new images, beside windows at random.
-
-    Parameters
-    ----------
-    params : Params
-        The step's.
-    seen, new : Canvases
-        Of the class.
-    digit, seed : int
-        Which.
-    state : dict
-        The training's last.
-    stream : torch.Generator
-        Of the random windows.
-
-    Returns
-    -------
-    dict
-        Intersections over union (``images``, ``new``, ``random``), the last ``hinge``, and what is
-        ``shown`` of the first images.
-    """
-    net = seeded(params, seen.images, digit, seed).to(seen.images.device)
-    net.load_state_dict(state["net"])
-    true = colocalisation.digit_boxes(seen.corners)
-    random = colocalisation.boxes(colocalisation.random_windows(DRAWS * len(true), stream))
-    return {
-        "images": overlaps_of(net, seen),
-        "new": overlaps_of(net, new),
-        "random": colocalisation.overlap(random, true.repeat(DRAWS, 1)).tolist(),
-        "hinge": state["history"][-1]["train/hinge"],
-        "shown": {
-            "canvases": (255 * seen.images[:SHOWN, 0]).round().int().tolist(),
-            "true": true[:SHOWN].tolist(),
-            "history": state["history"],
-        },
-    }
 
 
 def embedded(params: Params, split: splits.Split, seed: int) -> embedding.Embedding:
@@ -249,37 +184,6 @@ def embedded(params: Params, split: splits.Split, seed: int) -> embedding.Embedd
         params.embedding_batch_size, params.embedding_learning_rate, params.bfloat16,
     )  # fmt: skip
     return embedding.measured(net, split.images, params.embedding_length, params.bfloat16)
-
-
-def metrics(params: Params, finished: dict[str, Any], accuracies: dict[str, float]) -> dict:
-    """Give all metrics, one value per seed.
-
-    Examples
-    --------
-    >>> from types import SimpleNamespace
-    >>> result = {"images": [0.6, 0.4], "new": [0.0, 0.1], "random": [0.0], "hinge": 0.5}
-    >>> found = metrics(SimpleNamespace(seeds=(0,), digits=(3,)), {"0/3": result}, {"0": 99.0})
-    >>> found["images/correct_digit3_percent"], found["images/iou_all"]
-    ([50.0], [0.5])
-    """
-    found = {"embedding/accuracy_percent": [accuracies[str(seed)] for seed in params.seeds]}
-
-    def overlaps(kind: str, seed: int, digits: tuple[int, ...]) -> Tensor:
-        return torch.tensor(
-            [o for d in digits for o in finished[f"{seed}/{d}"][kind]], dtype=torch.float64
-        )
-
-    for kind in ("images", "new", "random"):
-        groups = {"all": params.digits} | {f"digit{digit}": (digit,) for digit in params.digits}
-        for group, digits in groups.items():
-            each = [overlaps(kind, seed, digits) for seed in params.seeds]
-            found[f"{kind}/correct_{group}_percent"] = [
-                colocalisation.correct_percent(one) for one in each
-            ]
-            found[f"{kind}/iou_{group}"] = [float(one.mean()) for one in each]
-    hinges = [[finished[f"{s}/{d}"]["hinge"] for d in params.digits] for s in params.seeds]
-    found["images/hinge_all"] = [sum(one) / len(one) for one in hinges]
-    return found
 
 
 def checked(params: Params, split: splits.Split, name: str) -> splits.Split:
@@ -324,7 +228,7 @@ def main(job: step.Job) -> None:
     for reached in progress.follow(colocalise(params, *both, state), rows, describe, done):
         state = reached
         checkpoints.save_state(checkpoint, state, fingerprint)
-    found = metrics(params, state["finished"], state["accuracies"])
+    found = localisers.metrics(params.seeds, params.digits, state["finished"], state["accuracies"])
     files.write_json(paths["metrics"], {"metrics": found, "provenance": job.provenance()})
     first = params.seeds[0]
     shown = {str(d): state["finished"][f"{first}/{d}"]["shown"] for d in params.digits}

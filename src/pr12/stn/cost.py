@@ -27,8 +27,6 @@ from pr12.stn.params import Cost as Params
 SEQUENCE_NETWORKS = ("cnn", "single", "multi")
 
 
-
-
 def medians(calls: dict[str, Callable[[], object]], params: Params) -> dict[str, float]:
     """Time calls in turn, so that a slow minute of the machine slows all of them.
 

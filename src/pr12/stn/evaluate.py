@@ -16,8 +16,6 @@ MOVED = {"U": distortions.SIDE, "RTS": distortions.CANVAS}  # whose nets also se
 EXAMPLES = 4  # test digits that are shown
 
 
-
-
 def shown(
     net: networks.Network, distortion: str, digits: splits.Split, seed: int, params: Params
 ) -> dict[str, Any]:

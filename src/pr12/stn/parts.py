@@ -19,8 +19,6 @@ from pr12.stn.params import Parts as Params
 SPLITS = ("train", "validation", "test")
 
 
-
-
 def generated_split(name: str, params: Params) -> part_files.Examples:
     """Draw one split of generated objects.
 

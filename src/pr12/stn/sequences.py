@@ -15,8 +15,6 @@ from pr12.stn.params import Sequences as Params
 SPLITS = ("train", "validation", "test")
 
 
-
-
 def composed_split(split: str, digits: splits.Split, params: Params) -> sequence_files.Sequences:
     """Compose one split of single digits.
 

@@ -17,18 +17,16 @@ from pr12.shared import (
     checkpoints,
     determinism,
     files,
-    optimisers,
     progress,
     splits,
     step,
     tensor_files,
+    uncompiled,
 )
 from pr12.stn import digit_splits, digit_training, distortions, following, networks, pictures
 from pr12.stn.params import Train as Params
 
 ROWS = 20  # of the history of one net; each is a point from which a killed training goes on
-
-
 
 
 def train(
@@ -102,9 +100,9 @@ def _begin(
     net = net.to(where, memory_format=torch.channels_last)
     shared = {"lr": params.learning_rate, "fused": True}  # the same steps in one pass
     if params.optimiser == "sgd":
-        optimiser = optimisers.SGD(net.parameters(), momentum=0.0, **shared)
+        optimiser = uncompiled.SGD(net.parameters(), momentum=0.0, **shared)
     else:
-        optimiser = optimisers.Adam(net.parameters(), **shared)
+        optimiser = uncompiled.Adam(net.parameters(), **shared)
     if not state:
         return net, optimiser, 0, []
     net.load_state_dict(state["net"])

@@ -25,14 +25,13 @@ from pr12.shared import (
     checkpoints,
     determinism,
     files,
-    optimisers,
     progress,
     state_dicts,
     step,
     tensor_files,
 )
 from pr12.shared.errors import UserError
-from pr12.stn import epochs, part_files, part_networks, part_training
+from pr12.stn import epochs, optimisers, part_files, part_networks, part_training
 from pr12.stn.params import TrainParts as Params
 from pr12.stn.part_networks import Architecture, PartNetwork
 
@@ -70,16 +69,11 @@ def start(
     if weights is not None:
         part_networks.load_pretrained(net, weights, "weights")
     net = net.to(determinism.device(), memory_format=torch.channels_last)
-    slow = ("localisation.", "theta.")
-    groups = [{"params": [], "share": 1.0}, {"params": [], "share": params.localisation_rate}]
-    for name, value in net.named_parameters():
-        groups[name.startswith(slow)]["params"].append(value)
-    groups = [group for group in groups if group["params"]]
-    # Fused: the same steps in one pass
-    shared = {"lr": params.learning_rate, "weight_decay": params.weight_decay, "fused": True}
-    if params.optimiser == "adam":
-        return net, optimisers.Adam(groups, betas=(params.momentum, 0.999), eps=1e-8, **shared)
-    return net, optimisers.SGD(groups, momentum=params.momentum, nesterov=False, **shared)
+    optimiser = optimisers.start(
+        net, ("localisation.", "theta."), params.optimiser, params.learning_rate,
+        params.localisation_rate, params.momentum, params.weight_decay,
+    )  # fmt: skip
+    return net, optimiser
 
 
 def train(

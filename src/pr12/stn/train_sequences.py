@@ -13,18 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pr12.shared import (
-    address,
-    checkpoints,
-    determinism,
-    files,
-    optimisers,
-    progress,
-    step,
-    tensor_files,
-)
+from pr12.shared import address, checkpoints, determinism, files, progress, step, tensor_files
 from pr12.shared.errors import UserError
-from pr12.stn import epochs, sequence_files, sequence_training
+from pr12.stn import epochs, optimisers, sequence_files, sequence_training
 from pr12.stn.params import TrainSequences as Params
 from pr12.stn.sequence_networks import Architecture, Network, normalised
 
@@ -48,15 +39,11 @@ def start(params: Params, size: int, seed: int) -> tuple[Network, torch.optim.Op
     torch.manual_seed(determinism.generator(seed, "sequences").initial_seed())
     network = Network(architecture_of(params, size)).to(determinism.device())
     network = network.to(memory_format=torch.channels_last)
-    slow = list(network.transformers.parameters())
-    fast = [value for name, value in network.named_parameters() if "transformers" not in name]
-    groups = [{"params": fast, "share": 1.0}]
-    groups += [{"params": slow, "share": params.localisation_rate}] if slow else []
-    # Fused: the same steps in one pass, measured 10 % faster for all of a small network's training
-    shared = {"lr": params.learning_rate, "weight_decay": params.weight_decay, "fused": True}
-    if params.optimiser == "adam":
-        return network, optimisers.Adam(groups, betas=(params.momentum, 0.999), eps=1e-8, **shared)
-    return network, optimisers.SGD(groups, momentum=params.momentum, **shared)
+    optimiser = optimisers.start(
+        network, ("transformers.",), params.optimiser, params.learning_rate,
+        params.localisation_rate, params.momentum, params.weight_decay,
+    )  # fmt: skip
+    return network, optimiser
 
 
 def architecture_of(params: Params, size: int) -> Architecture:
@@ -93,7 +80,7 @@ def train(
     images, labels : Tensor
         uint8 (N, 3, S, S) and int64 (N, 5), on the device that computes.
     state : dict, optional
-        Yielded before: training goes on from it.
+        Yielded before.
 
     Yields
     ------
@@ -107,14 +94,13 @@ def train(
         If there are fewer images than a batch has, or a loss, a transformer's theta or the
         network's parameters are not finite.
     """
-    count, size = len(images), images.shape[-1]
-    if count < params.batch_size:
-        raise UserError(f"train has {count} images; batch_size is {params.batch_size}")
+    batches = len(images) // params.batch_size
+    if not batches:
+        raise UserError(f"train has {len(images)} images; batch_size is {params.batch_size}")
     state = state or {"finished": [], "epoch": 0, "history": []}
     finished, history = state["finished"], state["history"]
-    batches = count // params.batch_size
     for seed in params.seeds[len(finished) :]:
-        network, optimiser = start(params, size, seed)
+        network, optimiser = start(params, images.shape[-1], seed)
         shuffle = determinism.generator(seed, "shuffle")
         done, batch = state["epoch"], 0
         if done:

@@ -12,8 +12,6 @@ from pr12.vae.params import Evaluate as Params
 ACTIVE = 0.01  # variance of a code's mean above which it is active (Burda et al. 2015, Sec. 5.2)
 
 
-
-
 def metrics(
     saved: saved_nets.Saved, data: Iterable[tuple[str, Tensor]], params: Params
 ) -> dict[str, list[float]]:

@@ -6,7 +6,6 @@ be chosen orthogonal, the posterior then has a diagonal covariance, and the boun
 gaps to the score of PCA must vanish.
 """
 
-
 import torch
 from sklearn.decomposition import PCA
 from torch import Tensor

@@ -31,8 +31,6 @@ SHEET = 8  # rows and columns of a sheet of samples
 SCATTERED = 1000  # codes in a scatter plot at most
 
 
-
-
 def check(systems: Mapping[str, Saved]) -> None:
     """Check that each system is what its name says, and that a pair has the same networks.
 

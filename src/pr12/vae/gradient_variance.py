@@ -21,8 +21,6 @@ MODELS = ("z3", "z5", "z10", "z20", "z200")  # whose paths may be given; the met
 AT_ONCE = 10  # draws in one backward pass, which bounds the memory
 
 
-
-
 def score_function(
     parameters: Parameters, x: Tensor, samples: int, generators: Sequence[torch.Generator]
 ) -> Tensor:

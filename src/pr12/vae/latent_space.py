@@ -25,8 +25,6 @@ EXTENT = 3.0  # of a plane at least: the prior has less than 0.3 % beyond in eit
 BATCH = 1000  # images at a time, which bounds the memory
 
 
-
-
 class System(NamedTuple):
     """A net and the test images that belong to it."""
 

@@ -24,8 +24,6 @@ from pr12.vae.params import Mcem as Params
 STEP_SIZE = 0.1  # before any tuning
 
 
-
-
 def train(
     params: Params, images: Tensor, state: dict[str, Any] | None = None
 ) -> Iterator[dict[str, Any]]:

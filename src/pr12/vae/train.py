@@ -28,8 +28,6 @@ OBJECTIVES = {
 PURPOSES = ("shuffle", "noise", "binarise")  # of random numbers
 
 
-
-
 def train(
     params: Params, images: Tensor, state: dict[str, Any] | None = None
 ) -> Iterator[dict[str, Any]]:

@@ -188,7 +188,7 @@ def test_digest_is_that_of_sorted_json():
 
 def test_the_training_depends_on_its_nets_and_not_on_its_report():
     found = address.source("pr12.distill.train")
-    assert {"pr12.distill.model", "pr12.distill.batches", "pr12.shared.replicas"} <= set(found)
+    assert {"pr12.distill.mlp", "pr12.distill.batches", "pr12.shared.replicas"} <= set(found)
     assert not {"pr12.distill.evaluate", "pr12.distill.figures", "pr12.shared.report"} & set(found)
 
 

@@ -71,7 +71,9 @@ def assert_same(tensors, expected):
 def test_a_state_dict_is_read_and_can_be_written_as_safetensors(tmp_path, make, zipped):
     tensors = state_dicts.read(save(make(), tmp_path / "a.pth", zipped))
     assert_same(tensors, make())
-    tensor_files.write_tensors(tmp_path / "a.safetensors", tensors)  # refuses tensors that share memory
+    tensor_files.write_tensors(
+        tmp_path / "a.safetensors", tensors
+    )  # refuses tensors that share memory
     again = state_dicts.read(tmp_path / "a.safetensors")
     assert_same({name: again[name] for name in tensors}, make())
 

@@ -17,7 +17,7 @@ from scipy.sparse import csc_array
 
 from pr12.shared import address, splits, step, tensor_files
 from pr12.shared.errors import UserError
-from pr12.vae import faces
+from pr12.vae import face_images, faces
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (560, 1965), np.uint8)
 SIZES = {"train": 1500, "validation": 100, "test": 365}
@@ -108,7 +108,7 @@ def test_a_column_is_a_frame_and_its_pixels_run_along_rows(tmp_path, compressed)
     pixels = (numbers % 251).astype(np.uint8)
     path = tmp_path / "frey_rawface.mat"
     path.write_bytes(mat({"ff": pixels}, do_compression=compressed))
-    frames = faces.read_frey(path, record(pixels))
+    frames = face_images.read_frey(path, record(pixels))
     assert frames.shape == (1965, 28, 20)
     assert frames.dtype == torch.uint8
     for frame, row, column in ((0, 0, 1), (7, 1, 0), (1964, 27, 19)):
@@ -149,7 +149,7 @@ def test_a_bad_file_is_one_sentence(folder, content, capsys, change, message):
     path = folder / "raw" / "frey_rawface.mat"
     path.write_bytes(change(content))
     with pytest.raises(UserError, match=rf"frey_rawface\.mat.* {message}|^{message}"):
-        faces.read_frey(path, record())
+        face_images.read_frey(path, record())
     assert capsys.readouterr() == ("", "")
 
 
@@ -157,7 +157,7 @@ def test_a_bad_file_is_one_sentence(folder, content, capsys, change, message):
 def test_a_record_of_another_kind_is_refused(folder, expected):
     path = folder / "raw" / "frey_rawface.mat"
     with pytest.raises(UserError, match=f"verified.json says {expected}, found pixels-sha256:"):
-        faces.read_frey(path, {"frey_rawface.mat": expected})
+        face_images.read_frey(path, {"frey_rawface.mat": expected})
 
 
 # --- the face that moves ---
@@ -166,7 +166,7 @@ def test_a_record_of_another_kind_is_refused(folder, expected):
 def spot(row, column):
     """Give a photograph with a bright spot, that many pixels of a face from the face's middle."""
     picture = np.zeros((512, 512))
-    middle_column, middle_row = faces.FACE
+    middle_column, middle_row = face_images.FACE
     y, x = np.mgrid[:512, :512]
     distance = (x - middle_column - 4 * column) ** 2 + (y - middle_row - 4 * row) ** 2
     return picture + np.exp(-distance / (2 * 6.0**2))
@@ -184,33 +184,35 @@ def spot(row, column):
     ],
 )
 def test_a_spot_moves_where_it_should(at, change, expected):
-    face = faces.moved_face(spot(*at), *change)
+    face = face_images.moved_face(spot(*at), *change)
     assert center_of_mass(face.astype(float)) == pytest.approx(expected, abs=0.1)
 
 
 def test_brightness_multiplies_and_nothing_is_cut_off():
     white = np.ones((512, 512))
-    assert np.unique(faces.moved_face(white, 2, 0.85, 0.2, 1.0)).tolist() == [255]
-    assert np.unique(faces.moved_face(white, 2, 0.85, 0.2, 0.6)).tolist() == [153]
+    assert np.unique(face_images.moved_face(white, 2, 0.85, 0.2, 1.0)).tolist() == [255]
+    assert np.unique(face_images.moved_face(white, 2, 0.85, 0.2, 0.6)).tolist() == [153]
 
 
 def test_faces_lie_inside_the_photograph():
-    picture = faces.photograph()
+    picture = face_images.photograph()
     assert picture.min() >= 0
     assert picture.max() <= 1
     for shift, turn in ((2, 0.2), (2, -0.2), (-2, 0.2), (-2, -0.2)):
         # blackening what is far from the face changes nothing
         framed = np.pad(picture[20:240, 120:330], ((20, 272), (120, 182)))
         moved = (shift, 0.85, turn, 1.0)
-        assert np.array_equal(faces.moved_face(framed, *moved), faces.moved_face(picture, *moved))
+        assert np.array_equal(
+            face_images.moved_face(framed, *moved), face_images.moved_face(picture, *moved)
+        )
 
 
 def test_faces_are_drawn_by_the_seed_and_vary():
-    drawn = faces.moving_faces(40, 3)
+    drawn = face_images.moving_faces(40, 3)
     assert drawn.dtype == torch.uint8
     assert drawn.shape == (40, 28, 20)
-    assert torch.equal(drawn[:5], faces.moving_faces(5, 3))
-    assert not torch.equal(drawn[:5], faces.moving_faces(5, 4))
+    assert torch.equal(drawn[:5], face_images.moving_faces(5, 3))
+    assert not torch.equal(drawn[:5], face_images.moving_faces(5, 4))
     assert len(drawn.flatten(1).unique(dim=0)) == 40
     assert drawn.float().std(dim=0).min() > 5  # every pixel changes
 
