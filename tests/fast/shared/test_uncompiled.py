@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from pr12.shared import address, optimisers
+from pr12.shared import address, uncompiled
 
 KINDS = {
     "adam": ("Adam", {"lr": 0.01, "betas": (0.8, 0.9), "weight_decay": 0.1, "fused": True}),
@@ -48,23 +48,23 @@ def flat(value):
 
 @KIND
 def test_steps_are_those_of_torch_to_the_bit(kind):
-    assert flat(trained(optimisers, kind)) == flat(trained(torch.optim, kind))
-    assert flat(trained(optimisers, kind)) != flat(trained(optimisers, kind, steps=2))
+    assert flat(trained(uncompiled, kind)) == flat(trained(torch.optim, kind))
+    assert flat(trained(uncompiled, kind)) != flat(trained(uncompiled, kind, steps=2))
 
 
 @KIND
 def test_a_state_can_be_taken_up_again(kind):
-    half = trained(optimisers, kind, steps=2)
-    assert flat(trained(optimisers, kind, 1, half)) == flat(trained(optimisers, kind))
+    half = trained(uncompiled, kind, steps=2)
+    assert flat(trained(uncompiled, kind, 1, half)) == flat(trained(uncompiled, kind))
 
 
 def test_neither_determinism_nor_an_optimiser_imports_a_compiler():
     code = """
 import sys, torch
-from pr12.shared import optimisers, replicas, run
-run.deterministic()
+from pr12.shared import determinism, replicas, uncompiled
+determinism.deterministic()
 assert torch.is_deterministic_algorithms_warn_only_enabled() is False
-for kind in (optimisers.Adam, optimisers.SGD):
+for kind in (uncompiled.Adam, uncompiled.SGD):
     x = torch.ones(1, requires_grad=True)
     one = kind([x], lr=0.1)
     one.zero_grad()
