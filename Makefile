@@ -34,7 +34,7 @@ pages: .venv-report/ready ## write the pages of RUN=full from the evidence in gi
 
 golden: $(VENV)/ready ## note the values of a smoke run, where a change of numbers is meant
 	snakemake --cores all --config run=smoke
-	python -m pr12.shared.golden --params '{}' build=build/smoke golden=tests/golden/smoke.json
+	python -m pr12.report.golden --params '{}' build=build/smoke golden=tests/golden/smoke.json
 
 lint: $(VENV)/ready ## formatters, linters, import contracts
 	ruff check .

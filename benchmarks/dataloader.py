@@ -6,9 +6,10 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
-from pr12.distill import mlp
-from pr12.shared import determinism, splits
-from pr12.shared.vision import import_torchvision
+from pr12.core import determinism
+from pr12.core.vision import import_torchvision
+from pr12.data import splits
+from pr12.distill.model import mlp
 from stacked import epoch, images, seconds, student
 
 
@@ -82,9 +83,7 @@ def main() -> None:
             torch.set_float32_matmul_precision(precision)
             groups = [seeds] if width <= 512 else [(seed,) for seed in seeds]
             ours = sum(epoch(params, group, data) for group in groups)
-            weights = mlp.parameter_count(
-                mlp.MLP(784, (width, width), 10, 0, torch.Generator())
-            )
+            weights = mlp.parameter_count(mlp.MLP(784, (width, width), 10, 0, torch.Generator()))
             # forward, and the gradients of weights and of inputs: three products a weight
             floor = 3 * weights * options.examples * options.seeds / rate
             print(

@@ -13,7 +13,7 @@ import time
 import torch
 from torch.nn import functional
 
-from pr12.photostyle import backbones, deep_photo_style, matting, network_weights, optimise
+from pr12.photostyle.model import backbones, deep_photo_style, matting, network_weights, optimise
 
 NETWORKS = {
     "vgg19": (["conv1_1", "conv2_1", "conv3_1", "conv4_1", "conv5_1"], ["conv4_2"]),

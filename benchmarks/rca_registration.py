@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk  # noqa: N813
 
-from pr12.rca import hippocampus, measures, phantom, registration
-from pr12.rca.registration import Effort
+from pr12.rca.data import hippocampus, phantom
+from pr12.rca.model import measures, registration
+from pr12.rca.model.registration import Effort
 
 Scan = tuple[np.ndarray, np.ndarray]  # image, labels
 SEGMENTATIONS = 9  # of each scan, as in the full run

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import torch
 
+from pr12.core import determinism
+from pr12.data import splits
 from pr12.distill import train
-from pr12.shared import determinism, settings, splits, yaml_files
+from pr12.workflow import settings, yaml_files
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -18,9 +18,9 @@ from scipy.interpolate import RBFInterpolator
 from scipy.ndimage import map_coordinates
 from torch import Tensor
 
-from pr12.shared import determinism
-from pr12.shared.vision import import_torchvision
-from pr12.stn import distortions
+from pr12.core import determinism
+from pr12.core.vision import import_torchvision
+from pr12.stn.model import distortions
 
 ASKED = {"RTS": 20_000}  # images per second
 CORNERS = [[0, 0], [27, 0], [27, 27], [0, 27]]

@@ -17,9 +17,9 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 
-from pr12.shared import determinism
-from pr12.shared.vision import import_torchvision
-from pr12.stn import digit_training, distortions, networks
+from pr12.core import determinism
+from pr12.core.vision import import_torchvision
+from pr12.stn.model import digit_networks, digit_training, distortions
 from stacked import seconds
 
 
@@ -49,7 +49,7 @@ class Pictures(Dataset):
 
 
 def epoch(
-    net: networks.Network,
+    net: digit_networks.Network,
     optimiser: torch.optim.Optimizer,
     batches: Iterable[tuple[Tensor, Tensor]],
     bfloat16: bool,
@@ -74,7 +74,7 @@ def side_by_side(
 ) -> dict[str, float]:
     """Give the seconds of an epoch by way of feeding, medians of repeats, all ways in turn."""
     torch.manual_seed(0)
-    net = networks.build(network, "affine", 1, "max", "R", 400_000)
+    net = digit_networks.build(network, "affine", 1, "max", "R", 400_000)
     net = net.to(memory_format=torch.channels_last)
     optimiser = torch.optim.SGD(net.parameters(), lr=0.01, momentum=0.0)
     bfloat16 = network != "fcn"  # as the full run has it

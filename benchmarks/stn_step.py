@@ -3,7 +3,7 @@
 The step draws a batch of R, predicts, goes back and moves the parameters. The plain net has the
 same number of parameters, batch, number format and memory layout, and is given its images. All are
 timed in turn within one run, by the processor's clock; what is told are medians. `first` is the
-fast gradient of a first convolution (`pr12.stn.first_convolution`); without it the layer is
+fast gradient of a first convolution (`pr12.stn.model.first_convolution`); without it the layer is
 `torch.nn.Conv2d`.
 """
 
@@ -17,9 +17,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pr12.shared import determinism
-from pr12.stn import distortions, networks
-from pr12.stn.first_convolution import FirstConv2d
+from pr12.core import determinism
+from pr12.stn.model import digit_networks, distortions
+from pr12.stn.model.first_convolution import FirstConv2d
 
 ASKED = 1.3  # step of ST-CNN on R, with its data, to the plain net's forward and backward
 
@@ -34,7 +34,7 @@ def seconds(call: Callable[[], object]) -> float:
 def net_of(network: str, transform: str, parameters: int, first: bool, last: bool) -> nn.Module:
     """Build a net of R, with or without our first convolution and channels last."""
     torch.manual_seed(0)
-    net = networks.build(network, transform, 1, "max", "R", parameters)
+    net = digit_networks.build(network, transform, 1, "max", "R", parameters)
     for number, layer in enumerate(net.classifier):
         if isinstance(layer, FirstConv2d) and not first:
             plain = nn.Conv2d(layer.in_channels, layer.out_channels, layer.kernel_size)

@@ -13,9 +13,10 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 
 from dataloader import matmul_rate
-from pr12.shared import determinism
-from pr12.shared.vision import import_torchvision
-from pr12.vae import networks, train
+from pr12.core import determinism
+from pr12.core.vision import import_torchvision
+from pr12.vae import train
+from pr12.vae.model import networks
 from stacked import seconds
 
 PIXELS, HIDDEN, LATENT, BATCH = 784, 500, 20, 100

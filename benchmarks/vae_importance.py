@@ -6,8 +6,8 @@ import time
 
 import torch
 
-from pr12.shared import determinism
-from pr12.vae import estimators, networks
+from pr12.core import determinism
+from pr12.vae.model import estimators, networks
 
 
 def main() -> None:

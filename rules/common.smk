@@ -15,8 +15,8 @@ os.environ.update(PYTHONPATH=str(SRC))
 from pr12.cluster import measured
 from pr12.cluster.requests import Requests, has_gpu
 from pr12.report.targets import Targets
-from pr12.shared import address, files, settings, yaml_files
-from pr12.shared.errors import UserError
+from pr12.workflow import address, files, settings, yaml_files
+from pr12.workflow.errors import UserError
 from pr12.workflow.papers import Graphs
 
 # The source of a step is asked for by each of its jobs, and stays as it is while rules are read.

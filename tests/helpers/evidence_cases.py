@@ -10,9 +10,10 @@ from unittest import mock
 import numpy as np
 from safetensors.numpy import save_file
 
-from pr12.report import evidence, stored_pictures
+from pr12.report import evidence, plots
 from pr12.report import figures as report_figures
-from pr12.shared import files, plots, settings
+from pr12.report.stored import pictures as stored_pictures
+from pr12.workflow import files, settings
 
 
 def node(place, digest="0123456789", source="abcdef0123", params=None, reads=(), raw=None):
@@ -88,7 +89,7 @@ def run(paper, arguments):
 # The same in a process of its own; further lines may look at what was imported.
 CODE = """
 import runpy, sys
-from pr12.shared import settings
+from pr12.workflow import settings
 settings.withdrawn = lambda folder: {{}}
 runpy.run_module("pr12.{paper}.figures", run_name="__main__", alter_sys=True)
 """

@@ -7,10 +7,11 @@ import yaml
 
 import evidence_cases
 from pr12.report import evidence, freshness
+from pr12.report import paper as report
 from pr12.report.chain import Standing
 from pr12.report.evidence import Evidence
 from pr12.report.rows import Row
-from pr12.shared import files, report, step
+from pr12.workflow import files, step
 
 EVIL = '<script>alert("x")</script>&'
 WITHDRAWN = Standing("withdrawn", "test scans were in training")
@@ -175,7 +176,7 @@ def write_report(run="embedded", **more):
     given = {name: path for name, path in (paths(run) | more).items() if path}
     params = report.Params(run, "distill", "0123456789")
     read_by_figures(given)
-    report.main(step.Job(params, given, (), "pr12.shared.report", "python"))
+    report.main(step.Job(params, given, (), "pr12.report.paper", "python"))
     return published(given["public"])
 
 

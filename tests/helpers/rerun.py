@@ -2,8 +2,7 @@
 
 import json
 
-from pr12.shared import files
-from pr12.workflow import results
+from pr12.workflow import files, results
 
 
 def smallest_of_each_step(build):

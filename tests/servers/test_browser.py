@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 from playwright.sync_api import sync_playwright
 
-from pr12.shared import address, files, index, report
-from pr12.vae import latent_page, packed_arrays
+from pr12.report import index, paper
+from pr12.vae.data import packed_arrays
+from pr12.vae.figures import latent_page
+from pr12.workflow import address, files
 
 HOW = "no Chromium on this machine: apt-get update && apt-get install -y chromium"
 SHAPES = {
@@ -83,8 +85,8 @@ def folder(tmp_path_factory):
         (drawn / f"latent_plane{suffix}").write_bytes(b"<svg/>")
     (drawn / "latent_plane.html").write_text(latent_page.page(PLANES), encoding="utf-8")
     about = {"title": "AEVB", "citation": "2013", "claims": [], "tables": [], "deviations": []}
-    params = report.Params("embedded", "vae", "0")
-    contents = report.compiled(params, about, ["z2"], {}, [figure], None)
+    params = paper.Params("embedded", "vae", "0")
+    contents = paper.compiled(params, about, ["z2"], {}, [figure], None)
     for name, value in contents.items():
         files.write_json(root / f"vae/{name}.json", value)
     (root / "timings").mkdir()

@@ -2,7 +2,8 @@ import json
 import re
 
 from checkout import REPOSITORY, job_table
-from pr12.shared import files, golden, settings, yaml_files
+from pr12.report import golden
+from pr12.workflow import files, settings, yaml_files
 
 ARCHIVES = ("svhn", "cub")
 PUBLISHED = ("pair3", "pair14", "pair15", "pair16")

@@ -67,7 +67,7 @@ def test_a_bare_clone_is_up_to_date_exactly_when_its_reports_are(clone):
         METRICS,
         "reports/smoke/distill/README.md",
         "src/pr12/distill/train.py",
-        "src/pr12/shared/data.py",
+        "src/pr12/data/arrays.py",
         "rules/data.smk",
         "requirements.lock",
         "papers/distill/claims.yaml",
@@ -108,7 +108,7 @@ def test_code_committed_without_a_run_is_run_by_the_next_who_pulls(clone, tmp_pa
     digest = other.run(
         "python",
         "-c",
-        "from pr12.shared import address; print(address.source_digest('pr12.distill.evaluate'))",
+        "from pr12.workflow import address; print(address.source_digest('pr12.distill.evaluate'))",
         PYTHONPATH="src",
     ).strip()
     assert json.loads(evidence.read_text())["chain"][-1]["source"] == digest

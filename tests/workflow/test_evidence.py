@@ -7,7 +7,7 @@ import shutil
 import pytest
 
 from checkout import CLAIMS_FILE, job_table
-from pr12.shared import stats
+from pr12.report import stats
 
 FOLDER = "reports/smoke/distill"
 REPORT = {"distill_pages": 1, "index": 1, "report": 1}

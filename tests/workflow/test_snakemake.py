@@ -56,7 +56,7 @@ def test_dates_comments_docstrings_and_lost_records_rerun_nothing(made):
     for path in sorted(made.root.rglob("*")):
         os.utime(path, (date := choose.uniform(1e9, 2e9), date))
     made.append(EVALUATE, "\n# a comment\n")
-    path = made / "src/pr12/distill/mlp.py"
+    path = made / "src/pr12/distill/model/mlp.py"
     text = path.read_text(encoding="utf-8")
     assert text.startswith('"""')
     path.write_text('"""Another docstring.' + text.partition('"""')[2], encoding="utf-8")
@@ -69,20 +69,20 @@ def test_an_edited_evaluation_reruns_evaluations_and_what_follows(made):
 
 
 def test_an_edited_model_reruns_all_steps_that_import_it_and_no_other(made):
-    made.append("src/pr12/distill/mlp.py", "\nUNUSED = 1\n")
+    made.append("src/pr12/distill/model/mlp.py", "\nUNUSED = 1\n")
     of_nets = ("distill_soft_labels", "distill_ensemble", "distill_temperature")
     nets = {"distill_train": 3, "distill_evaluate": 2} | dict.fromkeys(of_nets, 1)
     assert made.jobs() == nets | after(4)
     # ... and the net that mimics an ensemble is in a module of its own
-    made.append("src/pr12/distill/mimic.py", "\nUNUSED = 1\n")
+    made.append("src/pr12/distill/model/mimic.py", "\nUNUSED = 1\n")
     mimics = {"distill_compress": 1, "distill_evaluate_compression": 1}
     assert made.jobs() == nets | mimics | after(5)
 
 
 def test_edited_figures_and_a_page_template_rerun_only_the_reports(made):
-    made.append("src/pr12/distill/figures.py", "\nUNUSED = 1\n")
+    made.append("src/pr12/distill/figures/__main__.py", "\nUNUSED = 1\n")
     assert made.jobs() == PAGES
-    made.append("src/pr12/shared/templates/index.css.j2", "\n")
+    made.append("src/pr12/report/templates/index.css.j2", "\n")
     assert made.jobs() == PAGES
 
 

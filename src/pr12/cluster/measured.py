@@ -14,9 +14,8 @@ from typing import NamedTuple
 
 import pydantic.dataclasses
 
-from pr12.shared import files, step
-from pr12.shared.errors import UserError
-from pr12.workflow import timings
+from pr12.workflow import files, step, timings
+from pr12.workflow.errors import UserError
 from pr12.workflow.params import STRICT
 
 

@@ -17,7 +17,7 @@ from pydantic.dataclasses import dataclass
 from pr12.cluster import jobs, measured, requests
 from pr12.cluster.jobs import Step
 from pr12.cluster.replay import Overheads, replay, works
-from pr12.shared import files, settings, step, yaml_files
+from pr12.workflow import files, settings, step, yaml_files
 from pr12.workflow.papers import Graphs
 from pr12.workflow.params import STRICT
 

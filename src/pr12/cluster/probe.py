@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pr12.cluster import slurm
-from pr12.shared.errors import UserError
+from pr12.workflow.errors import UserError
 
 MOST_NODES = 32
 PATIENCE = 30  # seconds that the probe waits for a free node

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from pr12.cluster.jobs import Step
-from pr12.shared.errors import UserError
+from pr12.workflow.errors import UserError
 
 HOST, LOOK = -1, -2  # in place of a node: the submitting host, Snakemake's look at the queue
 

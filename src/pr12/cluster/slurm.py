@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from pr12.shared.errors import UserError
+from pr12.workflow.errors import UserError
 
 UNFINISHED = ("PENDING", "CONFIGURING", "RUNNING", "COMPLETING", "SUSPENDED", "REQUEUED")
 LOOK_EVERY = 5.0  # seconds between two looks at jobs that are waited for

@@ -13,20 +13,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from pr12.distill import mimic
+from pr12.core import checkpoints, determinism, replicas, tensor_files, uncompiled
+from pr12.distill.model import mimic
 from pr12.distill.params import Compress as Params
-from pr12.shared import (
-    address,
-    checkpoints,
-    determinism,
-    files,
-    progress,
-    replicas,
-    step,
-    tensor_files,
-    uncompiled,
-)
-from pr12.shared.errors import UserError
+from pr12.workflow import address, files, progress, step
+from pr12.workflow.errors import UserError
 
 
 class Transfer(NamedTuple):

@@ -14,9 +14,11 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from pr12.distill import losses, mlp
+from pr12.core import tensor_files
+from pr12.data import splits
+from pr12.distill.model import losses, mlp
 from pr12.distill.params import Cost as Params
-from pr12.shared import files, splits, step, tensor_files
+from pr12.workflow import files, step
 
 STUDENTS = ("student_800", "student_300", "student_30", "student_shallow", "student_bottleneck")
 BATCHES = (1, 1000)

@@ -2,9 +2,11 @@
 
 from torch import Tensor
 
-from pr12.distill import losses, mlp
+from pr12.core import determinism, replicas, tensor_files
+from pr12.data import splits
+from pr12.distill.model import losses, mlp
 from pr12.distill.params import Ensemble as Params
-from pr12.shared import determinism, files, replicas, splits, step, tensor_files
+from pr12.workflow import files, step
 
 
 def ensembles(members: int, k: int) -> list[list[int]]:

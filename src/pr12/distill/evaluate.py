@@ -10,9 +10,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from pr12.distill import losses, mlp
+from pr12.core import determinism, replicas, tensor_files
+from pr12.data import splits
+from pr12.distill.model import losses, mlp
 from pr12.distill.params import Evaluate as Params
-from pr12.shared import determinism, files, replicas, splits, step, tensor_files
+from pr12.workflow import files, step
 
 SHIFTS = torch.arange(-200, 201) / 10  # the paper's shifts, 3.5 and -7.6, have one decimal
 

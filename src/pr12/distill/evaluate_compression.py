@@ -3,10 +3,11 @@
 import torch
 from torch import Tensor
 
-from pr12.distill import mimic
+from pr12.core import determinism, replicas, tensor_files
+from pr12.distill.model import mimic
 from pr12.distill.params import EvaluateCompression as Params
-from pr12.shared import determinism, files, replicas, step, tensor_files
-from pr12.shared.errors import UserError
+from pr12.workflow import files, step
+from pr12.workflow.errors import UserError
 
 
 def errors(model: dict[str, Tensor], test: dict[str, Tensor], problem: str) -> Tensor:

@@ -11,9 +11,11 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
-from pr12.distill import losses, mlp
+from pr12.core import determinism, tensor_files
+from pr12.data import splits
+from pr12.distill.model import losses, mlp
 from pr12.distill.params import GradientLimit as Params
-from pr12.shared import determinism, files, splits, step, tensor_files
+from pr12.workflow import files, step
 
 
 def zero_mean(logits: Tensor) -> Tensor:

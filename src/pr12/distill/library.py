@@ -16,10 +16,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pr12.distill import problems, selection, synthetic
+from pr12.core import determinism, tensor_files
+from pr12.distill.data import problems, synthetic
+from pr12.distill.model import selection
 from pr12.distill.params import Library as Params
-from pr12.shared import determinism, files, progress, step, tensor_files
-from pr12.shared.errors import UserError
+from pr12.workflow import files, progress, step
+from pr12.workflow.errors import UserError
 
 
 def check(params: Params) -> None:

@@ -1,8 +1,10 @@
 """Write the ensemble's logits on the training set: all that a student knows of its teacher."""
 
-from pr12.distill import mlp
+from pr12.core import determinism, replicas, tensor_files
+from pr12.data import splits
+from pr12.distill.model import mlp
 from pr12.distill.params import SoftLabels as Params
-from pr12.shared import determinism, replicas, splits, step, tensor_files
+from pr12.workflow import step
 
 
 def main(job: step.Job) -> None:

@@ -3,9 +3,11 @@
 import torch
 from torch import Tensor
 
-from pr12.distill import losses
+from pr12.core import determinism, tensor_files
+from pr12.data import splits
+from pr12.distill.model import losses
 from pr12.distill.params import Temperature as Params
-from pr12.shared import determinism, files, splits, step, tensor_files
+from pr12.workflow import files, step
 
 
 def entropy(probabilities: Tensor) -> Tensor:

@@ -12,21 +12,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from pr12.distill import batches, losses, mlp, training
+from pr12.core import checkpoints, determinism, replicas, tensor_files, uncompiled
+from pr12.data import splits
+from pr12.distill.model import batches, losses, mlp, training
 from pr12.distill.params import Train as Params
-from pr12.shared import (
-    address,
-    checkpoints,
-    determinism,
-    files,
-    progress,
-    replicas,
-    splits,
-    step,
-    tensor_files,
-    uncompiled,
-)
-from pr12.shared.errors import UserError
+from pr12.workflow import address, files, progress, step
+from pr12.workflow.errors import UserError
 
 
 def batch_losses(

@@ -10,16 +10,11 @@ With soft masks, M_S + M_B = 1, the Gram matrix itself has such a term where the
 import torch
 from torch import Tensor
 
-from pr12.photostyle import (
-    carried_masks,
-    deep_photo_style,
-    experiments,
-    losses,
-    optimise,
-)
+from pr12.core import determinism, tensor_files
+from pr12.photostyle.model import carried_masks, deep_photo_style, experiments, losses, optimise
 from pr12.photostyle.params import CrossTerm as Params
-from pr12.shared import determinism, files, step, tensor_files
-from pr12.shared.errors import UserError
+from pr12.workflow import files, step
+from pr12.workflow.errors import UserError
 
 
 def gram_parts(features: Tensor, masks: Tensor) -> dict[str, float]:

@@ -1,6 +1,6 @@
 """PR-007: photographs and a network -> inversion, texture, style -> photos and their quality."""
 
-from pr12.shared.data_graph import raw, record, verified
+from pr12.data.graph import raw, record, verified
 from pr12.workflow.graph import File, Group, Job, Paper, Raw
 
 photostyle = Paper("photostyle")

@@ -3,11 +3,12 @@
 import torch
 from torch import Tensor
 
-from pr12.photostyle import experiments, losses, optimise
-from pr12.photostyle.experiments import Task
+from pr12.core import determinism, tensor_files
+from pr12.photostyle.model import experiments, losses, optimise
+from pr12.photostyle.model.experiments import Task
 from pr12.photostyle.params import Invert as Params
-from pr12.shared import address, determinism, files, step, tensor_files
-from pr12.shared.errors import UserError
+from pr12.workflow import address, files, step
+from pr12.workflow.errors import UserError
 
 
 def objective(features, target: Tensor, mean: Tensor, size: float, layer: str, tv: float, params):

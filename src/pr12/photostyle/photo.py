@@ -8,11 +8,12 @@ import json
 
 import torch
 
-from pr12.photostyle import deep_photo_style, experiments, matting, optimise
-from pr12.photostyle.deep_photo_style import Weights
-from pr12.photostyle.experiments import Task
+from pr12.core import determinism, tensor_files
+from pr12.photostyle.model import deep_photo_style, experiments, matting, optimise
+from pr12.photostyle.model.deep_photo_style import Weights
+from pr12.photostyle.model.experiments import Task
 from pr12.photostyle.params import Photo as Params
-from pr12.shared import address, determinism, step, tensor_files
+from pr12.workflow import address, step
 
 
 def main(job: step.Job) -> None:

@@ -14,10 +14,10 @@ import numpy as np
 import safetensors.numpy
 from PIL import Image
 
-from pr12.photostyle import automatic_masks, common_classes, masks, package_photographs
+from pr12.photostyle.data import automatic_masks, common_classes, masks, package_photographs
 from pr12.photostyle.params import Photographs as Params
-from pr12.shared import files, step
-from pr12.shared.errors import UserError
+from pr12.workflow import files, step
+from pr12.workflow.errors import UserError
 
 # Content and style. Two have a sky and something that stands before it, at day and at night; the
 # third a round thing before a dark ground.
@@ -50,7 +50,7 @@ def read_png(path: Path) -> np.ndarray:
     >>> read_png(Path("/nowhere/content.png"))
     Traceback (most recent call last):
     ...
-    pr12.shared.errors.UserError: cannot read /nowhere/content.png: No such file or directory
+    pr12.workflow.errors.UserError: cannot read /nowhere/content.png: No such file or directory
     """
     try:
         with open(path, "rb") as stream, Image.open(stream) as image:

@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from pr12.photostyle import experiments, local_affine, matting, measures
+from pr12.core import tensor_files
+from pr12.photostyle.model import experiments, local_affine, matting, measures
 from pr12.photostyle.params import Quality as Params
-from pr12.shared import files, step, tensor_files
+from pr12.workflow import files, step
 
 
 def measured(image, content, style, labels, laplacian, radius: int) -> dict[str, float]:

@@ -6,11 +6,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from pr12.photostyle import experiments, losses, measures, optimise
-from pr12.photostyle.experiments import Task
+from pr12.core import determinism, tensor_files
+from pr12.photostyle.model import experiments, losses, measures, optimise
+from pr12.photostyle.model.experiments import Task
 from pr12.photostyle.params import Stylise as Params
-from pr12.shared import address, determinism, files, step, tensor_files
-from pr12.shared.errors import UserError
+from pr12.workflow import address, files, step
+from pr12.workflow.errors import UserError
 
 
 def objective(features, content, grams, content_layer: str, style_layers, ratio: float):

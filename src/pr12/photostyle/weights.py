@@ -4,8 +4,9 @@ VGG-19's weights of torchvision (K. Simonyan and A. Zisserman, 2015) are publish
 ``{"prefix": "features."}`` keeps its convolutions, 80 of 575 MB; ``{"prefix": ""}`` keeps all.
 """
 
+from pr12.core import state_dicts, tensor_files
 from pr12.photostyle.params import Weights as Params
-from pr12.shared import state_dicts, step, tensor_files
+from pr12.workflow import step
 
 
 def main(job: step.Job) -> None:

@@ -9,11 +9,12 @@ of one seed share their people, and those of two seeds some.
 
 import numpy as np
 
-from pr12.rca import conformal, estimates, scan_files, subjects
-from pr12.rca.measures import MEASURES
+from pr12.rca.data import scan_files, subjects
+from pr12.rca.model import conformal, estimates
+from pr12.rca.model.measures import MEASURES
 from pr12.rca.params import Calibrate as Params
-from pr12.shared import files, step
-from pr12.shared.errors import UserError
+from pr12.workflow import files, step
+from pr12.workflow.errors import UserError
 
 DICE = MEASURES.index("dice")
 SPLITS = ("calibration", "test")

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from pr12.shared.data_graph import verified
+from pr12.data.graph import verified
 from pr12.workflow.graph import File, Group, Job, Paper, Raw
 
 rca = Paper("rca")

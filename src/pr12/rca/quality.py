@@ -2,11 +2,12 @@
 
 import numpy as np
 
-from pr12.rca import measures, scan_files, subjects
-from pr12.rca.parallel import spread
+from pr12.core.parallel import spread
+from pr12.rca.data import scan_files, subjects
+from pr12.rca.data.scan_files import Scan
+from pr12.rca.model import measures
 from pr12.rca.params import Quality as Params
-from pr12.rca.scan_files import Scan
-from pr12.shared import files, step
+from pr12.workflow import files, step
 
 DICE = measures.MEASURES.index("dice")
 EXAMPLES = 4  # scans that the figures show

@@ -9,13 +9,14 @@ from pathlib import Path
 
 import numpy as np
 
-from pr12.rca import registration, scan_files
-from pr12.rca.parallel import spread
+from pr12.core.parallel import spread
+from pr12.rca.data import scan_files
+from pr12.rca.data.scan_files import SPLITS, Scan
+from pr12.rca.model import registration
+from pr12.rca.model.registration import Effort
 from pr12.rca.params import Register as Params
-from pr12.rca.registration import Effort
-from pr12.rca.scan_files import SPLITS, Scan
-from pr12.shared import address, files, progress, step
-from pr12.shared.errors import UserError
+from pr12.workflow import address, files, progress, step
+from pr12.workflow.errors import UserError
 
 
 def efforts(params: Params) -> list[Effort]:

@@ -8,13 +8,14 @@ compared with the segmentation there.
 
 import numpy as np
 
-from pr12.rca import measures, reverse, scan_files, subjects
-from pr12.rca.parallel import spread
+from pr12.core.parallel import spread
+from pr12.rca.data import scan_files, subjects
+from pr12.rca.data.scan_files import Scan, Scans
+from pr12.rca.model import measures, reverse
+from pr12.rca.model.registration import propagate
 from pr12.rca.params import ReverseAtlas as Params
-from pr12.rca.registration import propagate
-from pr12.rca.scan_files import Scan, Scans
-from pr12.shared import progress, step
-from pr12.shared.errors import UserError
+from pr12.workflow import progress, step
+from pr12.workflow.errors import UserError
 
 
 def to_reference(

@@ -3,11 +3,12 @@
 import numpy as np
 import torch
 
-from pr12.rca import reverse, unet
+from pr12.core import determinism, uncompiled
+from pr12.rca.data.scan_files import Scan
+from pr12.rca.model import reverse, unet
 from pr12.rca.params import ReverseCnn as Params
-from pr12.rca.scan_files import Scan
-from pr12.shared import determinism, step, uncompiled
-from pr12.shared.errors import UserError
+from pr12.workflow import step
+from pr12.workflow.errors import UserError
 
 
 def scored(

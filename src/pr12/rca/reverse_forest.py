@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from pr12.rca import features, forest, reverse
+from pr12.rca.data.scan_files import Scan
+from pr12.rca.model import features, forest, reverse
 from pr12.rca.params import ReverseForest as Params
-from pr12.rca.scan_files import Scan
-from pr12.shared import step
+from pr12.workflow import step
 
 
 def scored(

@@ -8,11 +8,11 @@ subject of one seed is a test subject of another, so that results of seeds are o
 import sys
 from pathlib import Path
 
-from pr12.rca import hippocampus, phantom
+from pr12.rca.data import hippocampus, phantom
+from pr12.rca.data.scan_files import SPLITS, Scan, Scans, write_scans
 from pr12.rca.params import Scans as Params
-from pr12.rca.scan_files import SPLITS, Scan, Scans, write_scans
-from pr12.shared import files, step
-from pr12.shared.errors import UserError
+from pr12.workflow import files, step
+from pr12.workflow.errors import UserError
 
 
 def phantom_splits(params: Params) -> dict[str, Scans]:

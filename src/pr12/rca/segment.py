@@ -6,12 +6,14 @@ propagation by the number of atlases and the effort of their registration.
 
 import numpy as np
 
-from pr12.rca import features, forest, scan_files, unet
+from pr12.core import determinism, tensor_files
+from pr12.rca.data import scan_files
+from pr12.rca.data.scan_files import Scan
+from pr12.rca.model import features, forest, unet
+from pr12.rca.model.registration import propagate
 from pr12.rca.params import Segment as Params
-from pr12.rca.registration import propagate
-from pr12.rca.scan_files import Scan
-from pr12.shared import determinism, step, tensor_files
-from pr12.shared.errors import UserError
+from pr12.workflow import step
+from pr12.workflow.errors import UserError
 
 
 def by_forest(arrays: dict[str, np.ndarray], scan: Scan) -> np.ndarray:

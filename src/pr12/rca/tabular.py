@@ -2,7 +2,7 @@
 
 For each seed the examples are dealt into three parts with the same shares of classes: the labelled
 data that classifiers learn from, a mapping part, and the new data. The new data are shifted, three
-kinds by a series of strengths (`pr12.rca.shifts`), and in every setting RCA's prediction stands
+kinds by a series of strengths (`pr12.rca.data.shifts`), and in every setting RCA's prediction stands
 beside the true accuracy.
 
 Maps from reverse score to accuracy are fitted on the mapping part under shifts drawn anew, never on
@@ -20,11 +20,12 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from pr12.rca import tabular_data, tabular_estimates
+from pr12.rca.data import tabular_data
+from pr12.rca.data.tabular_data import Settings
+from pr12.rca.model import tabular_estimates
 from pr12.rca.params import Tabular as Params
-from pr12.rca.tabular_data import Settings
-from pr12.shared import files, step
-from pr12.shared.errors import UserError
+from pr12.workflow import files, step
+from pr12.workflow.errors import UserError
 
 
 def check(params: Params) -> None:

@@ -7,20 +7,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pr12.rca import scan_files, unet
+from pr12.core import checkpoints, determinism, tensor_files, uncompiled
+from pr12.rca.data import scan_files
+from pr12.rca.data.scan_files import Scan
+from pr12.rca.model import unet
 from pr12.rca.params import Train as Params
-from pr12.rca.scan_files import Scan
-from pr12.shared import (
-    address,
-    checkpoints,
-    determinism,
-    files,
-    progress,
-    step,
-    tensor_files,
-    uncompiled,
-)
-from pr12.shared.errors import UserError
+from pr12.workflow import address, files, progress, step
+from pr12.workflow.errors import UserError
 
 
 def training(

@@ -6,10 +6,11 @@ The paper spreads the quality of its segmentations by forests of several depths 
 
 import numpy as np
 
-from pr12.rca import features, forest, scan_files
+from pr12.rca.data import scan_files
+from pr12.rca.data.scan_files import Scan
+from pr12.rca.model import features, forest
 from pr12.rca.params import TrainForest as Params
-from pr12.rca.scan_files import Scan
-from pr12.shared import step
+from pr12.workflow import step
 
 
 def sampled(scans: list[Scan], voxels: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

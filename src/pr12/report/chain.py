@@ -15,8 +15,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pr12.shared import address, files
-from pr12.shared.errors import UserError
+from pr12.workflow import address, files
+from pr12.workflow.errors import UserError
 
 Node = Mapping[str, Any]
 STATES = ("current", "earlier source", "other params", "withdrawn")

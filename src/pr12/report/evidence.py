@@ -1,7 +1,7 @@
 """What a run leaves in git of a case: its metrics, where they come from, what its figures draw.
 
 ``reports/<run>/<paper>/evidence/<case>/`` holds evidence.json and the files of a picture (see
-`pr12.report.stored_pictures`). Figures, claims, tables and pages read these and nothing else. Run
+`pr12.report.stored.pictures`). Figures, claims, tables and pages read these and nothing else. Run
 as a step, this module copies one case's result there; evidence.json is written last and holds the
 digests of all the rest, so that a damaged or edited file is known.
 """
@@ -18,12 +18,11 @@ import pydantic.dataclasses
 
 from pr12.report import chain as chains
 from pr12.report.chain import Node
-from pr12.shared import address, files, step
-from pr12.shared.errors import UserError
-from pr12.workflow import timings
+from pr12.workflow import address, files, step, timings
+from pr12.workflow.errors import UserError
 from pr12.workflow.params import STRICT
 
-SCHEMA = 1
+SCHEMA = 2
 NAME = "evidence.json"
 KEYS = ("schema", "case", "metrics", "ratios", "provenance", "chain", "files", "digest")
 # What a provenance says that is the same when the command runs again.
@@ -349,7 +348,9 @@ def main(job: step.Job) -> None:
     found = content(params.case, result, made_by, kept, Path.cwd())
     pictures = {}
     if "picture" in job.paths:
-        from pr12.report import stored_pictures  # half a second, which most cases need not pay
+        from pr12.report.stored import (
+            pictures as stored_pictures,  # half a second, which most cases need not pay
+        )
 
         pictures = stored_pictures.packed(job.paths["picture"])
     write(job.paths["out"], found, pictures)

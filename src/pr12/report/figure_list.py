@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pr12.shared import files
-from pr12.shared.errors import UserError
+from pr12.workflow import files
+from pr12.workflow.errors import UserError
 
 LIST = "figures.json"
 READ = "read.json"  # what evidence they were drawn from; it stays in build/

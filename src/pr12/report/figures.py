@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pr12.report import chain as chains
-from pr12.report import figure_list, freshness, stored_pictures
+from pr12.report import figure_list, freshness, plots
 from pr12.report import rows as evidence_rows
 from pr12.report.figure_list import BESIDE, LIST, TEXTS
+from pr12.report.plots import Plot
 from pr12.report.rows import Row
-from pr12.shared import files, plots, settings, step
-from pr12.shared.plots import Plot
+from pr12.report.stored import pictures as stored_pictures
+from pr12.workflow import files, settings, step
 
 Metrics = Mapping[str, Mapping[str, Sequence[float]]]  # case -> key -> one value per seed
 Pictures = Mapping[str, Any]  # such as fcn_picture -> what the step wrote

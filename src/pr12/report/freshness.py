@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from pr12.shared import address, files
-from pr12.shared.errors import UserError
+from pr12.workflow import address, files
+from pr12.workflow.errors import UserError
 
 
 def listing(*paths: Path) -> dict[str, str]:

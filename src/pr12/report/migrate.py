@@ -1,22 +1,20 @@
-"""Bring evidence of an earlier schema to today's: one function a step, applied in order.
+"""Bring evidence of an earlier schema to today's: one function a step, applied in order."""
 
-Schema 0 is what the first edition left of a paper in a run: metrics.json (with the values of every
-seed) and provenance.json. A case becomes evidence if the folder that its command wrote to is the
-one that today's graph gives it: only then are the steps behind it known.
-"""
-
-import re
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from pydantic.dataclasses import dataclass
 
-from pr12.report import chain as chains
 from pr12.report import evidence
-from pr12.shared import files, step
-from pr12.shared.errors import UserError
+from pr12.report.chain import Node
+from pr12.workflow import files, step
+from pr12.workflow.errors import UserError
 from pr12.workflow.params import STRICT
+
+# The step that makes arrays when rooms were made: its module and its folder, before and after
+ARRAYS = {"pr12.shared.data": "pr12.data.arrays", "data": "arrays"}
+# Steps that read arrays which their address did not know
+READERS_OF_ARRAYS = ("pr12.distill.temperature", "pr12.distill.gradient_limit")
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -24,60 +22,55 @@ class Params:
     """Nothing is to be chosen."""
 
 
-# From schema -> what makes the content of evidence.json one of the next schema.
-STEPS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
-
-
-def first_edition(folder: Path, today: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return case -> content of evidence.json from a report of the first edition.
+def rooms(content: dict[str, Any]) -> dict[str, Any]:
+    """Return evidence of schema 1 as schema 2: modules moved, and two rules read more than said.
 
     Parameters
     ----------
-    folder : Path
-        Such as ``reports/full/vae``, with metrics.json and provenance.json. A case that has
-        evidence already is left out.
-    today : dict
-        What `pr12.report.chain.read` returned.
+    content : dict
+        Of schema 1.
 
-    Raises
-    ------
-    UserError
-        If a case was made by other steps than today's: then nothing is migrated.
+    Examples
+    --------
+    >>> node = {"folder": "build/full/data/mnist/data.1", "step": "pr12.shared.data", "reads": []}
+    >>> rooms({"schema": 1, "chain": [node]})["chain"][0]["folder"]
+    'build/full/data/mnist/arrays.1'
     """
-    metrics = files.read_json(folder / "metrics.json")
-    contents = {}
-    for case, provenance in files.read_json(folder / "provenance.json").items():
-        if (folder / "evidence" / case / evidence.NAME).exists():
-            continue  # nothing but the case's new result ever replaces evidence
-        where = f"{folder}/provenance.json: {case}"
-        place = re.search(r"metrics=(\S+)/metrics\.json", provenance.get("command", ""))
-        result = today["results"].get(case)
-        if place is None or result != place[1]:
-            raise UserError(
-                f"{where} was written to {place and place[1]}, today's graph has {result}; migrate "
-                "with the code that made it"
-            )
-        made_by = chains.collect(today["nodes"], result)
-        if made_by[-1]["source"] != provenance.get("source"):
-            raise UserError(
-                f"{where} was made by the source {provenance.get('source')}, today's is "
-                f"{made_by[-1]['source']}; migrate with the code that made it"
-            )
-        if case not in metrics:
-            raise UserError(f"{where} has no numbers in metrics.json; bring both back from git")
-        values = {key: summary["values"] for key, summary in metrics[case].items()}
-        found = {"metrics": values, "provenance": provenance}
-        contents[case] = evidence.content(case, found, made_by, {}, Path.cwd())
-    return contents
+    chain = [_moved(node) for node in content["chain"]]
+    last = chain[-1]
+    if last["step"] in READERS_OF_ARRAYS:
+        arrays = [n["folder"] for n in chain if n["step"] == ARRAYS["pr12.shared.data"]]
+        chain[-1] = last | {"reads": [*last["reads"], *arrays]}
+    return content | {"schema": 2, "chain": chain}
 
 
-def migrated(found: dict[str, Any], where: str) -> dict[str, Any]:
+def _moved(node: Node) -> dict[str, Any]:
+    """Return a node with the names that its step and what it reads have now."""
+    return {
+        **node,
+        "step": ARRAYS.get(node["step"], node["step"]),
+        "folder": _renamed(node["folder"]),
+        "reads": [_renamed(folder) for folder in node["reads"]],
+    }
+
+
+def _renamed(folder: str) -> str:
+    place, _, name = folder.rpartition("/")
+    step_name, dot, digest = name.partition(".")
+    return f"{place}/{ARRAYS.get(step_name, step_name)}{dot}{digest}"
+
+
+# From schema -> what makes the content of evidence.json one of the next schema.
+STEPS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: rooms}
+
+
+def migrated(content: dict[str, Any], where: str) -> dict[str, Any]:
     """Return the content of an evidence.json as one of today's schema.
 
     Parameters
     ----------
-    found : dict
-        The content.
+    content : dict
+        What the file holds.
     where : str
         Its file, for the message.
 
@@ -91,37 +84,29 @@ def migrated(found: dict[str, Any], where: str) -> dict[str, Any]:
     >>> migrated({"schema": evidence.SCHEMA}, "evidence.json") == {"schema": evidence.SCHEMA}
     True
     """
-    if not isinstance(found, dict) or type(found.get("schema")) is not int:
+    if not isinstance(content, dict) or type(content.get("schema")) is not int:
         raise UserError(f"{where} is no evidence; bring it back from git")
-    while found["schema"] != evidence.SCHEMA:
-        if found["schema"] not in STEPS:
+    while content["schema"] != evidence.SCHEMA:
+        if content["schema"] not in STEPS:
             raise UserError(
-                f"{where} is of schema {found['schema']}, from which nothing leads to "
+                f"{where} is of schema {content['schema']}, from which nothing leads to "
                 f"{evidence.SCHEMA}; a newer version of this repository reads it"
             )
-        found = STEPS[found["schema"]](found)
-    return found
+        content = STEPS[content["schema"]](content)
+    return content
 
 
 def main(job: step.Job) -> None:
     """Migrate one paper's evidence in one run."""
-    folder = job.paths["report"]
-    if (folder / "provenance.json").exists():
-        if "chains" not in job.paths:
-            raise UserError(f"{folder} is of the first edition: add chains=PATH (see build/)")
-        contents = first_edition(folder, chains.read(job.paths["chains"]))
-        for case, content in contents.items():
-            evidence.write(folder / "evidence" / case, content, {})
-        (folder / "provenance.json").unlink()
-    for path in sorted(folder.glob(f"evidence/*/{evidence.NAME}")):
-        found = files.read_json(path)
-        content = migrated(found, str(path))
-        if content["schema"] != found["schema"]:
-            evidence.check_files(path.parent, found)  # a new digest must not hide damage
-            pictures = {name: (path.parent / name).read_bytes() for name in found["files"]}
+    for path in sorted(job.paths["report"].glob(f"evidence/*/{evidence.NAME}")):
+        before = files.read_json(path)
+        content = migrated(before, str(path))
+        if content["schema"] != before["schema"]:
+            evidence.check_files(path.parent, before)  # a new digest must not hide damage
+            pictures = {name: (path.parent / name).read_bytes() for name in before["files"]}
             evidence.write(path.parent, content, pictures)
 
 
 if __name__ == "__main__":
-    with step.start(Params, reads=["report"], optional=["chains"]) as job:
+    with step.start(Params, reads=["report"]) as job:
         main(job)

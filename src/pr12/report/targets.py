@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from pr12.report import chain, evidence, freshness
-from pr12.shared import address, settings
-from pr12.shared.errors import UserError
+from pr12.workflow import address, settings
+from pr12.workflow.errors import UserError
 from pr12.workflow.graph import Job, command, reachable
 from pr12.workflow.papers import Graphs
 
@@ -25,9 +25,9 @@ class Targets:
     graphs : Graphs
         Bound to the run.
     params : mapping
-        The run's params, as `pr12.shared.settings.resolve` returned them.
+        The run's params, as `pr12.workflow.settings.resolve` returned them.
     texts : mapping
-        Paper -> what `pr12.shared.settings.paper` returned.
+        Paper -> what `pr12.workflow.settings.paper` returned.
     root : Path
         Where the code lies; results and reports lie below the working folder.
     """
@@ -128,14 +128,14 @@ class Targets:
     @property
     def prune_command(self) -> str:
         """What removes all other results."""
-        return command("pr12.shared.prune", {"keep": self.current}, {"folder": self.build})
+        return command("pr12.workflow.prune", {"keep": self.current}, {"folder": self.build})
 
     # Pages: figures and report of a paper in one job, written again when what they show changed.
 
     @cached_property
     def templates(self) -> dict[str, str]:
         """Template of pages -> its text."""
-        paths = sorted((address.SRC / "pr12/shared/templates").glob("*.j2"))
+        paths = sorted((address.SRC / "pr12/report/templates").glob("*.j2"))
         return {path.name: path.read_text(encoding="utf-8") for path in paths}
 
     def figures_params(self, paper: str) -> dict[str, Any]:
@@ -150,7 +150,7 @@ class Targets:
     @cache  # noqa: B019
     def fixed(self, paper: str) -> str:
         """Return a digest of all that pages show but evidence."""
-        steps = (f"pr12.{paper}.figures", "pr12.shared.report", "pr12.shared.readme")
+        steps = (f"pr12.{paper}.figures", "pr12.report.paper", "pr12.report.readme")
         return address.digest(
             [address.source_digest(step, address.SRC) for step in steps],
             self.figures_params(paper),
@@ -174,8 +174,8 @@ class Targets:
         params = {"run": self.graphs.run, "paper": paper, "fixed": self.fixed(paper)}
         return (
             command(f"pr12.{paper}.figures", self.figures_params(paper), read | drawn),
-            command("pr12.shared.report", params, read | written),
-            "python -m pr12.shared.readme reports=reports readme=README.md",
+            command("pr12.report.paper", params, read | written),
+            "python -m pr12.report.readme reports=reports readme=README.md",
         )
 
     @cache  # noqa: B019
@@ -198,7 +198,7 @@ class Targets:
     def index_fixed(self) -> str:
         """Digest of all that the page over all papers shows but reports."""
         texts = {name: text for name, text in self.templates.items() if name.startswith("index")}
-        source = address.source_digest("pr12.shared.index", address.SRC)
+        source = address.source_digest("pr12.report.index", address.SRC)
         return address.digest(source, texts, list(self.graphs.papers))
 
     @property
@@ -212,7 +212,7 @@ class Targets:
             "out": f"reports/{self.graphs.run}/index.html",
             "stamp": f"{self.build}/report/stamp.json",
         }
-        return command("pr12.shared.index", params, paths)
+        return command("pr12.report.index", params, paths)
 
     def index_awaited(self, scope: str, missing: bool) -> bool:
         """Tell whether the page over all papers is to be written.

@@ -11,12 +11,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pr12.shared import address, checkpoints, determinism, files, progress, splits, step, uncompiled
-from pr12.shared.errors import UserError
-from pr12.stn import colocalisation, digit_splits, embedding, localisers
-from pr12.stn.canvases import of_class
+from pr12.core import checkpoints, determinism, uncompiled
+from pr12.data import splits
+from pr12.stn.data import digit_splits
+from pr12.stn.data.canvases import of_class
+from pr12.stn.model import colocalisation, embedding, localisers
+from pr12.stn.model.transformer import SpatialTransformer
 from pr12.stn.params import Colocalise as Params
-from pr12.stn.transformer import SpatialTransformer
+from pr12.workflow import address, files, progress, step
+from pr12.workflow.errors import UserError
 
 ROWS = 20  # of the history of one class; each is a point from which a killed training goes on
 

@@ -12,17 +12,18 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from pr12.shared import determinism, files, step
-from pr12.stn import (
+from pr12.core import determinism
+from pr12.stn.model import (
     deformable,
+    digit_networks,
     distortions,
     grids,
-    networks,
     operation_counts,
     sequence_networks,
     transformer,
 )
 from pr12.stn.params import Cost as Params
+from pr12.workflow import files, step
 
 SEQUENCE_NETWORKS = ("cnn", "single", "multi")
 
@@ -58,7 +59,9 @@ def medians(calls: dict[str, Callable[[], object]], params: Params) -> dict[str,
     return {name: statistics.median(values) for name, values in times.items()}
 
 
-def mnist_step(net: networks.Network, inputs: Tensor, targets: Tensor) -> Callable[[], object]:
+def mnist_step(
+    net: digit_networks.Network, inputs: Tensor, targets: Tensor
+) -> Callable[[], object]:
     """Give forward and backward of a net of Table 1.
 
     Parameters

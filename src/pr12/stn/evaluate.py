@@ -8,16 +8,19 @@ from typing import Any
 
 import torch
 
-from pr12.shared import determinism, files, splits, step
-from pr12.stn import accuracy, digit_splits, distortions, following, networks, pictures, saved_nets
+from pr12.core import determinism
+from pr12.data import splits
+from pr12.stn.data import digit_splits, pictures, saved_nets
+from pr12.stn.model import accuracy, digit_networks, distortions, following
 from pr12.stn.params import Evaluate as Params
+from pr12.workflow import files, step
 
 MOVED = {"U": distortions.SIDE, "RTS": distortions.CANVAS}  # whose nets also see known movements
 EXAMPLES = 4  # test digits that are shown
 
 
 def shown(
-    net: networks.Network, distortion: str, digits: splits.Split, seed: int, params: Params
+    net: digit_networks.Network, distortion: str, digits: splits.Split, seed: int, params: Params
 ) -> dict[str, Any]:
     """Give the first few of a seed's test images as the net sees and transforms them.
 
@@ -68,7 +71,7 @@ def shown(
 
 
 def judged(
-    nets: Mapping[tuple[str, int], networks.Network], digits: splits.Split, params: Params
+    nets: Mapping[tuple[str, int], digit_networks.Network], digits: splits.Split, params: Params
 ) -> dict[str, list[float]]:
     """Give all metrics of the row, one value per seed.
 
@@ -99,7 +102,7 @@ def judged(
             f"test/error_{distortion}_percent": accuracy.error(
                 net, distortion, tests, seed, params.batch, params.bfloat16
             ),
-            f"test/parameters_{distortion}": networks.count(net),
+            f"test/parameters_{distortion}": digit_networks.count(net),
         }
         if distortion in MOVED:
             amounts = accuracy.movements(params.rotations, params.scales, params.shifts)
@@ -116,7 +119,7 @@ def judged(
 
 
 def shown_by_distortion(
-    nets: Mapping[tuple[str, int], networks.Network],
+    nets: Mapping[tuple[str, int], digit_networks.Network],
     digits: splits.Split,
     history: Any,
     params: Params,

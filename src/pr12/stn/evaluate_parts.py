@@ -10,11 +10,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from pr12.shared import determinism, files, step, tensor_files
-from pr12.shared.errors import UserError
-from pr12.stn import generated_parts, part_files, part_networks, part_windows
+from pr12.core import determinism, tensor_files
+from pr12.stn.data import generated_parts, part_files
+from pr12.stn.model import part_networks, part_windows
+from pr12.stn.model.part_networks import Architecture, PartNetwork
 from pr12.stn.params import EvaluateParts as Params
-from pr12.stn.part_networks import Architecture, PartNetwork
+from pr12.workflow import files, step
+from pr12.workflow.errors import UserError
 
 DECIMALS = 4  # of places in the picture's file
 
@@ -46,7 +48,7 @@ def load(path: Path) -> tuple[Architecture, int, list[PartNetwork]]:
     >>> load(Path("/nowhere/model.safetensors"))
     Traceback (most recent call last):
     ...
-    pr12.shared.errors.UserError: cannot read /nowhere/model.safetensors: no such file
+    pr12.workflow.errors.UserError: cannot read /nowhere/model.safetensors: no such file
     """
     tensors = tensor_files.read_tensors(path)
     networks = []

@@ -10,12 +10,19 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from pr12.shared import determinism, files, step, tensor_files
-from pr12.shared.errors import UserError
-from pr12.stn import sequence_files
-from pr12.stn.composed import BLANK
+from pr12.core import determinism, tensor_files
+from pr12.stn.data import sequence_files
+from pr12.stn.data.composed import BLANK
+from pr12.stn.model.sequence_networks import (
+    Architecture,
+    Network,
+    built,
+    normalised,
+    parameter_count,
+)
 from pr12.stn.params import EvaluateSequences as Params
-from pr12.stn.sequence_networks import Architecture, Network, built, normalised, parameter_count
+from pr12.workflow import files, step
+from pr12.workflow.errors import UserError
 
 DECIMALS = 4  # of parameters in the picture's file
 
@@ -38,7 +45,7 @@ def load(path: Path) -> tuple[Architecture, list[Network]]:
     >>> load(Path("/nowhere/model.safetensors"))
     Traceback (most recent call last):
     ...
-    pr12.shared.errors.UserError: cannot read /nowhere/model.safetensors: no such file
+    pr12.workflow.errors.UserError: cannot read /nowhere/model.safetensors: no such file
     """
     tensors = tensor_files.read_tensors(path)
     try:

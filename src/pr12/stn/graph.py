@@ -1,7 +1,8 @@
 """PR-011: digits, sequences of digits, parts of birds -> nets with and without transformers."""
 
-from pr12.shared import data_graph, settings
-from pr12.shared.data_graph import raw, record, verified
+from pr12.data import graph
+from pr12.data.graph import raw, record, verified
+from pr12.workflow import settings
 from pr12.workflow.graph import File, Group, Job, Paper, Raw
 
 stn = Paper("stn")
@@ -17,7 +18,7 @@ NETS = Group("stn_nets", "cases")
 
 def digits(*names: str) -> dict[str, File]:
     """Return splits of the digits."""
-    return data_graph.split(stn.section["dataset"], *names)
+    return graph.split(stn.section["dataset"], *names)
 
 
 def task(case: str) -> str | None:
@@ -39,7 +40,7 @@ def can_run(case: str) -> bool:
 
     Real house numbers and birds are asked for in the full run only; generated ones serve every run.
     """
-    if source(case) == "cub" and not data_graph.checksums("googlenet"):
+    if source(case) == "cub" and not graph.checksums("googlenet"):
         return False
     return stn.run == "full" or not source(case)
 

@@ -11,10 +11,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from pr12.shared import determinism, files, step
-from pr12.shared.errors import UserError
-from pr12.stn import cub, generated_parts, part_files
+from pr12.core import determinism
+from pr12.stn.data import cub, generated_parts, part_files
 from pr12.stn.params import Parts as Params
+from pr12.workflow import files, step
+from pr12.workflow.errors import UserError
 
 SPLITS = ("train", "validation", "test")
 

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import torch
 
-from pr12.shared import determinism, files, splits, step
-from pr12.shared.errors import UserError
-from pr12.stn import composed, sequence_files, svhn
+from pr12.core import determinism
+from pr12.data import splits
+from pr12.stn.data import composed, sequence_files, svhn
 from pr12.stn.params import Sequences as Params
+from pr12.workflow import files, step
+from pr12.workflow.errors import UserError
 
 SPLITS = ("train", "validation", "test")
 
@@ -59,7 +61,7 @@ def check_composed(params: Params, digits: Mapping[str, splits.Split]) -> None:
     >>> check_composed(SimpleNamespace(train=None, validation=1, test=1), {})
     Traceback (most recent call last):
     ...
-    pr12.shared.errors.UserError: train is null; sequences are composed without end, so say how many
+    pr12.workflow.errors.UserError: train is null; sequences are composed without end, so say how many
     """
     for name in SPLITS:
         if getattr(params, name) is None:
@@ -88,7 +90,7 @@ def svhn_splits(
     folder : Path
         Where the archives lie.
     checksums : mapping of str to str
-        As `pr12.shared.fetch` wrote them down.
+        As `pr12.data.fetch` wrote them down.
     params : Params
         The step's.
 

@@ -12,19 +12,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from pr12.shared import (
-    address,
-    checkpoints,
-    determinism,
-    files,
-    progress,
-    splits,
-    step,
-    tensor_files,
-    uncompiled,
-)
-from pr12.stn import digit_splits, digit_training, distortions, following, networks, pictures
+from pr12.core import checkpoints, determinism, tensor_files, uncompiled
+from pr12.data import splits
+from pr12.stn.data import digit_splits, pictures
+from pr12.stn.model import digit_networks, digit_training, distortions, following
 from pr12.stn.params import Train as Params
+from pr12.workflow import address, files, progress, step
 
 ROWS = 20  # of the history of one net; each is a point from which a killed training goes on
 
@@ -93,10 +86,10 @@ def train(
 
 def _begin(
     params: Params, distortion: str, seed: int, where: torch.device, state: dict[str, Any] | None
-) -> tuple[networks.Network, torch.optim.Optimizer, int, list[dict[str, Any]]]:
+) -> tuple[digit_networks.Network, torch.optim.Optimizer, int, list[dict[str, Any]]]:
     """Return the net, its optimiser, the batches done and the history, as the state left them."""
     shape = params.network, params.transform, params.transformers, params.pooling
-    net = networks.seeded(seed, *shape, distortion, params.parameters)
+    net = digit_networks.seeded(seed, *shape, distortion, params.parameters)
     net = net.to(where, memory_format=torch.channels_last)
     shared = {"lr": params.learning_rate, "fused": True}  # the same steps in one pass
     if params.optimiser == "sgd":
@@ -112,7 +105,7 @@ def _begin(
 
 def _learn(
     params: Params,
-    net: networks.Network,
+    net: digit_networks.Network,
     optimiser: torch.optim.Optimizer,
     done: float,
     data: tuple[Tensor, Tensor],

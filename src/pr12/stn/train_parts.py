@@ -20,20 +20,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from pr12.shared import (
-    address,
-    checkpoints,
-    determinism,
-    files,
-    progress,
-    state_dicts,
-    step,
-    tensor_files,
-)
-from pr12.shared.errors import UserError
-from pr12.stn import epochs, optimisers, part_files, part_networks, part_training
+from pr12.core import checkpoints, determinism, state_dicts, tensor_files
+from pr12.stn.data import part_files
+from pr12.stn.model import epochs, optimisers, part_networks, part_training
+from pr12.stn.model.part_networks import Architecture, PartNetwork
 from pr12.stn.params import TrainParts as Params
-from pr12.stn.part_networks import Architecture, PartNetwork
+from pr12.workflow import address, files, progress, step
+from pr12.workflow.errors import UserError
 
 
 def architecture_of(params: Params, classes: int) -> Architecture:
@@ -200,7 +193,7 @@ def check(params: Params, data: part_files.Examples, weights: bool) -> None:
     >>> check(SimpleNamespace(batch_size=8), data, False)
     Traceback (most recent call last):
     ...
-    pr12.shared.errors.UserError: train has 4 images; batch_size is 8
+    pr12.workflow.errors.UserError: train has 4 images; batch_size is 8
     """
     count, side = len(data.images), data.images.shape[-1]
     if count < params.batch_size:

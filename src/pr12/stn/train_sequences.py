@@ -13,11 +13,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pr12.shared import address, checkpoints, determinism, files, progress, step, tensor_files
-from pr12.shared.errors import UserError
-from pr12.stn import epochs, optimisers, sequence_files, sequence_training
+from pr12.core import checkpoints, determinism, tensor_files
+from pr12.stn.data import sequence_files
+from pr12.stn.model import epochs, optimisers, sequence_training
+from pr12.stn.model.sequence_networks import Architecture, Network, normalised
 from pr12.stn.params import TrainSequences as Params
-from pr12.stn.sequence_networks import Architecture, Network, normalised
+from pr12.workflow import address, files, progress, step
+from pr12.workflow.errors import UserError
 
 
 def start(params: Params, size: int, seed: int) -> tuple[Network, torch.optim.Optimizer]:

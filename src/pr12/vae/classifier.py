@@ -11,11 +11,13 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from pr12.shared import determinism, files, progress, splits, step, tensor_files
-from pr12.shared.errors import UserError
-from pr12.shared.splits import Split
-from pr12.vae import features, optimisers
+from pr12.core import determinism, tensor_files
+from pr12.data import splits
+from pr12.data.splits import Split
+from pr12.vae.model import features, optimisers
 from pr12.vae.params import Classifier as Params
+from pr12.workflow import files, progress, step
+from pr12.workflow.errors import UserError
 
 
 def train(params: Params, data: Split, held_out: Split) -> Iterator[dict[str, Any]]:

@@ -4,10 +4,12 @@ from collections.abc import Iterable
 
 from torch import Tensor
 
-from pr12.shared import determinism, files, step
-from pr12.shared.errors import UserError
-from pr12.vae import evaluation, images, saved_nets
+from pr12.core import determinism
+from pr12.vae.data import images
+from pr12.vae.model import evaluation, saved_nets
 from pr12.vae.params import Evaluate as Params
+from pr12.workflow import files, step
+from pr12.workflow.errors import UserError
 
 ACTIVE = 0.01  # variance of a code's mean above which it is active (Burda et al. 2015, Sec. 5.2)
 

@@ -9,10 +9,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from pr12.shared import determinism, files, step
-from pr12.shared.errors import UserError
-from pr12.vae import estimators, images, saved_nets
+from pr12.core import determinism
+from pr12.vae.data import images
+from pr12.vae.model import estimators, saved_nets
 from pr12.vae.params import EvaluateLikelihood as Params
+from pr12.workflow import files, step
+from pr12.workflow.errors import UserError
 
 
 def metrics(

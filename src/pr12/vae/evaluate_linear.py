@@ -11,11 +11,13 @@ from sklearn.decomposition import PCA
 from torch import Tensor
 from torch.distributions import LowRankMultivariateNormal
 
-from pr12.shared import determinism, files, step
-from pr12.shared.errors import UserError
-from pr12.vae import densities, images, networks, saved_nets
-from pr12.vae.networks import Parameters
+from pr12.core import determinism
+from pr12.vae.data import images
+from pr12.vae.model import densities, networks, saved_nets
+from pr12.vae.model.networks import Parameters
 from pr12.vae.params import EvaluateLinear as Params
+from pr12.workflow import files, step
+from pr12.workflow.errors import UserError
 
 
 def log_marginal_likelihood(parameters: Parameters, x: Tensor) -> Tensor:

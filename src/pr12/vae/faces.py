@@ -15,10 +15,11 @@ import sys
 import torch
 from torch import Tensor
 
-from pr12.shared import determinism, files, step, tensor_files
-from pr12.shared.errors import UserError
-from pr12.vae import face_images
+from pr12.core import determinism, tensor_files
+from pr12.vae.data import face_images
 from pr12.vae.params import Faces as Params
+from pr12.workflow import files, step
+from pr12.workflow.errors import UserError
 
 
 def split_rows(train: int, validation: int, test: int, split_seed: int) -> dict[str, Tensor]:

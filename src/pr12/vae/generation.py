@@ -11,20 +11,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pr12.shared import determinism, files, splits, step
-from pr12.shared.errors import UserError
-from pr12.vae import (
-    distances,
-    evaluation,
-    features,
-    images,
-    judging,
-    networks,
-    packed_arrays,
-    saved_nets,
-)
+from pr12.core import determinism
+from pr12.data import splits
+from pr12.vae.data import images, packed_arrays
+from pr12.vae.model import distances, evaluation, features, judging, networks, saved_nets
+from pr12.vae.model.saved_nets import Saved
 from pr12.vae.params import Generation as Params
-from pr12.vae.saved_nets import Saved
+from pr12.workflow import files, step
+from pr12.workflow.errors import UserError
 
 PAIRS = (("vae", "autoencoder"), ("vae_2d", "autoencoder_2d"))
 SHEET = 8  # rows and columns of a sheet of samples
@@ -50,7 +44,7 @@ def check(systems: Mapping[str, Saved]) -> None:
     >>> check({"vae": saved, "autoencoder": saved})
     Traceback (most recent call last):
     ...
-    pr12.shared.errors.UserError: autoencoder was trained with the objective sgvb_b; it must be \
+    pr12.workflow.errors.UserError: autoencoder was trained with the objective sgvb_b; it must be \
 autoencoder
     """
     for name, saved in systems.items():

@@ -11,11 +11,13 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from pr12.shared import determinism, files, step
-from pr12.shared.errors import UserError
-from pr12.vae import densities, images, networks, objectives, saved_nets
-from pr12.vae.networks import Normal, Parameters
+from pr12.core import determinism
+from pr12.vae.data import images
+from pr12.vae.model import densities, networks, objectives, saved_nets
+from pr12.vae.model.networks import Normal, Parameters
 from pr12.vae.params import GradientVariance as Params
+from pr12.workflow import files, step
+from pr12.workflow.errors import UserError
 
 MODELS = ("z3", "z5", "z10", "z20", "z200")  # whose paths may be given; the metrics' prefixes
 AT_ONCE = 10  # draws in one backward pass, which bounds the memory

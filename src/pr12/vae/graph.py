@@ -1,7 +1,7 @@
 """PR-010: images -> variational autoencoders and their baselines -> bounds, spaces, likelihoods."""
 
-from pr12.shared import data_graph
-from pr12.shared.data_graph import verified
+from pr12.data import graph
+from pr12.data.graph import verified
 from pr12.workflow.graph import File, Group, Job, Paper, Raw
 
 vae = Paper("vae")
@@ -28,7 +28,7 @@ LOOKS = Group("vae_looks")
 
 def digits(*names: str) -> dict[str, File]:
     """Return splits of the digits."""
-    return data_graph.split(vae.section["dataset"], *names)
+    return graph.split(vae.section["dataset"], *names)
 
 
 def images(case: str, *names: str) -> dict[str, File]:

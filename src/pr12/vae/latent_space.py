@@ -7,13 +7,16 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from pr12.shared import determinism, files, splits, step
-from pr12.shared.errors import UserError
-from pr12.shared.splits import Split
-from pr12.vae import evaluation, images, latent_codes, networks, packed_arrays, saved_nets
-from pr12.vae.networks import Parameters
+from pr12.core import determinism
+from pr12.data import splits
+from pr12.data.splits import Split
+from pr12.vae.data import images, packed_arrays
+from pr12.vae.model import evaluation, latent_codes, networks, saved_nets
+from pr12.vae.model.networks import Parameters
+from pr12.vae.model.saved_nets import Saved
 from pr12.vae.params import LatentSpace as Params
-from pr12.vae.saved_nets import Saved
+from pr12.workflow import files, step
+from pr12.workflow.errors import UserError
 
 LATENT_DIMS = {"z2": 2, "z5": 5, "z10": 10, "z20": 20, "faces_z2": 2}
 PLANES = {"z2": "digits", "faces_z2": "faces"}
@@ -60,7 +63,7 @@ def check(name: str, saved: Saved) -> None:
     >>> check("z2", Saved(architecture, "sgvb_b", (1,), {}))
     Traceback (most recent call last):
     ...
-    pr12.shared.errors.UserError: z2 has 5 latent variables; give a model with 2
+    pr12.workflow.errors.UserError: z2 has 5 latent variables; give a model with 2
     """
     if saved.architecture.latent_dim != LATENT_DIMS[name]:
         raise UserError(

@@ -15,11 +15,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pr12.shared import address, checkpoints, determinism, files, progress, replicas, splits, step
-from pr12.vae import densities, hmc, networks, optimisers, saved_nets, training
-from pr12.vae.images import learnt
-from pr12.vae.networks import Parameters
+from pr12.core import checkpoints, determinism, replicas
+from pr12.data import splits
+from pr12.vae.data.images import learnt
+from pr12.vae.model import densities, hmc, networks, optimisers, saved_nets, training
+from pr12.vae.model.networks import Parameters
 from pr12.vae.params import Mcem as Params
+from pr12.workflow import address, files, progress, step
 
 STEP_SIZE = 0.1  # before any tuning
 

@@ -12,11 +12,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pr12.shared import address, checkpoints, determinism, files, progress, replicas, splits, step
-from pr12.vae import networks, objectives, optimisers, saved_nets, training
-from pr12.vae.images import binarised, learnt
-from pr12.vae.networks import Parameters
+from pr12.core import checkpoints, determinism, replicas
+from pr12.data import splits
+from pr12.vae.data.images import binarised, learnt
+from pr12.vae.model import networks, objectives, optimisers, saved_nets, training
+from pr12.vae.model.networks import Parameters
 from pr12.vae.params import Train as Params
+from pr12.workflow import address, files, progress, step
 
 OBJECTIVES = {
     "sgvb_a": objectives.sgvb_a,

@@ -13,8 +13,8 @@ from functools import cached_property
 from pathlib import PurePath
 from typing import Any, NamedTuple
 
-from pr12.shared import address, settings
-from pr12.shared.errors import UserError
+from pr12.workflow import address, settings
+from pr12.workflow.errors import UserError
 
 DEFAULTS = {"threads": 1, "memory": 2000, "minutes": 10, "gpu": False, "priority": 0, "group": None}
 
@@ -303,7 +303,7 @@ def look_up(jobs: Mapping[str, Job], folder: str) -> Job:
     >>> look_up({}, "build/smoke/vae/z2/train.0123456789")
     Traceback (most recent call last):
     ...
-    pr12.shared.errors.UserError: build/smoke/vae/z2/train.0123456789 is not what today's code and \
+    pr12.workflow.errors.UserError: build/smoke/vae/z2/train.0123456789 is not what today's code and \
 params make; there is no train of z2
     """
     if folder in jobs:

@@ -8,7 +8,7 @@ from typing import Any
 from pr12.workflow import graph
 from pr12.workflow.graph import Job, Paper, Step
 
-DATA = "pr12.shared.data_graph"
+DATA = "pr12.data.graph"
 
 
 class Graphs:
@@ -17,7 +17,7 @@ class Graphs:
     Parameters
     ----------
     params : mapping
-        What `pr12.shared.settings.resolve` returned.
+        What `pr12.workflow.settings.resolve` returned.
     papers : sequence of str
         Short names; each has a module ``pr12.<paper>.graph`` with a `Paper` of that name.
     """
@@ -41,7 +41,7 @@ class Graphs:
         """The jobs that make the arrays of papers' data sets."""
         sections = [paper.section for paper in self.papers.values()]
         names = dict.fromkeys(s["dataset"] for s in sections if "dataset" in s)
-        return [self._data.data(name) for name in names]
+        return [self._data.arrays(name) for name in names]
 
     @cached_property
     def jobs(self) -> dict[str, Job]:

@@ -17,8 +17,8 @@ from annotated_types import Ge, Gt, Interval, MinLen
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic_core import from_json
 
-from pr12.shared import address
-from pr12.shared.errors import UserError
+from pr12.workflow import address
+from pr12.workflow.errors import UserError
 
 # Validators are built when a class is used first, for a process uses one of many
 STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False, defer_build=True)
@@ -51,12 +51,12 @@ def of_step(module: str) -> type:
 
     Examples
     --------
-    >>> of_step("pr12.shared.fetch")
-    <class 'pr12.shared.params.Fetch'>
-    >>> of_step("pr12.shared.nothing")
+    >>> of_step("pr12.data.fetch")
+    <class 'pr12.data.params.Fetch'>
+    >>> of_step("pr12.data.nothing")
     Traceback (most recent call last):
     ...
-    pr12.shared.errors.UserError: there is no step pr12.shared.nothing
+    pr12.workflow.errors.UserError: there is no step pr12.data.nothing
     """
     package, _, name = module.rpartition(".")
     file = address.SRC.joinpath(*package.split("."), "params.py")
@@ -77,8 +77,8 @@ def steps(package: str) -> dict[str, type]:
 
     Examples
     --------
-    >>> sorted(steps("pr12.shared"))
-    ['data', 'fetch']
+    >>> sorted(steps("pr12.data"))
+    ['arrays', 'fetch']
     """
     module = importlib.import_module(f"{package}.params")
     return {
@@ -98,8 +98,8 @@ def step_of(params_class: type) -> str:
 
     Examples
     --------
-    >>> step_of(of_step("pr12.shared.fetch"))
-    'pr12.shared.fetch'
+    >>> step_of(of_step("pr12.data.fetch"))
+    'pr12.data.fetch'
     """
     package, _, file = params_class.__module__.rpartition(".")
     if file != "params":
@@ -145,7 +145,7 @@ def make(
     >>> make(Params, {"temperature": -1}, "distill.train")
     Traceback (most recent call last):
     ...
-    pr12.shared.errors.UserError: distill.train.temperature is -1; it must be a number above 0
+    pr12.workflow.errors.UserError: distill.train.temperature is -1; it must be a number above 0
     """
     hints = _hints(params_class)
     for key in values:

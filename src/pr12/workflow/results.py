@@ -11,8 +11,8 @@ import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from pr12.shared import files
-from pr12.shared.errors import UserError
+from pr12.workflow import files
+from pr12.workflow.errors import UserError
 
 NAME = "files.json"
 # chains.<digest> lies in build/<run>/report/: the Snakefile writes it anew whenever it is read

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from pr12.shared.errors import UserError
+from pr12.workflow.errors import UserError
 
 RUNS = ("smoke", "embedded", "full")
 PROFILES = {  # name -> options, environment; jobs ask for a GPU in one of them

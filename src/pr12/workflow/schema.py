@@ -1,7 +1,7 @@
 """The JSON schema of params.yaml, by which an editor completes and checks what is written.
 
 Made of the classes in every ``params.py``: ``python -m pr12.workflow.schema params.yaml
-docs/params.schema.json``. What one value asks of another, the steps and `pr12.shared.settings`
+docs/params.schema.json``. What one value asks of another, the steps and `pr12.workflow.settings`
 check.
 """
 
@@ -13,8 +13,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from pr12.shared import settings, yaml_files
-from pr12.workflow import params
+from pr12.workflow import params, settings, yaml_files
 
 Schema = dict[str, Any]
 ELSEWHERE = {"run", "published"}  # what the workflow adds to the block of a paper's figures
@@ -37,7 +36,7 @@ def schema(papers: Iterable[str]) -> Schema:
     {'enum': ['random', 'nbe', 'munge'], 'type': 'string'}
     """
     papers = list(papers)
-    definitions: Schema = {"data": block(params.of_step("pr12.shared.data"), required=True)}
+    definitions: Schema = {"data": block(params.of_step("pr12.data.arrays"), required=True)}
     for paper in papers:
         definitions |= _definitions(paper, params.steps(f"pr12.{paper}"))
     return {
@@ -68,7 +67,7 @@ def block(params_class: type, *, required: bool) -> Schema:
 
     Examples
     --------
-    >>> block(params.of_step("pr12.shared.fetch"), required=False)
+    >>> block(params.of_step("pr12.data.fetch"), required=False)
     {'type': 'object', 'properties': {'name': {'type': 'string'}}, 'additionalProperties': False}
     """
     properties = TypeAdapter(params_class).json_schema().get("properties", {})

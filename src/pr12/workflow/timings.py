@@ -10,8 +10,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pr12.shared import files
-from pr12.shared.errors import UserError
+from pr12.workflow import files
+from pr12.workflow.errors import UserError
 
 NAME = "timings.json"
 FIGURES = ("seconds", "cpu_seconds", "peak_memory_bytes")

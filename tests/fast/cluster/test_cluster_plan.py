@@ -9,7 +9,7 @@ import pytest
 
 from pr12.cluster import dag, measured, plan, replay
 from pr12.cluster.measured import Job, Measured
-from pr12.shared.errors import UserError
+from pr12.workflow.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[3]
 NO_OVERHEADS = replay.Overheads(0.0, 0.0, 0.001, 0.0, 0.001)

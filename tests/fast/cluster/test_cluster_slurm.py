@@ -8,8 +8,8 @@ import pytest
 
 from pr12.cluster import measured, probe, requests, slurm
 from pr12.cluster.measured import Job, Measured
-from pr12.shared import files
-from pr12.shared.errors import UserError
+from pr12.workflow import files
+from pr12.workflow.errors import UserError
 
 HEADER = "paper,case,step,seconds,cpu_seconds,memory_mb"
 WELL = probe.Seen("n1", 100.0, True, True, True, 5000.0, 5000.0)

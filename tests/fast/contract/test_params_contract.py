@@ -8,8 +8,8 @@ import re
 
 import pytest
 
-from pr12.shared import address, claims, readme, settings, yaml_files
-from pr12.workflow import params
+from pr12.report import claims, readme
+from pr12.workflow import address, params, settings, yaml_files
 
 ROOT = address.SRC.parent
 PARAMS = yaml_files.load(ROOT / "params.yaml")

@@ -10,8 +10,8 @@ import pytest
 from dvc.utils.hydra import apply_overrides
 from dvc.utils.serialize import modify_yaml
 
-from pr12.shared import settings, yaml_files
-from pr12.shared.errors import UserError
+from pr12.workflow import settings, yaml_files
+from pr12.workflow.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[3]
 BIN = Path(sys.executable).parent

@@ -5,8 +5,8 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pr12.distill import batches
-from pr12.shared.errors import UserError
+from pr12.distill.model import batches
+from pr12.workflow.errors import UserError
 
 
 def streams(*seeds):

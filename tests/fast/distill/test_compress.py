@@ -5,9 +5,11 @@ import json
 import pytest
 import torch
 
-from pr12.distill import compress, evaluate_compression, mimic
-from pr12.shared import checkpoints, determinism, files, replicas, step, tensor_files
-from pr12.shared.errors import UserError
+from pr12.core import checkpoints, determinism, replicas, tensor_files
+from pr12.distill import compress, evaluate_compression
+from pr12.distill.model import mimic
+from pr12.workflow import files, step
+from pr12.workflow.errors import UserError
 
 PARAMS = compress.Params(
     generator="munge",

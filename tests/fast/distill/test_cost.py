@@ -5,8 +5,10 @@ import pytest
 import safetensors.torch
 import torch
 
-from pr12.distill import cost, losses, mlp
-from pr12.shared import step, tensor_files
+from pr12.core import tensor_files
+from pr12.distill import cost
+from pr12.distill.model import losses, mlp
+from pr12.workflow import step
 
 
 @pytest.fixture(autouse=True)

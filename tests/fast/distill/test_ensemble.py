@@ -5,7 +5,8 @@ import pytest
 import torch
 from sklearn.metrics import log_loss
 
-from pr12.distill import ensemble, losses
+from pr12.distill import ensemble
+from pr12.distill.model import losses
 
 
 @pytest.mark.parametrize("members", [1, 2, 3, 5, 10])

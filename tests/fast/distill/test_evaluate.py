@@ -7,8 +7,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, log_loss
 
-from pr12.distill import evaluate, losses, mlp
-from pr12.shared import step, tensor_files
+from pr12.core import tensor_files
+from pr12.distill import evaluate
+from pr12.distill.model import losses, mlp
+from pr12.workflow import step
 
 
 def logits_of(*shape, seed=0):

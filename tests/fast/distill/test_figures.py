@@ -11,9 +11,11 @@ import pytest
 from PIL import Image
 
 import evidence_cases
-from pr12.distill import figures, figures_of_targets
-from pr12.shared import address, plots, stats
-from pr12.shared.errors import UserError
+from pr12.distill.figures import __main__ as figures
+from pr12.distill.figures import targets
+from pr12.report import plots, stats
+from pr12.workflow import address
+from pr12.workflow.errors import UserError
 
 STEMS = [
     "systems",
@@ -369,7 +371,7 @@ def test_size_against_errors_pairs_each_student_with_its_case(draw):
 
 def test_soft_labels_show_each_digit_at_each_temperature():
     with plots.style():
-        plot = figures_of_targets.soft_labels(picture())
+        plot = targets.soft_labels(picture())
     panels = [axes for axes in plot.figure.axes if not axes.images]
     heights = [[bar.get_height() for bar in axes.patches] for axes in panels]
     assert heights == [[0.9, 0.1, 0.0], [0.5, 0.3, 0.2], [0.0, 0.1, 0.9], [0.2, 0.3, 0.5]]
@@ -384,9 +386,7 @@ def test_at_most_four_temperatures_are_shown_the_lowest_and_highest_among_them()
         many[key] = [many[key][0]] * 6
     many["temperatures"] = [0.5, 1, 2, 5, 20, 100]
     with plots.style():
-        titles = [
-            axes.get_title() for axes in figures_of_targets.soft_labels(many).figure.axes[1:5]
-        ]
+        titles = [axes.get_title() for axes in targets.soft_labels(many).figure.axes[1:5]]
     assert [title.split(":")[0] for title in titles] == ["T = 0.5", "T = 2", "T = 5", "T = 100"]
 
 
@@ -403,7 +403,7 @@ def test_at_most_four_temperatures_are_shown_the_lowest_and_highest_among_them()
 )
 def test_a_bad_picture_is_refused(change):
     with pytest.raises(UserError, match="run the step temperature again"):
-        figures_of_targets.soft_labels(picture() | change)
+        targets.soft_labels(picture() | change)
 
 
 @pytest.mark.parametrize(

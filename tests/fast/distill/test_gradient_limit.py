@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from pr12.distill import gradient_limit, mlp
-from pr12.shared import step, tensor_files
+from pr12.core import tensor_files
+from pr12.distill import gradient_limit
+from pr12.distill.model import mlp
+from pr12.workflow import step
 
 
 def setting(hidden=(6,)):

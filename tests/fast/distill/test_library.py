@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 from sklearn.dummy import DummyClassifier
 
-from pr12.distill import library, problems, selection
-from pr12.shared import step, tensor_files
-from pr12.shared.errors import UserError
+from pr12.core import tensor_files
+from pr12.distill import library
+from pr12.distill.data import problems
+from pr12.distill.model import selection
+from pr12.workflow import step
+from pr12.workflow.errors import UserError
 from pr12.workflow.params import make
 
 PARAMS = {

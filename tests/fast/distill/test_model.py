@@ -7,7 +7,7 @@ from sklearn.metrics import log_loss
 from torch import nn
 from torch.nn import functional
 
-from pr12.distill import losses, mlp
+from pr12.distill.model import losses, mlp
 
 
 def stream(seed=0):

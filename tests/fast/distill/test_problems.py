@@ -3,9 +3,10 @@ import gzip
 import numpy as np
 import pytest
 
-from pr12.distill import problems
-from pr12.shared import address, fetch
-from pr12.shared.errors import UserError
+from pr12.data import fetch
+from pr12.distill.data import problems
+from pr12.workflow import address
+from pr12.workflow.errors import UserError
 
 # Files in UCI's formats, with fewer rows. Names as in adult.names.
 WORK = "Private Self-emp-not-inc Self-emp-inc Federal-gov Local-gov State-gov Without-pay"

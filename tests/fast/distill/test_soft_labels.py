@@ -1,7 +1,9 @@
 import torch
 
-from pr12.distill import mlp, soft_labels
-from pr12.shared import step, tensor_files
+from pr12.core import tensor_files
+from pr12.distill import soft_labels
+from pr12.distill.model import mlp
+from pr12.workflow import step
 
 
 def test_soft_labels_are_each_members_logits_in_the_splits_order(tmp_path):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn.mixture import GaussianMixture
 
-from pr12.distill import synthetic
+from pr12.distill.data import synthetic
 
 
 class Draws:

@@ -5,8 +5,10 @@ import pytest
 import scipy.stats
 import torch
 
-from pr12.distill import losses, temperature
-from pr12.shared import step, tensor_files
+from pr12.core import tensor_files
+from pr12.distill import temperature
+from pr12.distill.model import losses
+from pr12.workflow import step
 
 
 def test_entropy_against_scipy():

@@ -9,9 +9,12 @@ import sys
 import pytest
 import torch
 
-from pr12.distill import losses, mlp, train, training
-from pr12.shared import checkpoints, files, splits, tensor_files
-from pr12.shared.errors import UserError
+from pr12.core import checkpoints, tensor_files
+from pr12.data import splits
+from pr12.distill import train
+from pr12.distill.model import losses, mlp, training
+from pr12.workflow import files
+from pr12.workflow.errors import UserError
 
 
 @pytest.fixture(autouse=True, scope="module")

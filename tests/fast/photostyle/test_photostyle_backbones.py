@@ -4,11 +4,11 @@ import pytest
 import torch
 from torch import nn
 
-from pr12.photostyle import backbones, carried_masks, network_weights
-from pr12.photostyle.backbones import Features, cut
-from pr12.photostyle.network_weights import prepared
-from pr12.shared.errors import UserError
-from pr12.shared.vision import import_torchvision
+from pr12.core.vision import import_torchvision
+from pr12.photostyle.model import backbones, carried_masks, network_weights
+from pr12.photostyle.model.backbones import Features, cut
+from pr12.photostyle.model.network_weights import prepared
+from pr12.workflow.errors import UserError
 
 
 def photographs(count=1, height=33, width=45, seed=0):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from pr12.photostyle import (
+from pr12.photostyle.model import (
     backbones,
     carried_masks,
     deep_photo_style,
@@ -11,7 +11,7 @@ from pr12.photostyle import (
     network_weights,
     optimise,
 )
-from pr12.photostyle.deep_photo_style import Weights, as_image, as_masks, as_pixels
+from pr12.photostyle.model.deep_photo_style import Weights, as_image, as_masks, as_pixels
 
 LAYERS = ["conv1_1", "conv2_1"]
 WEIGHTS = Weights(content_layers=["conv2_1"], style_layers=LAYERS, content=2.0, style=30.0)

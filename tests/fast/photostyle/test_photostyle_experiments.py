@@ -4,10 +4,12 @@ import json
 import pytest
 import torch
 
-from pr12.photostyle import cross_term, experiments, invert, photo, quality, stylise, synthesise
-from pr12.photostyle.experiments import Task
-from pr12.shared import step, tensor_files
-from pr12.shared.errors import UserError
+from pr12.core import tensor_files
+from pr12.photostyle import cross_term, invert, photo, quality, stylise, synthesise
+from pr12.photostyle.model import experiments
+from pr12.photostyle.model.experiments import Task
+from pr12.workflow import step
+from pr12.workflow.errors import UserError
 
 NETWORK = {
     "architecture": "vgg19",

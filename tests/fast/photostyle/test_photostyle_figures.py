@@ -9,15 +9,10 @@ import pytest
 from PIL import Image
 
 import evidence_cases
-from pr12.photostyle import (
-    figures,
-    figures_of_measures,
-    figures_of_photographs,
-    sheets,
-    slider_page,
-)
-from pr12.shared import index, plots
-from pr12.shared.errors import UserError
+from pr12.photostyle.figures import __main__ as figures
+from pr12.photostyle.figures import measures, photographs, sheets, slider_page
+from pr12.report import index, plots
+from pr12.workflow.errors import UserError
 
 FILES = [
     "inversion",
@@ -36,7 +31,7 @@ FILES = [
     "pairs_of_authors_vgg19",
 ]
 PARAMS = figures.Params("embedded", {})
-METHODS = ["content", *figures_of_photographs.METHODS]
+METHODS = ["content", *photographs.METHODS]
 LAMBDAS = ["lambda1", "lambda100", "lambda10000", "lambda1e+06", "lambda1e+08"]
 
 
@@ -92,7 +87,7 @@ def all_metrics():
         },
         "cross_term": {
             f"{key}_depth{d}": seeds(-d / 9)
-            for keys in figures_of_measures.PARTS.values()
+            for keys in measures.PARTS.values()
             for key in keys
             for d in depths
         },
@@ -111,9 +106,7 @@ def all_metrics():
         ends = ("content_distance", "style_distance")
         found[case] = {f"{n}/{end}": seeds(i + 1) for i, n in enumerate(labels) for end in ends}
     for case in ("china_rocket", "pair3", "vgg19_pair3"):
-        found[case] = {
-            f"{m}/{k}": seeds(0.2) for m in METHODS for k in figures_of_measures.MEASURES
-        }
+        found[case] = {f"{m}/{k}": seeds(0.2) for m in METHODS for k in measures.MEASURES}
         found[case]["content/matting_energy"] = [0.0] * 3
     return found
 
@@ -183,7 +176,7 @@ def test_the_content_has_no_bar_of_matting_energy():
 def test_a_vanishing_cross_term_is_drawn_at_the_smallest_number():
     (plot,) = drawn({"cross_term": all_metrics()["cross_term"]}, {})
     heights = [line.get_ydata() for line in plot.figure.axes[1].lines]
-    assert any(np.all(own == figures_of_measures.SMALLEST) for own in heights if len(own) == 5)
+    assert any(np.all(own == measures.SMALLEST) for own in heights if len(own) == 5)
 
 
 def test_masks_stand_in_the_corners_of_content_and_style():

@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from pr12.photostyle import local_affine
+from pr12.photostyle.model import local_affine
 
 RANDOM = np.random.default_rng(0)
 

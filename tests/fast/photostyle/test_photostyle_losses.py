@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from pr12.photostyle import losses
+from pr12.photostyle.model import losses
 
 
 def random(*shape, seed=0):

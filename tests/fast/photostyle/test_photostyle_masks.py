@@ -9,8 +9,8 @@ from PIL import Image
 from scipy import ndimage
 from skimage import data
 
-from pr12.photostyle import automatic_masks, common_classes, masks
-from pr12.shared.errors import UserError
+from pr12.photostyle.data import automatic_masks, common_classes, masks
+from pr12.workflow.errors import UserError
 
 BLACK, WHITE, GREY = [0, 0, 0], [255, 255, 255], [128, 128, 128]
 RED, GREEN, BLUE = [255, 0, 0], [0, 255, 0], [0, 0, 255]

@@ -3,8 +3,8 @@ import pytest
 import scipy.sparse
 import torch
 
-from pr12.photostyle import matting
-from pr12.shared.errors import UserError
+from pr12.photostyle.model import matting
+from pr12.workflow.errors import UserError
 
 
 def random(height, width, seed=0):

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from pymatting import cf_laplacian
 from skimage import color, data, filters, transform
 
-from pr12.photostyle import matting, measures
-from pr12.shared.errors import UserError
+from pr12.photostyle.model import matting, measures
+from pr12.workflow.errors import UserError
 
 
 def noise(seed, height=12, width=17):

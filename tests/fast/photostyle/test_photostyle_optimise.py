@@ -7,9 +7,9 @@ import pytest
 import scipy.optimize
 import torch
 
-from pr12.photostyle import optimise
-from pr12.photostyle.optimise import minimise
-from pr12.shared.errors import UserError
+from pr12.photostyle.model import optimise
+from pr12.photostyle.model.optimise import minimise
+from pr12.workflow.errors import UserError
 
 SIZE = (1, 3, 4, 4)
 

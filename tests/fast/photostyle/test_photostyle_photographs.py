@@ -8,9 +8,10 @@ import pytest
 from PIL import Image
 from safetensors import safe_open
 
-from pr12.photostyle import common_classes, package_photographs, photographs
-from pr12.shared import address, step
-from pr12.shared.errors import UserError
+from pr12.photostyle import photographs
+from pr12.photostyle.data import common_classes, package_photographs
+from pr12.workflow import address, step
+from pr12.workflow.errors import UserError
 
 PARAMS = {
     "source": "packages",

@@ -3,8 +3,8 @@ import pytest
 import scipy.signal
 from skimage import color, data, exposure, filters, transform
 
-from pr12.photostyle import texture_measures as measures
-from pr12.shared.errors import UserError
+from pr12.photostyle.model import texture_measures as measures
+from pr12.workflow.errors import UserError
 
 SOURCES = ("brick", "grass", "gravel")
 

@@ -12,17 +12,12 @@ import pytest
 import torch
 from PIL import Image
 
-from pr12.photostyle import (
-    backbones,
-    matting,
-    optimise,
-    transfer,
-    transfer_inputs,
-    transfer_stages,
-    user_images,
-)
-from pr12.shared import address, checkpoints, progress, step, tensor_files
-from pr12.shared.errors import UserError
+from pr12.core import checkpoints, tensor_files
+from pr12.photostyle.model import backbones, matting, optimise
+from pr12.photostyle.transfer import __main__ as transfer
+from pr12.photostyle.transfer import images, inputs, stages
+from pr12.workflow import address, progress, step
+from pr12.workflow.errors import UserError
 from pr12.workflow.params import make
 
 HEIGHT, WIDTH = 24, 32
@@ -93,7 +88,7 @@ def transferred(paths, **params):
     arguments = transfer.with_defaults(line(paths, **params))
     with step.start(transfer.Settings, **PATHS, arguments=arguments) as job:
         transfer.main(job)
-    return user_images.read_photograph(paths["output"])
+    return images.read_photograph(paths["output"])
 
 
 def refused(capsys, paths, **params):
@@ -161,8 +156,8 @@ def test_a_larger_photograph_is_optimised_small_and_given_back_large(pair):
 def test_without_smoothing_an_image_of_the_working_size_is_given_as_it_is(pair, monkeypatch):
     wanted = torch.rand(1, 3, HEIGHT, WIDTH)
     kept = optimise.Step(1, {"loss": 1.0}, wanted, {"iteration": 1, "image": wanted})
-    rows = [transfer_stages.Reached(2, kept)]
-    monkeypatch.setattr(transfer_stages, "steps", lambda *_: iter(rows))
+    rows = [stages.Reached(2, kept)]
+    monkeypatch.setattr(stages, "steps", lambda *_: iter(rows))
     found = transferred(pair, smoothing_radius=0).pixels
     np.testing.assert_allclose(found, wanted[0].permute(1, 2, 0), atol=0.51 / 255)
     smooth = transferred(pair, smoothing_radius=5).pixels
@@ -217,7 +212,7 @@ def test_alpha_is_given_back(pair):
 
 def test_16_bits_give_16_bits(pair, tmp_path):
     numbers = np.random.default_rng(3).integers(0, 65536, (HEIGHT, WIDTH, 3)) / 65535
-    content = user_images.Photograph(numbers.astype(np.float32), None, 16, False, None)
+    content = images.Photograph(numbers.astype(np.float32), None, 16, False, None)
     transfer.transfer_output.write_photograph(tmp_path / "deep.png", content)
     found = transferred(pair | {"content": tmp_path / "deep.png"})
     assert found.bits == 16
@@ -290,7 +285,7 @@ def test_masks_of_a_larger_photograph_are_brought_to_the_working_size(tmp_path, 
     save(pair["content"], photograph(0, 240, 320))
     save(pair["content_mask"], halves(RED, BLUE, 240, 320))
     del pair["output"]
-    found = transfer_inputs.read(pair, 32)
+    found = inputs.read(pair, 32)
     assert found.content.shape == (24, 32, 3)
     assert (found.content_labels[:12] == found.style_labels[0, 0]).all()
     assert (found.content_labels[12:] == found.style_labels[-1, 0]).all()
@@ -327,8 +322,8 @@ def test_an_image_smaller_than_the_network_needs_is_refused(pair, capsys, name, 
 
 
 def test_the_least_size_is_enough_for_every_layer(pair):
-    style, content = transfer_stages.LAYERS["squeezenet1_0"]
-    least = transfer_stages.least_side("squeezenet1_0", [*style, *content], "average")
+    style, content = stages.LAYERS["squeezenet1_0"]
+    least = stages.least_side("squeezenet1_0", [*style, *content], "average")
     assert 7 < least < 24
     for name in ("content", "style"):
         save(pair[name], photograph(0, least, least))
@@ -349,7 +344,7 @@ def test_one_mask_without_the_other_is_refused(pair, capsys):
 
 
 def test_an_output_that_cannot_be_is_refused_before_anything_is_read(pair, capsys, monkeypatch):
-    monkeypatch.setattr(transfer_inputs, "read", None)
+    monkeypatch.setattr(inputs, "read", None)
     for path, text in (
         (pair["output"].parent / "none" / "out.png", "does not exist"),
         (pair["output"].with_suffix(".gif"), "no known format"),
@@ -423,7 +418,7 @@ def test_params_that_are_no_json_are_refused(capsys):
 
 def stopped_after(monkeypatch, count):
     """Press Ctrl-C when some steps are done."""
-    steps = transfer_stages.steps
+    steps = stages.steps
 
     def short(*arguments):
         for number, reached in enumerate(steps(*arguments)):
@@ -431,7 +426,7 @@ def stopped_after(monkeypatch, count):
                 raise KeyboardInterrupt
             yield reached
 
-    monkeypatch.setattr(transfer_stages, "steps", short)
+    monkeypatch.setattr(stages, "steps", short)
 
 
 @pytest.mark.parametrize("count", [2, 3, 5])
@@ -524,7 +519,7 @@ def test_ctrl_c_writes_what_is_reached(pair, tmp_path):
     assert process.returncode == 130
     assert "with --resume goes on" in told
     assert "Traceback" not in told
-    assert user_images.read_photograph(pair["output"]).pixels.shape == (HEIGHT, WIDTH, 3)
+    assert images.read_photograph(pair["output"]).pixels.shape == (HEIGHT, WIDTH, 3)
     assert (tmp_path / ".out.resume.pt").is_file()
 
 
@@ -576,7 +571,7 @@ def test_defaults_are_allowed_values():
 
 
 def test_layers_of_the_papers_networks_exist():
-    for architecture, (style, content) in transfer_stages.LAYERS.items():
-        assert transfer_stages.least_side(architecture, [*style, *content], "max") > 7
+    for architecture, (style, content) in stages.LAYERS.items():
+        assert stages.least_side(architecture, [*style, *content], "max") > 7
     with pytest.raises(UserError, match="no layer"):
-        transfer_stages.least_side("vgg19", ["fire3"], "max")
+        stages.least_side("vgg19", ["fire3"], "max")

@@ -7,9 +7,9 @@ import SimpleITK as sitk  # noqa: N813
 import tifffile
 from PIL import Image, ImageOps
 
-from pr12.photostyle import transfer_output, user_images
-from pr12.photostyle.user_images import Photograph, read_mask, read_photograph
-from pr12.shared.errors import UserError
+from pr12.photostyle.transfer import images, output
+from pr12.photostyle.transfer.images import Photograph, read_mask, read_photograph
+from pr12.workflow.errors import UserError
 
 RANDOM = np.random.default_rng(0)
 EIGHT = RANDOM.integers(0, 256, (5, 7, 4), dtype=np.uint8)
@@ -223,7 +223,7 @@ def test_what_is_written_is_read_again(tmp_path, suffix, bits, with_alpha):
     alpha = pixels[..., 3] if with_alpha else None
     given = Photograph(pixels[..., :3], alpha, bits, False, b"some profile" * 12)
     path = tmp_path / f"a{suffix}"
-    transfer_output.write_photograph(path, given)
+    output.write_photograph(path, given)
     found = read_photograph(path)
     np.testing.assert_array_equal(found.pixels, given.pixels)
     assert (found.bits, found.profile) == (bits, given.profile)
@@ -237,7 +237,7 @@ def test_what_is_written_is_read_again(tmp_path, suffix, bits, with_alpha):
 def test_another_library_reads_our_png_of_16_bits(tmp_path):
     pixels = SIXTEEN.astype(np.float32) / 65535
     given = Photograph(pixels[..., :3], pixels[..., 3], 16, False, None)
-    transfer_output.write_photograph(tmp_path / "a.png", given)
+    output.write_photograph(tmp_path / "a.png", given)
     found = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "a.png")))
     np.testing.assert_array_equal(found, SIXTEEN)
 
@@ -246,8 +246,8 @@ def test_jpeg_loses_alpha_and_bits_and_it_is_said(tmp_path):
     pixels = np.full((8, 8, 3), 0.25, np.float32)
     given = Photograph(pixels, pixels[..., 0], 16, False, None)
     path = tmp_path / "a.JPG"
-    assert len(transfer_output.lost(path, given)) == 2
-    transfer_output.write_photograph(path, given)
+    assert len(output.lost(path, given)) == 2
+    output.write_photograph(path, given)
     found = read_photograph(path)
     np.testing.assert_allclose(found.pixels, pixels, atol=0.01)
     assert (found.alpha, found.bits) == (None, 8)
@@ -255,7 +255,7 @@ def test_jpeg_loses_alpha_and_bits_and_it_is_said(tmp_path):
 
 def test_values_beyond_0_and_1_are_cut_off(tmp_path):
     pixels = np.float32([[[-0.5, 0.5, 1.5]]])
-    transfer_output.write_photograph(tmp_path / "a.png", Photograph(pixels, None, 8, False, None))
+    output.write_photograph(tmp_path / "a.png", Photograph(pixels, None, 8, False, None))
     assert np.asarray(Image.open(tmp_path / "a.png")).tolist() == [[[0, 128, 255]]]
 
 
@@ -270,12 +270,12 @@ def test_places_where_nothing_can_be_written_are_refused(tmp_path):
         (tmp_path / "." / "a.png", "is also an input"),
     ):
         with pytest.raises(UserError, match=text):
-            transfer_output.check_output(path, inputs)
-    transfer_output.check_output(tmp_path / "c.png", inputs)
+            output.check_output(path, inputs)
+    output.check_output(tmp_path / "c.png", inputs)
     assert not (tmp_path / "none").exists()
     assert not (tmp_path / "c.png").exists()
 
 
 def test_a_folder_that_cannot_be_written_to_is_refused():
     with pytest.raises(UserError, match="cannot write into the folder"):
-        transfer_output.check_output(user_images.Path("/proc/c.png"), [])
+        output.check_output(images.Path("/proc/c.png"), [])

@@ -9,9 +9,11 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from pr12.photostyle import weights, weights_file
-from pr12.shared import address, files, state_dicts, step, tensor_files
-from pr12.shared.errors import UserError
+from pr12.core import state_dicts, tensor_files
+from pr12.photostyle import weights
+from pr12.photostyle.data import weights_file
+from pr12.workflow import address, files, step
+from pr12.workflow.errors import UserError
 
 
 def state_dict():
@@ -273,7 +275,7 @@ def test_a_prefix_without_names_is_one_sentence_and_leaves_no_file(tmp_path, cap
 
 
 def test_vgg_names_are_those_of_torchvision():
-    from pr12.shared.vision import import_torchvision
+    from pr12.core.vision import import_torchvision
 
     with torch.device("meta"):
         net = import_torchvision().models.vgg19(weights=None)

@@ -6,10 +6,12 @@ from scipy import stats
 from sklearn.isotonic import IsotonicRegression
 
 import rca_chain
-from pr12.rca import calibrate, conformal, scan_files, subjects
-from pr12.rca.measures import MEASURES
-from pr12.shared import files
-from pr12.shared.errors import UserError
+from pr12.rca import calibrate
+from pr12.rca.data import scan_files, subjects
+from pr12.rca.model import conformal
+from pr12.rca.model.measures import MEASURES
+from pr12.workflow import files
+from pr12.workflow.errors import UserError
 
 PARAMS = calibrate.Params("atlas", "max", (0.5, 0.8, 0.9), (40.0, 95.0), 0.7, 0.1, 1)
 DICE = MEASURES.index("dice")

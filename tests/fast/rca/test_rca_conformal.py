@@ -8,8 +8,8 @@ from scipy import stats
 from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LinearRegression
 
-from pr12.rca import conformal
-from pr12.shared.errors import UserError
+from pr12.rca.model import conformal
+from pr12.workflow.errors import UserError
 
 # --- maps ---
 

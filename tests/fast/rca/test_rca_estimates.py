@@ -6,8 +6,8 @@ from hypothesis.extra import numpy as arrays
 from scipy import stats
 from sklearn.metrics import confusion_matrix, roc_auc_score
 
-from pr12.rca import estimates
-from pr12.rca.measures import MEASURES, OVERLAPS
+from pr12.rca.model import estimates
+from pr12.rca.model.measures import MEASURES, OVERLAPS
 
 ESTIMATORS = ("max", "mean", "top3")
 

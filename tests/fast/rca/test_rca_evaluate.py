@@ -5,11 +5,13 @@ import numpy as np
 import pytest
 
 import rca_chain
-from pr12.rca import estimates, evaluate, phantom, scan_files, subjects
-from pr12.rca.measures import MEASURES
-from pr12.rca.scan_files import Scan, Scans
-from pr12.shared import files
-from pr12.shared.errors import UserError
+from pr12.rca import evaluate
+from pr12.rca.data import phantom, scan_files, subjects
+from pr12.rca.data.scan_files import Scan, Scans
+from pr12.rca.model import estimates
+from pr12.rca.model.measures import MEASURES
+from pr12.workflow import files
+from pr12.workflow.errors import UserError
 
 PARAMS = evaluate.Params("atlas", "max", None, None, 0.7, 0.1)
 NAMES = ("liver", "spleen")

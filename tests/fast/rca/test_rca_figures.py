@@ -14,15 +14,11 @@ from PIL import Image
 from sklearn.metrics import roc_auc_score, roc_curve
 
 import evidence_cases
-from pr12.rca import (
-    figure_values,
-    figures,
-    figures_of_decisions,
-    figures_of_estimates,
-    figures_of_segmentations,
-)
-from pr12.shared import address, plots
-from pr12.shared.errors import UserError
+from pr12.rca.figures import __main__ as figures
+from pr12.rca.figures import decisions, estimates, segmentations, values
+from pr12.report import plots
+from pr12.workflow import address
+from pr12.workflow.errors import UserError
 
 STEMS = [
     "examples",
@@ -363,7 +359,7 @@ def test_segmenters_stand_weak_to_strong_with_their_share_of_failures():
     plot = drawn(*only("segmenters"))["quality"]
     axes = plot.figure.axes[0]
     labels = [label.get_text() for label in axes.get_yticklabels()]
-    assert labels == [figure_values.segmenter(name) for name in SEGMENTERS]
+    assert labels == [values.segmenter(name) for name in SEGMENTERS]
     dice = np.array(segmenters()["dice"])
     shares = [f"{100 * (own < 0.7).mean():.0f} %" for own in dice]
     assert [text.get_text() for text in axes.texts][:-1] == shares
@@ -435,7 +431,7 @@ def test_the_roc_curve_is_that_of_scikit_learn():
     stream = np.random.default_rng(0)
     predicted = stream.integers(0, 8, 60) / 8  # with ties
     failed = stream.random(60) < 0.4
-    rates, sensitivities = figures_of_decisions.roc(failed, predicted)
+    rates, sensitivities = decisions.roc(failed, predicted)
     expected = roc_curve(failed, -predicted, drop_intermediate=False)[:2]
     np.testing.assert_allclose([rates, sensitivities], expected)
     area = np.trapezoid(sensitivities, rates)
@@ -462,7 +458,7 @@ def test_counts_are_those_of_the_metrics_where_rounding_alone_parts_them():
     own = pictures["atlas_picture"]
     own["real"]["dice"] = [0.9, 0.9, 0.1] * 36
     own["predicted"]["dice"] = [0.9, 0.9, 0.2] * 34 + [0.7, 0.7, 0.7] * 2  # six may be less
-    fates = figures_of_decisions.FATES
+    fates = decisions.FATES
     counts = {}
     for name, exact in {"near": (36, 0, 4, 68), "far": (30, 6, 12, 60)}.items():
         metrics["atlas"] |= {
@@ -484,8 +480,8 @@ def test_where_nothing_failed_there_is_no_curve():
 def test_the_threshold_of_the_figure_is_that_of_the_params():
     params = yaml.safe_load((address.SRC.parent / "params.yaml").read_text(encoding="utf-8"))
     evaluate = params["rca"]["evaluate"]
-    assert figure_values.LOW == evaluate["threshold"] == params["rca"]["calibrate"]["threshold"]
-    assert evaluate["false_positive_rate"] == figures_of_decisions.RATE
+    assert values.LOW == evaluate["threshold"] == params["rca"]["calibrate"]["threshold"]
+    assert evaluate["false_positive_rate"] == decisions.RATE
 
 
 def test_what_lies_outside_its_interval_is_a_cross():
@@ -508,14 +504,14 @@ def test_labels_keep_their_order_and_distance():
     stream = np.random.default_rng(1)
     for count in (1, 2, 9, 14):
         wanted = stream.random(count)
-        found = figures_of_estimates.spread(wanted, 0.065)
+        found = estimates.spread(wanted, 0.065)
         assert (np.argsort(found) == np.argsort(wanted)).all()
         assert (np.diff(np.sort(found)) >= 0.065 - 1e-9).all()
         assert found.min() >= 0
         assert found.max() <= 1 + 1e-9
     far = [0.1, 0.5, 0.9]
-    assert figures_of_estimates.spread(far, 0.2) == pytest.approx(far)
-    crowded = figures_of_estimates.spread([0.5] * 40, 0.065)  # more than fit
+    assert estimates.spread(far, 0.2) == pytest.approx(far)
+    crowded = estimates.spread([0.5] * 40, 0.065)  # more than fit
     assert sorted(crowded) == pytest.approx(np.linspace(0, 1, 40))
 
 
@@ -637,6 +633,6 @@ def test_pictures_of_other_cases_are_not_looked_at():
 
 def test_segmenters_chosen_go_from_worst_to_best():
     dice = np.array([[0.5], [0.9], [0.1], [0.3], [0.7]])
-    assert figures_of_segmentations.chosen(dice, 3) == [2, 0, 1]
-    assert figures_of_segmentations.chosen(dice, 9) == [2, 3, 0, 4, 1]
-    assert figures_of_segmentations.chosen(dice[:1], 4) == [0]
+    assert segmentations.chosen(dice, 3) == [2, 0, 1]
+    assert segmentations.chosen(dice, 9) == [2, 3, 0, 4, 1]
+    assert segmentations.chosen(dice[:1], 4) == [0]

@@ -3,7 +3,8 @@ import pytest
 from scipy.ndimage import gaussian_filter, gaussian_gradient_magnitude
 from sklearn.ensemble import ExtraTreesClassifier
 
-from pr12.rca import features, forest, scan_files
+from pr12.rca.data import scan_files
+from pr12.rca.model import features, forest
 
 
 def voxels(seed=0, n=400, labels=(0, 1, 2, 3)):

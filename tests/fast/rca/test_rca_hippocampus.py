@@ -9,8 +9,8 @@ import SimpleITK as sitk  # noqa: N813
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pr12.rca import hippocampus, intensity
-from pr12.shared.errors import UserError
+from pr12.rca.data import hippocampus, intensity
+from pr12.workflow.errors import UserError
 
 NAMES = ["hippocampus_001", "hippocampus_003", "hippocampus_020"]
 RAS = (-1.0, 0.0, 0.0, 0.0, -1.0, 0.0, 0.0, 0.0, 1.0)  # as all files of the set have it

@@ -14,7 +14,7 @@ from scipy.ndimage import gaussian_filter
 from scipy.spatial.distance import cdist
 from sklearn.metrics import f1_score, jaccard_score
 
-from pr12.rca import measures
+from pr12.rca.model import measures
 
 SHAPES = [(17, 23), (9, 12, 10)]
 SPACINGS = {2: [(1.0, 1.0), (0.5, 3.0)], 3: [(1.0, 1.0, 1.0), (2.5, 0.7, 1.3)]}

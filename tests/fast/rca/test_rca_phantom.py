@@ -4,8 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import binary_erosion, center_of_mass, label
 
-from pr12.rca import phantom
-from pr12.rca.phantom import KIDNEYS, LIVER, SPLEEN
+from pr12.rca.data import phantom
+from pr12.rca.data.phantom import KIDNEYS, LIVER, SPLEEN
 
 SIZE = 64
 

@@ -13,8 +13,10 @@ import SimpleITK as sitk  # noqa: N813
 from PIL import Image
 from scipy import ndimage
 
-from pr12.rca import phantom, predict, predict_plot, predict_scores
-from pr12.shared import address, step
+from pr12.rca.data import phantom
+from pr12.rca.predict import __main__ as predict
+from pr12.rca.predict import plot, scores
+from pr12.workflow import address, step
 
 SIZE = 48
 PARAMS = {"coverage": 0.5}  # needs two references with each structure
@@ -30,7 +32,7 @@ FOLDERS = {
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    monkeypatch.setattr(predict_plot, "plot", lambda told: b"")  # half a second
+    monkeypatch.setattr(plot, "plot", lambda told: b"")  # half a second
 
 
 def subject(number):
@@ -237,7 +239,7 @@ def test_without_arguments_it_says_how_it_is_used():
 
 def counted(monkeypatch, limit=None, error=KeyboardInterrupt):
     """Count the registrations of cases, and break off after some."""
-    calls, score = [], predict_scores.score
+    calls, score = [], scores.score
 
     def counting(*given):
         if len(calls) == limit:
@@ -245,7 +247,7 @@ def counted(monkeypatch, limit=None, error=KeyboardInterrupt):
         calls.append(given)
         return score(*given)
 
-    monkeypatch.setattr(predict_scores, "score", counting)
+    monkeypatch.setattr(scores, "score", counting)
     return calls
 
 

@@ -8,24 +8,19 @@ from hypothesis import strategies as st
 from PIL import Image
 from scipy import ndimage
 
-from pr12.rca import (
-    measures,
-    phantom,
-    predict_calibration,
-    predict_cases,
-    predict_damage,
-    predict_page,
-    predict_plot,
-    predict_rows,
-    predict_scores,
-    predict_structures,
-    predict_subjects,
-    predict_told,
-)
-from pr12.rca.predict_cases import Case, Unused, View
-from pr12.rca.predict_rows import Row
-from pr12.rca.registration import Effort
-from pr12.shared.errors import UserError
+from pr12.rca.data import phantom
+from pr12.rca.model import measures
+from pr12.rca.model.registration import Effort
+from pr12.rca.predict import calibration, damage, plot, summary
+from pr12.rca.predict import cases as predict_cases
+from pr12.rca.predict import page as predict_page
+from pr12.rca.predict import rows as predict_rows
+from pr12.rca.predict import scores as predict_scores
+from pr12.rca.predict import structures as predict_structures
+from pr12.rca.predict import subjects as predict_subjects
+from pr12.rca.predict.cases import Case, Unused, View
+from pr12.rca.predict.rows import Row
+from pr12.workflow.errors import UserError
 
 EFFORT = Effort(15, (2,), 5, 1.0)
 RANDOM = np.random.default_rng(3)
@@ -89,7 +84,7 @@ def test_what_itk_cannot_register_is_no_score(monkeypatch):
 
 
 def damaged(own, others=(), seed=4):
-    return predict_damage.damaged(own, list(others), EFFORT, int(own.labels.max()), seed)
+    return damage.damaged(own, list(others), EFFORT, int(own.labels.max()), seed)
 
 
 def test_damage_is_graded_and_its_dice_is_known():
@@ -99,7 +94,7 @@ def test_damage_is_graded_and_its_dice_is_known():
     assert found[0][0].dtype == own.labels.dtype
     by_kind = {}
     for (kind, level), dice in zip(
-        predict_damage.DAMAGES, np.mean([real for _, real, _ in found], axis=0), strict=True
+        damage.DAMAGES, np.mean([real for _, real, _ in found], axis=0), strict=True
     ):
         by_kind.setdefault(kind, {})[level] = dice
     for kind in ("moved", "deformed"):
@@ -120,15 +115,15 @@ def test_damage_is_measured_in_millimetres(kind):
     both = []
     for labels, spacing in ((thin, (1.0, 1.0)), (thin[::4], (4.0, 1.0))):
         own = Case("a", image, np.ascontiguousarray(labels), spacing, None, {}, (), "")
-        reals = [predict_damage.damaged(own, [], EFFORT, 1, seed)[1][:, 0] for seed in range(20)]
+        reals = [damage.damaged(own, [], EFFORT, 1, seed)[1][:, 0] for seed in range(20)]
         both.append(np.mean(reals, axis=0))
-    chosen = [index for index, (own, _) in enumerate(predict_damage.DAMAGES) if own == kind]
+    chosen = [index for index, (own, _) in enumerate(damage.DAMAGES) if own == kind]
     assert both[0][chosen] == pytest.approx(both[1][chosen], abs=0.06)
 
 
 def test_damage_is_the_same_each_time_and_another_for_another_seed():
     own = case()
-    one, two, other = (predict_damage.damaged(own, [], EFFORT, 3, s)[0] for s in (1, 1, 2))
+    one, two, other = (damage.damaged(own, [], EFFORT, 3, s)[0] for s in (1, 1, 2))
     assert np.array_equal(one, two)
     assert not np.array_equal(one, other)
 
@@ -137,7 +132,7 @@ def test_labels_of_other_references_are_carried_over():
     own, others = case(), [case(1), case(2)]
     maps, real, carried = damaged(own, others)
     assert carried == 2
-    assert len(maps) == len(real) == len(predict_damage.DAMAGES) + 2
+    assert len(maps) == len(real) == len(damage.DAMAGES) + 2
     assert (real[-2:] > 0.3).all()
     assert (real[-2:] < 1).all()
     expected = predict_scores.score(others[1], others[1].labels[None], own, EFFORT, 3)
@@ -159,7 +154,7 @@ def test_the_smallest_and_the_largest_structure_can_be_damaged(shape, filled):
         labels[...] = 0
         labels[(0,) * len(shape)] = 1
     own = Case("a", labels.astype(np.float32), labels, (1.0,) * len(shape), None, {}, (), "")
-    _, real, _ = predict_damage.damaged(own, [], EFFORT, 1, 0)
+    _, real, _ = damage.damaged(own, [], EFFORT, 1, 0)
     assert ((real >= 0) & (real <= 1)).all()
 
 
@@ -167,7 +162,7 @@ def test_carried_labels_are_not_judged_by_their_own_reference():
     cases = [case(number) for number in range(3)]
     cases.append(cases[0]._replace(name="twin"))
     found = list(predict_subjects.damaged([0, 2], cases, EFFORT, 3))
-    plain = len(predict_damage.DAMAGES)
+    plain = len(damage.DAMAGES)
     assert [own.case.name for own in found] == ["a", "a"]
     # Reference 0 and its twin do not judge each other
     assert found[0].judged[:plain].all(axis=0).tolist() == [False, True, True, False]
@@ -198,7 +193,7 @@ def test_intervals_cover_as_they_promise():
     covered = []
     for _ in range(300):
         raw, real = subjects(40, 10)
-        (own,) = predict_calibration.calibrate(list(raw), list(real), 1, 0.9)
+        (own,) = calibration.calibrate(list(raw), list(real), 1, 0.9)
         new, truth = subjects(20, 1)
         covered.append(np.mean(np.abs(own.steps(new) - truth) <= own.half))
     assert np.mean(covered) == pytest.approx(0.9, abs=0.02)
@@ -206,15 +201,15 @@ def test_intervals_cover_as_they_promise():
 
 @pytest.mark.parametrize("coverage", [0.5, 0.8, 0.9, 0.95, 0.99])
 def test_as_many_subjects_as_are_needed_are_enough_and_one_less_is_not(coverage):
-    count = predict_calibration.needed(coverage)
+    count = calibration.needed(coverage)
     raw = [np.array([[index / count]]) for index in range(count)]
-    assert predict_calibration.calibrate(raw, raw, 1, coverage)[0] is not None
-    assert predict_calibration.calibrate(raw[1:], raw[1:], 1, coverage) == [None]
+    assert calibration.calibrate(raw, raw, 1, coverage)[0] is not None
+    assert calibration.calibrate(raw[1:], raw[1:], 1, coverage) == [None]
 
 
 def test_subjects_are_counted_and_not_their_segmentations():
     many = [np.linspace(0, 1, 500)[:, None]] * 16
-    assert predict_calibration.calibrate(many, many, 1, 0.9) == [None]
+    assert calibration.calibrate(many, many, 1, 0.9) == [None]
 
 
 def test_a_structure_is_calibrated_by_the_subjects_that_have_it():
@@ -223,15 +218,15 @@ def test_a_structure_is_calibrated_by_the_subjects_that_have_it():
     real = [own.copy() for own in raw]
     for own in real[:3]:
         own[:, 1] = np.nan
-    first, second = predict_calibration.calibrate(raw, real, 2, 0.9)
+    first, second = calibration.calibrate(raw, real, 2, 0.9)
     assert first.half < 0.1
     assert second is None
-    assert predict_calibration.calibrate(raw, real, 2, 0.8)[1] is not None
+    assert calibration.calibrate(raw, real, 2, 0.8)[1] is not None
 
 
 def test_no_score_at_all_is_no_quality_at_all():
     raw = [np.array([[0.8 + 0.01 * index]]) for index in range(8)]
-    (own,) = predict_calibration.calibrate(raw, raw, 1, 0.5)
+    (own,) = calibration.calibrate(raw, raw, 1, 0.5)
     assert float(own.steps(np.array([0.0]))[0]) == 0
     assert float(own.steps(np.array([0.4]))[0]) < 0.5
     assert own.lowest == 0.8
@@ -354,7 +349,7 @@ def told(by_case, structures=(1, 2), **given):
     view = View(np.zeros((8, 9), np.uint8), np.eye(8, 9, dtype=int), (1.0, 2.0), "slice 1 of 2")
     views = {own[0].case: view for own in by_case}
     texts = {"warnings": [], "calibration": "", "method": ""}
-    return predict_told.Told(by_case, views, structures, [], 0.7, 0.9, **(texts | given))
+    return summary.Told(by_case, views, structures, [], 0.7, 0.9, **(texts | given))
 
 
 def size(png):
@@ -365,7 +360,7 @@ def size(png):
 @pytest.mark.parametrize("structures", [(1,), (1, 2), tuple(range(1, 20))])
 @pytest.mark.parametrize("count", [1, 200])
 def test_any_number_of_cases_and_structures_is_drawn(count, structures):
-    picture = predict_plot.plot(told(rows(count, structures), structures))
+    picture = plot.plot(told(rows(count, structures), structures))
     assert size(picture)[1] <= 1500
 
 
@@ -375,11 +370,11 @@ def test_what_has_no_interval_or_no_number_is_drawn_and_shown():
         [Row("没有", 2, references_used=0, notes=("no <b>reference</b>",))],
     ]
     own = told(by_case)
-    assert size(predict_plot.plot(own))[0] > 0
+    assert size(plot.plot(own))[0] > 0
     page = predict_page.page(own, b"")
     assert "no &lt;b&gt;reference&lt;/b&gt;" in page
     assert "1 of 1 predictions are below 0.7, in 1 of 2 cases." in page
-    assert size(predict_plot.plot(told([[Row("a", 1)]])))[0] > 0
+    assert size(plot.plot(told([[Row("a", 1)]])))[0] > 0
 
 
 def test_a_note_of_all_structures_is_shown_once():

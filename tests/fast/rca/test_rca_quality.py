@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 
 import rca_chain
-from pr12.rca import measures, quality, scan_files, subjects
-from pr12.rca.scan_files import Scan
-from pr12.shared import files
+from pr12.rca import quality
+from pr12.rca.data import scan_files, subjects
+from pr12.rca.data.scan_files import Scan
+from pr12.rca.model import measures
+from pr12.workflow import files
 
 DICE = measures.MEASURES.index("dice")
 

@@ -4,10 +4,13 @@ import numpy as np
 import pytest
 
 import rca_chain
-from pr12.rca import parallel, register, registration, scan_files
-from pr12.rca.registration import Effort
-from pr12.rca.scan_files import Scan
-from pr12.shared.errors import UserError
+from pr12.core import parallel
+from pr12.rca import register
+from pr12.rca.data import scan_files
+from pr12.rca.data.scan_files import Scan
+from pr12.rca.model import registration
+from pr12.rca.model.registration import Effort
+from pr12.workflow.errors import UserError
 
 SPLITS = ("calibration", "test", "train")  # what multi-atlas segmentation reads
 

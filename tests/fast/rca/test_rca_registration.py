@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from scipy.ndimage import affine_transform, gaussian_filter, map_coordinates
 
-from pr12.rca import phantom
-from pr12.rca.registration import Effort, correspondence, propagate
-from pr12.shared import address
+from pr12.rca.data import phantom
+from pr12.rca.model.registration import Effort, correspondence, propagate
+from pr12.workflow import address
 
 NOTHING = Effort(0, (1,), 0, 1.0)  # only the centres are aligned
 AFFINE = Effort(60, (2, 1), 0, 1.0)

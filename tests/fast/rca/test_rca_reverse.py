@@ -4,18 +4,11 @@ import torch
 from scipy.stats import spearmanr
 
 import rca_chain
-from pr12.rca import (
-    estimates,
-    measures,
-    phantom,
-    reverse,
-    reverse_atlas,
-    reverse_cnn,
-    reverse_forest,
-    scan_files,
-)
-from pr12.rca.registration import Effort, correspondence, propagate
-from pr12.rca.scan_files import Scan, Scans
+from pr12.rca import reverse_atlas, reverse_cnn, reverse_forest
+from pr12.rca.data import phantom, scan_files
+from pr12.rca.data.scan_files import Scan, Scans
+from pr12.rca.model import estimates, measures, reverse
+from pr12.rca.model.registration import Effort, correspondence, propagate
 
 DICE = measures.MEASURES.index("dice")
 EFFORT = Effort(40, (2,), 25, 1.0)

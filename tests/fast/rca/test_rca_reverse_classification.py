@@ -24,8 +24,8 @@ from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeClassifier
 from sklearn.utils.estimator_checks import check_estimator
 
-from pr12.rca.reverse_classification import ReverseClassificationAccuracy as Rca
-from pr12.rca.reverse_classification import fitted, folds
+from pr12.rca.model.estimator import ReverseClassificationAccuracy as Rca
+from pr12.rca.model.estimator import fitted, folds
 
 # Four points on a line, and a classifier that answers as the nearest of them does
 LINE, SIDES = np.array([[0.0], [1.0], [4.0], [5.0]]), np.array([0, 0, 1, 1])

@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pr12.rca import scan_files
-from pr12.rca.scan_files import Scan, Scans
-from pr12.shared import files
-from pr12.shared.errors import UserError
+from pr12.rca.data import scan_files
+from pr12.rca.data.scan_files import Scan, Scans
+from pr12.workflow import files
+from pr12.workflow.errors import UserError
 
 READERS = {
     "scans": scan_files.read_scans,

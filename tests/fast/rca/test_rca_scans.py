@@ -9,9 +9,10 @@ import pytest
 import SimpleITK as sitk  # noqa: N813
 
 import rca_chain
-from pr12.rca import hippocampus, phantom, scan_files, scans
-from pr12.rca.scan_files import SPLITS
-from pr12.shared import address
+from pr12.rca import scans
+from pr12.rca.data import hippocampus, phantom, scan_files
+from pr12.rca.data.scan_files import SPLITS
+from pr12.workflow import address
 
 PHANTOM = scans.Params("phantom", (0, 3), 3, 2, 4, 5, 32, 1.0)
 SIZES = {"train": 3, "reference": 2, "calibration": 4, "test": 5}

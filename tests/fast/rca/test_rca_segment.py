@@ -3,11 +3,13 @@ import pytest
 import torch
 
 import rca_chain
-from pr12.rca import features, forest, scan_files, segment, train_forest, unet
-from pr12.rca.registration import propagate
-from pr12.rca.scan_files import Scan
-from pr12.shared import tensor_files
-from pr12.shared.errors import UserError
+from pr12.core import tensor_files
+from pr12.rca import segment, train_forest
+from pr12.rca.data import scan_files
+from pr12.rca.data.scan_files import Scan
+from pr12.rca.model import features, forest, unet
+from pr12.rca.model.registration import propagate
+from pr12.workflow.errors import UserError
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.distance import pdist
 
-from pr12.rca import shifts
+from pr12.rca.data import shifts
 
 X = np.random.default_rng(0).standard_normal((40, 7))
 FILL = np.arange(7.0)

@@ -13,10 +13,12 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score
 from sklearn.model_selection import StratifiedKFold
 
-from pr12.rca import shifts, tabular, tabular_data, tabular_estimates
-from pr12.rca.reverse_classification import ReverseClassificationAccuracy
-from pr12.shared import address, step
-from pr12.shared.errors import UserError
+from pr12.rca import tabular
+from pr12.rca.data import shifts, tabular_data
+from pr12.rca.model import tabular_estimates
+from pr12.rca.model.estimator import ReverseClassificationAccuracy
+from pr12.workflow import address, step
+from pr12.workflow.errors import UserError
 from pr12.workflow.params import make
 
 PARAMS = {

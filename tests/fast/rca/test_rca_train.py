@@ -5,10 +5,13 @@ import pytest
 import torch
 
 import rca_chain
-from pr12.rca import features, forest, phantom, scan_files, train, train_forest, unet
-from pr12.rca.scan_files import Scan
-from pr12.shared import files, tensor_files
-from pr12.shared.errors import UserError
+from pr12.core import tensor_files
+from pr12.rca import train, train_forest
+from pr12.rca.data import phantom, scan_files
+from pr12.rca.data.scan_files import Scan
+from pr12.rca.model import features, forest, unet
+from pr12.workflow import files
+from pr12.workflow.errors import UserError
 
 CPU = torch.device("cpu")
 PARAMS = train.Params((4, 8, 16), 0.02, 2, (2, 5))

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from pr12.rca import unet
+from pr12.rca.model import unet
 
 CPU = torch.device("cpu")
 CHANNELS = (4, 8, 16)

@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from pr12.rca import intensity, user_files, user_grids
-from pr12.rca.user_files import Picture
-from pr12.shared.errors import UserError
+from pr12.rca.data import intensity
+from pr12.rca.predict import files, grids
+from pr12.rca.predict.files import Picture
+from pr12.workflow.errors import UserError
 
 RANDOM = np.random.default_rng(0)
 VOLUME = RANDOM.integers(0, 4, (4, 6, 5))
@@ -57,8 +58,8 @@ def turned(image, angle, axis=2):
 def reconciled(folder, image, labels, names=("image.nii.gz", "labels.nii.gz")):
     """Write both, read both, and reconcile."""
     first, second = (write(folder / n, c) for n, c in zip(names, (image, labels), strict=True))
-    read = user_files.read_image(first), user_files.read_labels(second)
-    return user_grids.reconcile(*read, first, second)
+    read = files.read_image(first), files.read_labels(second)
+    return grids.reconcile(*read, first, second)
 
 
 # --- pairs ---
@@ -82,7 +83,7 @@ def test_files_pair_by_their_name_whatever_their_formats(folders):
     images, labels = folders(
         ["b.nii.gz", "a.nii", "c.1.PNG", "D.NII.GZ"], ["a.npy", "b.nii", "c.1.png", "D.nii.gz"]
     )
-    pairs, unpaired = user_files.pair_files(images, labels, "segmentation")
+    pairs, unpaired = files.pair_files(images, labels, "segmentation")
     assert pairs == [
         ("D", images / "D.NII.GZ", labels / "D.nii.gz"),
         ("a", images / "a.nii", labels / "a.npy"),
@@ -97,7 +98,7 @@ def test_what_has_no_partner_is_told_and_the_rest_goes_on(folders):
         ["a.png", "b.png", "c.png", "c.npy", "d.jpg"], ["a.png", "c.png", "e.npy", ".DS_Store"]
     )
     (images / "folder.png").mkdir()
-    pairs, unpaired = user_files.pair_files(images, labels, "segmentation")
+    pairs, unpaired = files.pair_files(images, labels, "segmentation")
     assert [case for case, *_ in pairs] == ["a"]
     assert sorted(unpaired) == sorted(
         [
@@ -120,7 +121,7 @@ def test_what_has_no_partner_is_told_and_the_rest_goes_on(folders):
 )
 def test_folders_without_a_pair_are_refused(folders, images, labels, message):
     with pytest.raises(UserError, match=message) as caught:
-        user_files.pair_files(*folders(images, labels), "label map")
+        files.pair_files(*folders(images, labels), "label map")
     assert "has a label map of the same name" in str(caught.value)
 
 
@@ -128,11 +129,11 @@ def test_a_folder_that_is_none_is_refused(folders, tmp_path):
     images, labels = folders(["a.png"], ["a.png"])
     for bad, reason in ((tmp_path / "none", "No such file"), (labels / "a.png", "Not a directory")):
         with pytest.raises(UserError, match=f"cannot read the folder {bad}: {reason}"):
-            user_files.pair_files(images, bad, "segmentation")
+            files.pair_files(images, bad, "segmentation")
         with pytest.raises(UserError, match=f"cannot read the folder {bad}: {reason}"):
-            user_files.pair_files(bad, labels, "segmentation")
+            files.pair_files(bad, labels, "segmentation")
     with pytest.raises(UserError, match="for the images and for the segmentations; give two"):
-        user_files.pair_files(images, labels / ".." / "images", "segmentation")
+        files.pair_files(images, labels / ".." / "images", "segmentation")
 
 
 # --- whole files ---
@@ -143,7 +144,7 @@ def test_nifti_is_read_with_its_header(tmp_path, name):
     image = volume(RANDOM.normal(size=(4, 6, 5)), kind=np.float64)
     image.SetDirection((-1, 0, 0, 0, 0, 1, 0, 1, 0))
     path = write(tmp_path / name.lower(), image).rename(tmp_path / name)
-    picture = user_files.read_image(path)
+    picture = files.read_image(path)
     assert np.array_equal(picture.array, sitk.GetArrayFromImage(image).astype(np.float32))
     assert picture.array.dtype == np.float32
     assert picture.spacing == (3.0, 2.0, 1.0)
@@ -156,12 +157,12 @@ def test_scale_and_offset_of_a_nifti_header_are_applied(tmp_path):
     content = bytearray(path.read_bytes())
     struct.pack_into("<2f", content, 112, 0.5, -7.0)  # scl_slope, scl_inter
     path.write_bytes(content)
-    assert np.array_equal(user_files.read_image(path).array, VOLUME * 0.5 - 7)
+    assert np.array_equal(files.read_image(path).array, VOLUME * 0.5 - 7)
 
 
 def test_2d_nifti_is_read(tmp_path):
     image = volume(SQUARE, (0.5, 0.25), (1.0, 2.0))
-    picture = user_files.read_labels(write(tmp_path / "a.nii.gz", image))
+    picture = files.read_labels(write(tmp_path / "a.nii.gz", image))
     assert np.array_equal(picture.array, SQUARE)
     assert picture[1:] == ((0.25, 0.5), (1.0, 2.0), (1.0, 0.0, 0.0, 1.0))
 
@@ -176,10 +177,10 @@ def test_2d_nifti_is_read(tmp_path):
 )
 def test_a_volume_of_one_slice_is_2d(tmp_path, axis, spacing, origin):
     single = VOLUME.take([1], axis=axis)
-    picture = user_files.read_labels(write(tmp_path / "a.nii", volume(single)))
+    picture = files.read_labels(write(tmp_path / "a.nii", volume(single)))
     assert np.array_equal(picture.array, single.squeeze(axis))
     assert picture[1:] == (spacing, pytest.approx(origin), (1.0, 0.0, 0.0, 1.0))
-    plain = user_files.read_labels(write(tmp_path / "a.npy", single))
+    plain = files.read_labels(write(tmp_path / "a.npy", single))
     assert np.array_equal(plain.array, single.squeeze(axis))
     assert plain[1:] == ((1.0, 1.0), None, None)
 
@@ -187,7 +188,7 @@ def test_a_volume_of_one_slice_is_2d(tmp_path, axis, spacing, origin):
 @pytest.mark.parametrize("kind", [np.uint8, np.uint16])
 def test_grey_png_keeps_its_depth(tmp_path, kind):
     pixels = RANDOM.integers(0, np.iinfo(kind).max, (6, 5), kind, endpoint=True)
-    picture = user_files.read_image(write(tmp_path / "a.png", pixels))
+    picture = files.read_image(write(tmp_path / "a.png", pixels))
     assert np.array_equal(picture.array, pixels)
     assert picture[1:] == ((1.0, 1.0), None, None)
 
@@ -198,8 +199,8 @@ def test_a_grey_png_stored_in_colour_is_grey(tmp_path, channels):
     if channels in (2, 4):
         pixels[..., -1] = 255
     path = write(tmp_path / "a.png", pixels)
-    assert np.array_equal(user_files.read_image(path).array, SQUARE)
-    assert np.array_equal(user_files.read_labels(path).array, SQUARE)
+    assert np.array_equal(files.read_image(path).array, SQUARE)
+    assert np.array_equal(files.read_labels(path).array, SQUARE)
 
 
 def with_palette(colours):
@@ -211,16 +212,16 @@ def with_palette(colours):
 def test_labels_in_a_palette_of_colours_are_the_numbers_of_the_colours(tmp_path):
     path = tmp_path / "a.png"
     with_palette([(0, 0, 0), (128, 0, 0), (0, 128, 0), (128, 128, 128)]).save(path)
-    assert np.array_equal(user_files.read_labels(path).array, SQUARE)
+    assert np.array_equal(files.read_labels(path).array, SQUARE)
     with pytest.raises(UserError, match=r"a\.png is a colour picture; save it as grey"):
-        user_files.read_image(path)
+        files.read_image(path)
 
 
 def test_a_palette_of_greys_stands_for_its_greys(tmp_path):
     path = tmp_path / "a.png"
     with_palette([(3, 3, 3), (2, 2, 2), (1, 1, 1), (0, 0, 0)]).save(path)
-    assert np.array_equal(user_files.read_labels(path).array, 3 - SQUARE)
-    assert np.array_equal(user_files.read_image(path).array, 3 - SQUARE)
+    assert np.array_equal(files.read_labels(path).array, 3 - SQUARE)
+    assert np.array_equal(files.read_image(path).array, 3 - SQUARE)
 
 
 def coloured_nifti(folder):
@@ -311,7 +312,7 @@ BAD_FILES = [
 ]
 
 
-@pytest.mark.parametrize("read", [user_files.read_image, user_files.read_labels])
+@pytest.mark.parametrize("read", [files.read_image, files.read_labels])
 @pytest.mark.parametrize(("make", "message"), BAD_FILES)
 def test_a_bad_file_is_one_sentence_with_its_name(tmp_path, read, make, message):
     path = make(tmp_path)
@@ -328,7 +329,7 @@ def test_a_pickle_is_not_run(tmp_path):
 
     for content in (pickle.dumps(Trap()), np.array([[Trap()]], object)):
         with pytest.raises(UserError, match="not opened"):
-            user_files.read_labels(write(tmp_path / "a.npy", content))
+            files.read_labels(write(tmp_path / "a.npy", content))
     assert not (tmp_path / "sprung").exists()
 
 
@@ -345,13 +346,13 @@ def test_damage_is_refused_or_read_but_never_a_traceback(tmp_path_factory, name,
         damaged[place % len(damaged)] = byte
     path = write(folder / f"damaged.{name}", bytes(damaged))
     told = []
-    for read in (user_files.read_image, user_files.read_labels):
+    for read in (files.read_image, files.read_labels):
         try:
             picture = read(path)
         except UserError as error:
             told.append(str(error))
             continue
-        oriented, _ = user_grids.oriented(picture, picture.array)
+        oriented, _ = grids.oriented(picture, picture.array)
         assert oriented.array.ndim in (2, 3)
         assert np.isfinite(oriented.array).all()
     assert all(str(path) in message and "\n" not in message for message in told)
@@ -362,7 +363,7 @@ def test_nifti_2_is_refused_by_its_name(tmp_path, order):
     header = bytearray(544)
     struct.pack_into(f"{order}i8s", header, 0, 540, b"n+2\0\r\n\032\n")
     with pytest.raises(UserError, match=r"a\.nii is NIfTI-2, .* convert it to NIfTI-1"):
-        user_files.read_labels(write(tmp_path / "a.nii", bytes(header)))
+        files.read_labels(write(tmp_path / "a.nii", bytes(header)))
 
 
 def test_the_other_byte_order_is_looked_through(tmp_path):
@@ -373,13 +374,13 @@ def test_the_other_byte_order_is_looked_through(tmp_path):
     struct.pack_into(">9f", content, 76, *[1.0] * 8, 352)
     content[344:348] = b"n+1\0"
     path = write(tmp_path / "a.nii", bytes(content) + VOLUME.astype(">f4").tobytes())
-    assert np.array_equal(user_files.read_labels(path).array, VOLUME)
+    assert np.array_equal(files.read_labels(path).array, VOLUME)
     path.write_bytes(path.read_bytes()[:-4] + struct.pack(">f", np.nan))
     with pytest.raises(UserError, match=r"a\.nii has NaN or infinity in 1 of 120 voxels"):
-        user_files.read_labels(path)
+        files.read_labels(path)
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(UserError, match="is not a whole NIfTI file"):
-        user_files.read_labels(path)
+        files.read_labels(path)
 
 
 # --- values ---
@@ -400,20 +401,20 @@ def test_an_image_that_cannot_be_registered_is_refused(tmp_path, first, message)
     for name, content in (("a.npy", array), ("a.nii", volume(array, (1, 1), (0, 0), float))):
         path = write(tmp_path / name, content)
         with pytest.raises(UserError, match=f"{path} {message}"):
-            user_files.read_image(path)
+            files.read_image(path)
 
 
 def test_a_mask_is_no_image_but_is_a_label_map(tmp_path):
     for name in ("a.npy", "a.png"):
         path = write(tmp_path / name, SQUARE > 1)
         with pytest.raises(UserError, match="is a mask of true and false"):
-            user_files.read_image(path)
-        assert np.array_equal(user_files.read_labels(path).array, SQUARE > 1)
+            files.read_image(path)
+        assert np.array_equal(files.read_labels(path).array, SQUARE > 1)
 
 
 @pytest.mark.parametrize("kind", [np.uint8, np.int64, np.uint64, np.float16, np.float64])
 def test_labels_of_any_type_are_whole_numbers(tmp_path, kind):
-    picture = user_files.read_labels(write(tmp_path / "a.npy", SQUARE.astype(kind)))
+    picture = files.read_labels(write(tmp_path / "a.npy", SQUARE.astype(kind)))
     assert picture.array.dtype == np.int32
     assert np.array_equal(picture.array, SQUARE)
 
@@ -434,22 +435,22 @@ def test_labels_that_are_no_structures_are_refused(tmp_path, first, message):
     for name, content in (("a.npy", array), ("a.nii", volume(array, (1, 1), (0, 0), float))):
         path = write(tmp_path / name, content)
         with pytest.raises(UserError, match=f"{path} {message}"):
-            user_files.read_labels(path)
+            files.read_labels(path)
 
 
 @pytest.mark.parametrize("label", [-5, 2**40])
 def test_whole_numbers_out_of_range_are_refused(tmp_path, label):
     path = write(tmp_path / "a.npy", np.array([[0, 1], [2, label]]))
     with pytest.raises(UserError, match=f"has the label {label}; labels must"):
-        user_files.read_labels(path)
+        files.read_labels(path)
 
 
 def test_255_structures_are_read_and_256_refused(tmp_path):
     numbers = 10 * np.arange(256).reshape(16, 16)
-    read = user_files.read_labels(write(tmp_path / "a.png", numbers.astype(np.uint16)))
+    read = files.read_labels(write(tmp_path / "a.png", numbers.astype(np.uint16)))
     assert np.array_equal(read.array, numbers)
     with pytest.raises(UserError, match=r"a\.npy has 256 structures and may have 255"):
-        user_files.read_labels(write(tmp_path / "a.npy", numbers + 1))
+        files.read_labels(write(tmp_path / "a.npy", numbers + 1))
 
 
 @pytest.mark.parametrize(
@@ -466,14 +467,14 @@ def test_255_structures_are_read_and_256_refused(tmp_path):
 def test_a_white_mask_is_one_structure(tmp_path, values, expected):
     array = np.array([values, values], np.uint16 if max(values) > 255 else np.uint8)
     for name, content in (("a.png", array), ("a.npy", array)):
-        read = user_files.read_labels(write(tmp_path / name, content))
+        read = files.read_labels(write(tmp_path / name, content))
         assert read.array.tolist() == [expected, expected]
 
 
 def test_an_empty_segmentation_is_read_and_told(tmp_path):
-    picture = user_files.read_labels(write(tmp_path / "a.npy", np.zeros((3, 4))))
-    assert user_files.is_empty(picture.array)
-    assert not user_files.is_empty(np.eye(3))
+    picture = files.read_labels(write(tmp_path / "a.npy", np.zeros((3, 4))))
+    assert files.is_empty(picture.array)
+    assert not files.is_empty(np.eye(3))
 
 
 # --- grids ---
@@ -646,8 +647,8 @@ def test_2d_and_3d_are_not_mixed(tmp_path, names):
 @pytest.mark.parametrize("angle", [0.0, 0.3])
 def test_orienting_is_that_of_simpleitk(tmp_path, orientation, angle):
     image = sitk.DICOMOrient(turned(volume(), angle, axis=0), orientation)
-    picture = user_files.read_image(write(tmp_path / "a.nii", image))
-    moved, labels = user_grids.oriented(picture, picture.array.astype(int) + 1)
+    picture = files.read_image(write(tmp_path / "a.nii", image))
+    moved, labels = grids.oriented(picture, picture.array.astype(int) + 1)
     expected = sitk.DICOMOrient(image, "LPS")
     assert np.array_equal(moved.array, sitk.GetArrayFromImage(expected))
     assert np.array_equal(labels, moved.array + 1)
@@ -659,7 +660,7 @@ def test_orienting_is_that_of_simpleitk(tmp_path, orientation, angle):
 
 def test_without_a_header_nothing_is_reordered():
     picture = Picture(SQUARE, (1.0, 1.0), None, None)
-    image, labels = user_grids.oriented(picture, SQUARE)
+    image, labels = grids.oriented(picture, SQUARE)
     assert image is picture
     assert labels is SQUARE
 

@@ -4,8 +4,8 @@ import pytest
 
 from evidence_cases import node
 from pr12.report import chain
-from pr12.shared import files
-from pr12.shared.errors import UserError
+from pr12.workflow import files
+from pr12.workflow.errors import UserError
 
 
 def made(train=None, evaluate=None):

@@ -8,12 +8,13 @@ import sys
 import pytest
 
 import evidence_cases
-from pr12.report import evidence, figure_list, figures
+from pr12.report import evidence, figure_list, figures, plots
+from pr12.report import paper as report
 from pr12.report.chain import Standing
 from pr12.report.figures import Figure
 from pr12.report.rows import Row
-from pr12.shared import address, files, plots, report
-from pr12.shared.errors import UserError
+from pr12.workflow import address, files
+from pr12.workflow.errors import UserError
 
 
 def drawer(seen, name="curve"):

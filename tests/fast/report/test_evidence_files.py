@@ -7,8 +7,8 @@ import pytest
 
 import evidence_cases
 from pr12.report import evidence
-from pr12.shared import files, step
-from pr12.shared.errors import UserError
+from pr12.workflow import files, step
+from pr12.workflow.errors import UserError
 
 CODES = {"codes": [[0.125 * i, -0.5, i] for i in range(40)]}
 AGAIN = "git checkout -- {} brings back what was committed, and snakemake makes the case again"

@@ -9,8 +9,8 @@ import pytest
 from safetensors.numpy import save_file
 
 import evidence_cases
-from pr12.report import stored_pictures
-from pr12.shared.errors import UserError
+from pr12.report.stored import pictures
+from pr12.workflow.errors import UserError
 
 
 def back(picture, folder):
@@ -18,7 +18,7 @@ def back(picture, folder):
     folder.mkdir(exist_ok=True)
     for name, content in evidence_cases.packed(picture, folder / "scratch").items():
         (folder / name).write_bytes(content)
-    return stored_pictures.unpacked(folder)
+    return pictures.unpacked(folder)
 
 
 def kinds(value):
@@ -69,7 +69,7 @@ def test_shares_of_255_come_back_as_near_as_no_figure_shows(tmp_path):
     grey = [[i / 255 for i in range(256)]]
     assert np.allclose(back({"image": grey}, tmp_path)["image"], grey, rtol=0, atol=1e-6)
     files = evidence_cases.packed({"image": grey}, tmp_path)
-    assert len(files[stored_pictures.ARRAYS]) < 500
+    assert len(files[pictures.ARRAYS]) < 500
 
 
 @pytest.mark.parametrize("scale", [1e-9, 1.0, 1e4, 1e9])
@@ -129,7 +129,7 @@ def test_the_same_picture_gives_the_same_bytes(tmp_path):
 def test_what_is_no_picture_is_refused_in_a_sentence(tmp_path, name, content):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(UserError, match=rf"{name} is no picture \(.*\); delete it and run"):
-        stored_pictures.packed(tmp_path / name)
+        pictures.packed(tmp_path / name)
 
 
 @pytest.mark.parametrize(
@@ -148,4 +148,4 @@ def test_arrays_that_are_neither_photograph_nor_mask_are_refused(tmp_path, array
     save_file({"neural": array}, path)
     message = re.escape(str(path)) + r" is no picture \(neural (is neither|has numbers above)"
     with pytest.raises(UserError, match=message):
-        stored_pictures.packed(path)
+        pictures.packed(path)

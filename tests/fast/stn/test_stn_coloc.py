@@ -3,8 +3,8 @@ import math
 import pytest
 import torch
 
-from pr12.shared.errors import UserError
-from pr12.stn import colocalisation, distortions, embedding
+from pr12.stn.model import colocalisation, distortions, embedding
+from pr12.workflow.errors import UserError
 
 
 def triplets_by_hand(found, elsewhere, margin):

@@ -4,8 +4,9 @@ import json
 import pytest
 import torch
 
-from pr12.shared import checkpoints, files, step, tensor_files
+from pr12.core import checkpoints, tensor_files
 from pr12.stn import colocalise
+from pr12.workflow import files, step
 
 PARAMS = {
     "seeds": [0],

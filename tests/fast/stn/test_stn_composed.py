@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from skimage import data
 
-from pr12.shared.errors import UserError
-from pr12.stn import composed
+from pr12.stn.data import composed
+from pr12.workflow.errors import UserError
 
 
 def stream(seed=0):

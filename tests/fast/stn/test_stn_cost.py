@@ -8,9 +8,10 @@ import pytest
 import torch
 from torch import nn
 
-from pr12.shared import address, files, step
-from pr12.stn import cost, networks, operation_counts
-from pr12.stn.deformable import DeformableConv2d
+from pr12.stn import cost
+from pr12.stn.model import digit_networks, operation_counts
+from pr12.stn.model.deformable import DeformableConv2d
+from pr12.workflow import address, files, step
 from pr12.workflow.params import make
 
 PARAMS = {
@@ -48,7 +49,7 @@ def test_multiply_adds_by_hand(net, channels, side, expected):
 
 
 def test_multiply_adds_of_a_cnn_by_hand():
-    net = networks.convolutional(1, 28, 10, 4, "max", False)
+    net = digit_networks.convolutional(1, 28, 10, 4, "max", False)
     by_hand = 20 * 20 * 4 * 81 + 4 * 4 * 4 * 4 * 49 + 10 * 16
     assert operation_counts.multiply_adds(net, 1, 28) == by_hand
 
@@ -63,7 +64,7 @@ def test_counting_leaves_no_gradient_and_the_net_as_it_was():
 
 
 def test_a_transformer_of_a_cnn_by_hand():
-    net = networks.build("cnn", "affine", 1, "max", "R", 400_000)
+    net = digit_networks.build("cnn", "affine", 1, "max", "R", 400_000)
     # Halved to 14: 10 x 10 of 20 filters of 5 x 5, halved to 5: one of 20 filters of 20 x 5 x 5,
     # a layer of 20 x 20, and six numbers read off 20
     prediction = 10 * 10 * 20 * 25 + 20 * 20 * 25 + 20 * 20 + 6 * 20
@@ -76,7 +77,7 @@ def test_a_transformer_of_a_cnn_by_hand():
 
 
 def test_a_transformer_of_two_channels_samples_both():
-    net = networks.build("fcn", "projective", 1, "max", "addition", 400_000)
+    net = digit_networks.build("fcn", "projective", 1, "max", "addition", 400_000)
     found = operation_counts.transformer_counts(net, 42)
     assert found["predicted"] == 8
     assert found["sampling_multiply_adds"] == 42 * 42 * (4 + 4 + 8)
@@ -98,7 +99,7 @@ def test_a_deformable_convolution_by_hand(channels, kernel, side):
 
 
 def test_what_is_predicted_does_not_grow_with_the_image_for_a_transformer_only():
-    net = networks.build("cnn", "affine", 1, "max", "R", 60_000)
+    net = digit_networks.build("cnn", "affine", 1, "max", "R", 60_000)
     assert operation_counts.transformer_counts(net, 28)["predicted"] == 6
     layer = DeformableConv2d(1, 1, 5)
     small, large = (
@@ -133,7 +134,7 @@ def test_a_step_is_forward_and_backward_of_every_parameter():
 
 def test_the_nets_compared_are_of_one_size():
     nets = operation_counts.table_nets(400_000)
-    sizes = {name: networks.count(net) for name, net in nets.items()}
+    sizes = {name: digit_networks.count(net) for name, net in nets.items()}
     assert list(sizes) == ["cnn", "st_cnn", "deformable"]
     assert max(sizes.values()) < 1.2 * min(sizes.values())
     assert nets["cnn"].transformers is None

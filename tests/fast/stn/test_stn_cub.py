@@ -8,8 +8,8 @@ import torch
 from PIL import Image
 
 from cub_archives import ALBATROSS, LAYSAN, NAMES, jpeg, members, pack
-from pr12.shared.errors import UserError
-from pr12.stn import cub
+from pr12.stn.data import cub
+from pr12.workflow.errors import UserError
 
 
 @pytest.fixture

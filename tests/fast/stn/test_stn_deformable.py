@@ -5,10 +5,10 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional
 
-from pr12.shared.errors import UserError
-from pr12.shared.vision import import_torchvision
-from pr12.stn import deformable
-from pr12.stn.deformable import DeformableConv2d, deform_conv2d
+from pr12.core.vision import import_torchvision
+from pr12.stn.model import deformable
+from pr12.stn.model.deformable import DeformableConv2d, deform_conv2d
+from pr12.workflow.errors import UserError
 
 
 def in_words(images, offsets, weight, bias, stride, padding):

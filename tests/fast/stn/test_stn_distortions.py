@@ -4,9 +4,9 @@ import pytest
 import torch
 from scipy import ndimage
 
-from pr12.shared.errors import UserError
-from pr12.stn import distortions, grids
-from pr12.stn.distortions import PIXEL, SIDE
+from pr12.stn.model import distortions, grids
+from pr12.stn.model.distortions import PIXEL, SIDE
+from pr12.workflow.errors import UserError
 
 ROUND = ["R", "RTS", "P", "E"]
 SQUARE = torch.tensor([[-1.0, -1], [1, -1], [1, 1], [-1, 1]])

@@ -8,18 +8,13 @@ import pytest
 import torch
 from torch import nn
 
-from pr12.shared import address, determinism, files, splits, step, tensor_files
-from pr12.shared.errors import UserError
-from pr12.stn import (
-    accuracy,
-    digit_splits,
-    distortions,
-    evaluate,
-    networks,
-    pictures,
-    saved_nets,
-    train,
-)
+from pr12.core import determinism, tensor_files
+from pr12.data import splits
+from pr12.stn import evaluate, train
+from pr12.stn.data import digit_splits, pictures, saved_nets
+from pr12.stn.model import accuracy, digit_networks, distortions
+from pr12.workflow import address, files, step
+from pr12.workflow.errors import UserError
 from pr12.workflow.params import make
 
 PARAMS = {
@@ -121,7 +116,7 @@ def test_the_error_of_additions_is_counted_on_sums():
 
 @pytest.mark.parametrize("batch", [1, 7, 20, 1000])
 def test_batches_do_not_change_what_is_predicted(batch):
-    net = networks.build("cnn", "affine", 1, "max", "R", 60_000)
+    net = digit_networks.build("cnn", "affine", 1, "max", "R", 60_000)
     nn.init.normal_(net.transformers.transformers[0].theta.weight, std=0.05)
     inputs = torch.rand(20, 1, 28, 28)
     with torch.no_grad():
@@ -287,7 +282,7 @@ def test_a_seed_is_judged_on_its_own_test_set():
 
 
 def test_what_is_shown_is_what_was_judged():
-    net = networks.build("cnn", "affine", 2, "max", "RTS", 100_000)
+    net = digit_networks.build("cnn", "affine", 2, "max", "RTS", 100_000)
     for one in net.transformers.transformers:
         nn.init.normal_(one.theta.weight, std=0.05)
     tests = digit_splits.first(digits(), 11)
@@ -342,7 +337,7 @@ BUILT = {
 
 
 def saved(path, built=None, tensors=None):
-    net = networks.build("fcn", "none", 1, "max", "U", 9000)
+    net = digit_networks.build("fcn", "none", 1, "max", "U", 9000)
     own = {f"U/3/{key}": value for key, value in net.state_dict().items()}
     metadata = {"built": json.dumps(BUILT if built is None else built)}
     tensor_files.write_tensors(path, own if tensors is None else tensors(own), metadata)

@@ -13,18 +13,12 @@ from matplotlib.collections import PathCollection
 from PIL import Image, ImageSequence
 
 import evidence_cases
-from pr12.shared import address, plots
-from pr12.shared.errors import UserError
-from pr12.stn import (
-    animation,
-    figure_sheets,
-    figure_values,
-    figures,
-    figures_of_boxes,
-    figures_of_errors,
-    figures_of_invariance,
-    figures_of_training,
-)
+from pr12.report import plots
+from pr12.stn.figures import __main__ as figures
+from pr12.stn.figures import animation, errors, invariance, sheets, training, values
+from pr12.stn.figures import boxes as figures_of_boxes
+from pr12.workflow import address
+from pr12.workflow.errors import UserError
 
 STEMS = [
     "errors",
@@ -39,7 +33,7 @@ STEMS = [
     "house_numbers",
     "deformable",
 ]
-ROWS = figure_values.ROWS
+ROWS = values.ROWS
 PUBLISHED = {  # some cells of the paper's tables
     "fcn": {
         "test/error_R_percent": 2.1,
@@ -63,7 +57,7 @@ def seeds(mean, spread=0.3):
 
 def error(case, distortion):
     """Make up an error: what the net cannot undo costs more."""
-    base = {"fcn": 6.0, "cnn": 3.0, "st_fcn": 4.0, "st_cnn": 2.0}[figure_values.family(case)]
+    base = {"fcn": 6.0, "cnn": 3.0, "st_fcn": 4.0, "st_cnn": 2.0}[values.family(case)]
     hard = {"R": 1.0, "RTS": 1.6, "P": 1.2, "E": 1.4, "TC": 3.0, "addition": 5.0}[distortion]
     better = {"affine": 1.0, "projective": 0.97, "tps": 0.9, "2": 0.5}
     return base * hard * math.prod(better.get(part, 1) for part in case.split("_"))
@@ -86,13 +80,13 @@ def all_metrics():
     for rank, network in enumerate(("cnn", "single", "multi")):
         metrics[f"sequences_{network}"] = {"test/error_percent": seeds(9 - rank)}
     metrics["cnn_average"] = {"test/error_U_percent": seeds(1)}
-    nets = {d: list(figures_of_invariance.NETS[d]) for d in ("U", "RTS")}
+    nets = {d: list(invariance.NETS[d]) for d in ("U", "RTS")}
     for distortion, cases in nets.items():
         for rank, case in enumerate(cases):
             for axis, amounts in MOVES.items():
                 for amount in amounts:
-                    far = figures_of_invariance.distance(axis, amount)
-                    worst = max(figures_of_invariance.distance(axis, a) for a in amounts)
+                    far = invariance.distance(axis, amount)
+                    worst = max(invariance.distance(axis, a) for a in amounts)
                     key = f"{axis}/accuracy_{distortion}_{amount:g}_percent"
                     metrics[case][key] = seeds(97 - (85 - 10 * rank) * far / worst, 1)
     return metrics
@@ -110,7 +104,7 @@ def digits(count, channels, side):
 def turned(angle, scale=0.8, lines=8):
     turn = math.radians(angle)
     matrix = scale * np.array([[math.cos(turn), -math.sin(turn)], [math.sin(turn), math.cos(turn)]])
-    return figure_sheets.identity(lines) @ matrix.T
+    return sheets.identity(lines) @ matrix.T
 
 
 def picture(distortions, transformers=1, rows=20):
@@ -288,7 +282,7 @@ def test_errors_stand_in_the_rows_of_table_1_and_the_papers_beside_them():
     labels = [label.get_text() for label in rotation.get_yticklabels()]
     assert labels[:3] == ["FCN", "CNN", "ST-FCN Aff"]
     assert dots(rotation) == {i: pytest.approx(error(case, "R")) for i, case in enumerate(ROWS)}
-    shown = {(x, round(y - figures_of_errors.BESIDE)) for x, y in stars(rotation)}
+    shown = {(x, round(y - errors.BESIDE)) for x, y in stars(rotation)}
     assert shown == {(2.1, 0), (1.2, 1), (1.2, 2), (0.7, 5)}
     assert "R: ST-CNN TPS 1.80 [1.05, 2.55], FCN 6.00 [5.25, 6.75]" in plot.caption
 
@@ -408,11 +402,11 @@ def test_grids_and_outputs_are_drawn_for_each_distortion_and_net():
 
 def test_the_identity_is_drawn_on_pixel_centres_and_the_first_row_marked():
     with plots.style():
-        _, axes = figure_sheets.sheet(1, 1, 1.0)
-        figure_sheets.grid(axes, 0, 0, figure_sheets.identity(4))
+        _, axes = sheets.sheet(1, 1, 1.0)
+        sheets.grid(axes, 0, 0, sheets.identity(4))
     lines, top = axes.collections
-    scale = (1 - figure_sheets.GAP) / figure_sheets.VIEW
-    start = (1 - figure_sheets.GAP - scale) / 2  # of the image in its cell
+    scale = (1 - sheets.GAP) / sheets.VIEW
+    start = (1 - sheets.GAP - scale) / 2  # of the image in its cell
     (first,) = top.get_segments()
     assert first == pytest.approx(
         np.stack([start + scale * np.array([1, 3, 5, 7]) / 8, [start + scale / 8] * 4], axis=1)
@@ -423,7 +417,7 @@ def test_the_identity_is_drawn_on_pixel_centres_and_the_first_row_marked():
 
 
 def test_training_starts_from_the_identity_and_shows_few_moments():
-    (first, *_) = found = figures_of_training.tracks(all_pictures())
+    (first, *_) = found = training.tracks(all_pictures())
     assert [own.name for own in found] == [
         "ST-CNN Aff, R",
         "ST-CNN Aff, RTS",
@@ -432,7 +426,7 @@ def test_training_starts_from_the_identity_and_shows_few_moments():
         "ST-CNN Aff, TC",
     ]
     assert first.seen.tolist() == [0, *range(100, 2001, 100)]
-    assert first.grids[0, 0] == pytest.approx(figure_sheets.identity(8))
+    assert first.grids[0, 0] == pytest.approx(sheets.identity(8))
     assert first.grids[1, 0] == pytest.approx(turned(0), abs=1e-3)
     plot = drawn(pictures=all_pictures())["training"]
     (axes,) = plot.figure.axes
@@ -445,21 +439,21 @@ def test_training_starts_from_the_identity_and_shows_few_moments():
 def test_a_training_followed_at_other_moments_is_left_out():
     pictures = all_pictures()
     pictures["st_cnn_tps_picture"] = picture(("E",), rows=7)
-    names = [own.name for own in figures_of_training.tracks(pictures)]
+    names = [own.name for own in training.tracks(pictures)]
     assert names == ["ST-CNN Aff, R", "ST-CNN Aff, RTS", "ST-CNN Proj, P", "ST-CNN Aff, TC"]
 
 
 def test_the_distance_that_a_grid_moved_is_measured():
-    start = figure_sheets.identity(8)
+    start = sheets.identity(8)
     grids = np.stack([start, start + np.array([0.3, 0.4])])[:, None]
-    track = figures_of_training.Track("x", np.zeros((1, 4, 4)), np.array([0, 9]), grids)
-    assert figures_of_training.shift(track) == pytest.approx(0.5)
+    track = training.Track("x", np.zeros((1, 4, 4)), np.array([0, 9]), grids)
+    assert training.shift(track) == pytest.approx(0.5)
 
 
 def test_the_animation_shows_every_moment_and_ends_on_the_last(written):
     path = written / "out" / "training.gif"
     assert path.stat().st_size < 300_000
-    tracks = figures_of_training.tracks(all_pictures())
+    tracks = training.tracks(all_pictures())
     colours = animation.palette()
     with Image.open(path) as image:
         assert image.n_frames == 21
@@ -494,7 +488,7 @@ def test_colours_of_the_animation_are_few_and_hold_the_grids():
     colours = animation.palette()
     assert len(colours) < 64
     assert len(np.unique(colours, axis=0)) == len(colours)
-    for name in (figure_sheets.LINE, figure_sheets.FIRST):
+    for name in (sheets.LINE, sheets.FIRST):
         rgb = [int(name[i : i + 2], 16) for i in (1, 3, 5)]
         assert (np.abs(colours.astype(int) - rgb).sum(axis=1) <= 1).any()
 
@@ -563,10 +557,10 @@ def test_windows_of_transformers_in_series_are_composed():
     windows = [patch.get_xy()[:4] for patch in axes.patches]
     assert len(windows) == 2 * (1 + 4)  # two images each; the CNN has none
     sides = [window[1, 0] - window[0, 0] for window in windows]
-    full = (1 - figure_sheets.GAP) / figure_sheets.VIEW
+    full = (1 - sheets.GAP) / sheets.VIEW
     assert sides[:2] == pytest.approx([full / 2] * 2)
     assert sides[2:6] == pytest.approx([full / 2, full / 4, full / 8, full / 16])
-    middles = [window[:, 0].mean() - (1 - figure_sheets.GAP) / 2 for window in windows]
+    middles = [window[:, 0].mean() - (1 - sheets.GAP) / 2 for window in windows]
     shift = np.array([0.2, 0.3, 0.35, 0.375])  # 0.2, 0.2 + 0.2 / 2 and so on, in half images
     assert middles[2:6] == pytest.approx(full / 2 * shift)
     assert len({patch.get_linestyle() for patch in axes.patches[2:6]}) == 4

@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 import evidence_cases
-from pr12.shared.errors import UserError
-from pr12.stn import figures
+from pr12.stn.figures import __main__ as figures
+from pr12.workflow.errors import UserError
 
 ACROSS = [0.0, 4.0, 28.0, 32.0]  # left, top, right, bottom
 

@@ -5,8 +5,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from pr12.stn import first_convolution
-from pr12.stn.first_convolution import FirstConv2d, input_gradient
+from pr12.stn.model import first_convolution
+from pr12.stn.model.first_convolution import FirstConv2d, input_gradient
 
 # channels, filters, kernel, rows, columns
 SHAPES = [

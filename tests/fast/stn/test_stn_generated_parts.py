@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch.nn import functional
 
-from pr12.shared.errors import UserError
-from pr12.stn import generated_parts
-from pr12.stn.generated_parts import PERIOD, RADIUS, bar, disc, draw, radius
+from pr12.stn.data import generated_parts
+from pr12.stn.data.generated_parts import PERIOD, RADIUS, bar, disc, draw, radius
+from pr12.workflow.errors import UserError
 
 
 def stream(seed=0):

@@ -5,14 +5,14 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from pr12.shared import address, settings, yaml_files
-from pr12.shared.errors import UserError
-from pr12.stn import networks
-from pr12.stn.deformable import DeformableConv2d
-from pr12.stn.distortions import DISTORTIONS
-from pr12.stn.first_convolution import FirstConv2d
-from pr12.stn.networks import build, count
-from pr12.stn.transformer import TRANSFORMS
+from pr12.stn.model import digit_networks
+from pr12.stn.model.deformable import DeformableConv2d
+from pr12.stn.model.digit_networks import build, count
+from pr12.stn.model.distortions import DISTORTIONS
+from pr12.stn.model.first_convolution import FirstConv2d
+from pr12.stn.model.transformer import TRANSFORMS
+from pr12.workflow import address, settings, yaml_files
+from pr12.workflow.errors import UserError
 
 KEYS = ("network", "transform", "transformers", "pooling", "parameters", "distortions")
 
@@ -79,7 +79,7 @@ def test_every_cell_is_built_within_a_tenth_of_its_size_and_runs(cell):
     ("channels", "side", "classes", "width"), [(1, 28, 10, 5), (2, 21, 19, 3), (1, 60, 10, 4)]
 )
 def test_parameters_of_an_fcn_by_hand(channels, side, classes, width):
-    net = networks.fully_connected(channels, side, classes, width)
+    net = digit_networks.fully_connected(channels, side, classes, width)
     inputs = channels * side * side
     by_hand = (inputs + 1) * width + (width + 1) * width + (width + 1) * classes
     assert count(net) == by_hand
@@ -88,17 +88,17 @@ def test_parameters_of_an_fcn_by_hand(channels, side, classes, width):
 @pytest.mark.parametrize(("side", "last"), [(28, 2), (42, 6), (60, 10), (21, 1), (30, 3)])
 def test_parameters_of_a_cnn_by_hand(side, last):
     # 28 -> 20 -> 10 -> 4 -> 2; 42 -> 34 -> 17 -> 11 -> 6; 21 -> 13 -> 7 -> 1 -> 1
-    net = networks.convolutional(2, side, 10, 8, "max", False)
+    net = digit_networks.convolutional(2, side, 10, 8, "max", False)
     assert count(net) == 8 * (2 * 81 + 1) + 8 * (8 * 49 + 1) + 10 * (8 * last * last + 1)
     assert net(torch.zeros(1, 2, side, side)).shape == (1, 10)
 
 
 @pytest.mark.parametrize(("side", "last"), [(28, 1), (42, 4), (60, 9)])
 def test_parameters_of_the_localisation_nets_by_hand(side, last):
-    net, width = networks.convolutional_localisation(1, side)
+    net, width = digit_networks.convolutional_localisation(1, side)
     assert width == 20
     assert count(net) == 20 * 26 + 20 * (20 * 25 + 1) + 20 * (20 * last * last + 1)
-    net, width = networks.fully_connected_localisation(2, side)
+    net, width = digit_networks.fully_connected_localisation(2, side)
     assert width == 32
     assert count(net) == (2 * side * side + 1) * 32 + 2 * 33 * 32
     assert [m.out_features for m in net if isinstance(m, nn.Linear)] == [32, 32, 32]
@@ -112,14 +112,14 @@ def test_the_nearest_width_is_that_of_a_search_through_all(step):
     for wanted in (1, 10, 11, 12, 13, 100, 101, 499):
         widths = range(step, 300, step)
         best = min(abs(count(classifier(width)) - wanted) for width in widths)
-        found = networks.nearest_width(classifier, wanted, step)
+        found = digit_networks.nearest_width(classifier, wanted, step)
         assert found % step == 0
         assert abs(count(classifier(found)) - wanted) == best
 
 
 def test_the_search_for_a_width_draws_no_numbers():
     before = torch.get_rng_state()
-    networks.nearest_width(lambda width: nn.Linear(width, 3), 100, 1)
+    digit_networks.nearest_width(lambda width: nn.Linear(width, 3), 100, 1)
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -127,7 +127,7 @@ def test_the_search_for_a_width_draws_no_numbers():
 
 
 def test_the_fcn_by_hand():
-    net = networks.fully_connected(1, 4, 3, 5)
+    net = digit_networks.fully_connected(1, 4, 3, 5)
     x = torch.randn(2, 1, 4, 4)
     (w1, b1), (w2, b2), (w3, b3) = ((m.weight, m.bias) for m in net if isinstance(m, nn.Linear))
     h = (x.flatten(1) @ w1.T + b1).clamp(min=0)
@@ -136,7 +136,7 @@ def test_the_fcn_by_hand():
 
 
 def test_the_cnn_by_hand_with_pooling_after_the_rectifier():
-    net = networks.convolutional(1, 28, 10, 4, "max", False)
+    net = digit_networks.convolutional(1, 28, 10, 4, "max", False)
     first, second = (m for m in net if isinstance(m, nn.Conv2d))
     (last,) = (m for m in net if isinstance(m, nn.Linear))
     x = torch.randn(2, 1, 28, 28)
@@ -149,7 +149,7 @@ def test_the_cnn_by_hand_with_pooling_after_the_rectifier():
 
 
 def test_average_pooling_averages_also_half_windows():
-    net = networks.convolutional(1, 21, 10, 4, "average", False)
+    net = digit_networks.convolutional(1, 21, 10, 4, "average", False)
     pools = [m for m in net if isinstance(m, nn.AvgPool2d)]
     assert len(pools) == 2
     assert not [m for m in net if isinstance(m, nn.MaxPool2d)]
@@ -158,7 +158,7 @@ def test_average_pooling_averages_also_half_windows():
 
 
 def test_a_deformable_net_starts_as_a_net_of_5_by_5_kernels():
-    net = networks.convolutional(1, 28, 10, 4, "max", True)
+    net = digit_networks.convolutional(1, 28, 10, 4, "max", True)
     layer = next(m for m in net if isinstance(m, DeformableConv2d))
     plain = copy.deepcopy(net)
     plain[3] = copy.deepcopy(layer.convolution)
@@ -168,7 +168,7 @@ def test_a_deformable_net_starts_as_a_net_of_5_by_5_kernels():
 
 
 def test_the_localisation_net_sees_the_image_at_half_its_size():
-    net, _ = networks.convolutional_localisation(1, 28)
+    net, _ = digit_networks.convolutional_localisation(1, 28)
     x = torch.randn(1, 1, 28, 28)
     halved = x.unflatten(2, (14, 2)).unflatten(4, (14, 2)).mean(dim=(3, 5), keepdim=True)
     doubled = halved.expand(-1, -1, -1, 2, -1, 2).reshape(1, 1, 28, 28)
@@ -252,20 +252,20 @@ def test_nets_of_one_global_seed_are_the_same():
 @pytest.mark.parametrize(("deformable", "fits", "kernel"), [(False, 21, 7), (True, 17, 5)])
 def test_an_image_smaller_than_the_kernels_is_refused(deformable, fits, kernel):
     for pooling in ("max", "average"):
-        net = networks.convolutional(1, fits, 10, 4, pooling, deformable)
+        net = digit_networks.convolutional(1, fits, 10, 4, pooling, deformable)
         assert net(torch.zeros(1, 1, fits, fits)).shape == (1, 10)
         for side in (fits - 1 - fits % 2, 9, 8, 1):
             sentence = f"images of {side} x {side} pixels are smaller than .* then {kernel} x"
             with pytest.raises(UserError, match=sentence):
-                networks.convolutional(1, side, 10, 4, pooling, deformable)
+                digit_networks.convolutional(1, side, 10, 4, pooling, deformable)
 
 
 def test_an_image_smaller_than_the_localisation_net_is_refused():
-    net, _ = networks.convolutional_localisation(1, 28)
+    net, _ = digit_networks.convolutional_localisation(1, 28)
     assert net(torch.zeros(1, 1, 28, 28)).shape == (1, 20)
     for side in (27, 26, 10, 2):
         with pytest.raises(UserError, match=f"images of {side} x {side} pixels are smaller"):
-            networks.convolutional_localisation(1, side)
+            digit_networks.convolutional_localisation(1, side)
 
 
 @pytest.mark.parametrize("transform", ["none", "affine"])

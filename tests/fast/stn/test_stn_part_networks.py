@@ -1,10 +1,10 @@
 import pytest
 import torch
 
-from pr12.shared import vision
-from pr12.shared.errors import UserError
-from pr12.stn import part_networks
-from pr12.stn.part_networks import Architecture, PartNetwork, load_pretrained, tiled
+from pr12.core import vision
+from pr12.stn.model import part_networks
+from pr12.stn.model.part_networks import Architecture, PartNetwork, load_pretrained, tiled
+from pr12.workflow.errors import UserError
 
 
 def network(transformers=2, backbone="small", output_size=16, dropout=0.0, seed=0):

@@ -5,10 +5,12 @@ import pytest
 import torch
 
 from cub_archives import NAMES, jpeg, members, pack
-from pr12.shared import step, tensor_files
-from pr12.shared.errors import UserError
-from pr12.stn import cub, generated_parts, part_files, parts
+from pr12.core import tensor_files
+from pr12.stn import parts
+from pr12.stn.data import cub, generated_parts, part_files
 from pr12.stn.parts import SPLITS
+from pr12.workflow import step
+from pr12.workflow.errors import UserError
 from pr12.workflow.params import make
 
 GENERATED = {"source": "generated", "size": 32, "train": 5, "validation": 3, "test": 4}

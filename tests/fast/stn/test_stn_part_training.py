@@ -8,18 +8,13 @@ import pytest
 import torch
 from PIL import Image
 
-from pr12.shared import checkpoints, determinism, files, step, tensor_files
-from pr12.shared.errors import UserError
-from pr12.stn import (
-    evaluate_parts,
-    generated_parts,
-    part_files,
-    part_networks,
-    part_training,
-    part_windows,
-    train_parts,
-)
-from pr12.stn.part_networks import Architecture, PartNetwork
+from pr12.core import checkpoints, determinism, tensor_files
+from pr12.stn import evaluate_parts, train_parts
+from pr12.stn.data import generated_parts, part_files
+from pr12.stn.model import part_networks, part_training, part_windows
+from pr12.stn.model.part_networks import Architecture, PartNetwork
+from pr12.workflow import files, step
+from pr12.workflow.errors import UserError
 from pr12.workflow.params import make
 
 PARAMS = {

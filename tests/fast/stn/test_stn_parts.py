@@ -8,18 +8,11 @@ import pytest
 import torch
 from PIL import Image
 
-from pr12.shared import files
-from pr12.shared.errors import UserError
-from pr12.stn import (
-    cub,
-    evaluate_parts,
-    generated_parts,
-    part_files,
-    part_networks,
-    part_windows,
-    parts,
-    train_parts,
-)
+from pr12.stn import evaluate_parts, parts, train_parts
+from pr12.stn.data import cub, generated_parts, part_files
+from pr12.stn.model import part_networks, part_windows
+from pr12.workflow import files
+from pr12.workflow.errors import UserError
 
 NAMES = ["001.Auk/a.jpg", "001.Auk/b.jpg", "002.Crow/c.jpg", "002.Crow/d.jpg"]
 GENERATED = parts.Params("generated", 40, 48, 20, 20, 0)
@@ -210,7 +203,7 @@ def test_wrong_channels_and_too_small_outputs_are_refused():
 
 
 def run_step(module, params, arguments):
-    from pr12.shared import step
+    from pr12.workflow import step
 
     names = {
         train_parts: (["train"], ["weights"], ["model", "history"]),

@@ -3,9 +3,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from pr12.shared.errors import UserError
-from pr12.stn import sequence_networks
-from pr12.stn.sequence_networks import Architecture, Network
+from pr12.stn.model import sequence_networks
+from pr12.stn.model.sequence_networks import Architecture, Network
+from pr12.workflow.errors import UserError
 
 SMALL = Architecture("cnn", 32, 0.1, 2, 0.5)
 

@@ -7,10 +7,13 @@ import pytest
 import torch
 from PIL import Image
 
-from pr12.shared import checkpoints, files, step, tensor_files
-from pr12.shared.errors import UserError
-from pr12.stn import evaluate_sequences, sequence_files, sequence_training, train_sequences
-from pr12.stn.sequence_networks import Architecture, Network, normalised, parameter_count
+from pr12.core import checkpoints, tensor_files
+from pr12.stn import evaluate_sequences, train_sequences
+from pr12.stn.data import sequence_files
+from pr12.stn.model import sequence_training
+from pr12.stn.model.sequence_networks import Architecture, Network, normalised, parameter_count
+from pr12.workflow import files, step
+from pr12.workflow.errors import UserError
 from pr12.workflow.params import make
 
 PARAMS = {

@@ -7,9 +7,12 @@ import sys
 import pytest
 import torch
 
-from pr12.shared import address, splits, step, tensor_files
-from pr12.shared.errors import UserError
-from pr12.stn import composed, sequence_files, sequences
+from pr12.core import tensor_files
+from pr12.data import splits
+from pr12.stn import sequences
+from pr12.stn.data import composed, sequence_files
+from pr12.workflow import address, step
+from pr12.workflow.errors import UserError
 from svhn_archives import ONE, SIX, TWO, members, pack, png
 
 PARAMS = {

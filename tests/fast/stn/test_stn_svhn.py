@@ -7,10 +7,10 @@ import pytest
 import torch
 from PIL import Image
 
-from pr12.shared import files
-from pr12.shared.errors import UserError
-from pr12.stn import svhn
-from pr12.stn.svhn import House
+from pr12.stn.data import svhn
+from pr12.stn.data.svhn import House
+from pr12.workflow import files
+from pr12.workflow.errors import UserError
 from svhn_archives import ONE, SIX, TWO, mat, members, pack, png
 
 

@@ -9,9 +9,13 @@ import pytest
 import torch
 from torch.nn import functional
 
-from pr12.shared import address, checkpoints, determinism, files, splits, step, tensor_files
-from pr12.shared.errors import UserError
-from pr12.stn import digit_splits, digit_training, distortions, following, networks, train
+from pr12.core import checkpoints, determinism, tensor_files
+from pr12.data import splits
+from pr12.stn import train
+from pr12.stn.data import digit_splits
+from pr12.stn.model import digit_networks, digit_training, distortions, following
+from pr12.workflow import address, files, step
+from pr12.workflow.errors import UserError
 from pr12.workflow.params import make
 
 PARAMS = {
@@ -47,7 +51,7 @@ def params(**changes):
 
 def seeded(wanted, distortion, seed):
     shape = wanted.network, wanted.transform, wanted.transformers, wanted.pooling
-    return networks.seeded(seed, *shape, distortion, wanted.parameters)
+    return digit_networks.seeded(seed, *shape, distortion, wanted.parameters)
 
 
 def digits(count=20):
@@ -262,7 +266,7 @@ def test_a_net_without_transformers_has_no_grids():
 
 
 def test_grids_are_those_of_the_net():
-    net = networks.build("fcn", "affine", 2, "max", "addition", 400_000)
+    net = digit_networks.build("fcn", "affine", 2, "max", "addition", 400_000)
     for i, one in enumerate(net.transformers.transformers):
         one.theta.bias.data = torch.tensor([0.5, 0, 0.1 * i, 0, 0.25, 0])
     found = torch.tensor(following.grids(net, torch.rand(2, 2, 42, 42)))
@@ -319,7 +323,7 @@ def test_finished_nets_are_not_changed_by_the_next():
 
 def spoilt(monkeypatch, value, after):
     """Make the transformers' parameters `value` from the batch after `after` on."""
-    forward = networks.Network.forward
+    forward = digit_networks.Network.forward
     calls = []
 
     def broken(self, images):
@@ -328,7 +332,7 @@ def spoilt(monkeypatch, value, after):
             self.transformers.transformers[0].theta.bias.data[3] = value
         return forward(self, images)
 
-    monkeypatch.setattr(networks.Network, "forward", broken)
+    monkeypatch.setattr(digit_networks.Network, "forward", broken)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])

@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import nn
 
-from pr12.shared.errors import UserError
-from pr12.stn import grids
-from pr12.stn import transformer as transformer_module
-from pr12.stn.transformer import TRANSFORMS, ParallelTransformers, SpatialTransformer, sample
+from pr12.stn.model import grids
+from pr12.stn.model import transformer as transformer_module
+from pr12.stn.model.transformer import TRANSFORMS, ParallelTransformers, SpatialTransformer, sample
+from pr12.workflow.errors import UserError
 
 SIZES = {name: (2, 4, 6) if name == "affine_3d" else (8, 6) for name in TRANSFORMS}
 ALIKE = [name for name in TRANSFORMS if name != "crop"]  # a crop has no identity

@@ -8,9 +8,8 @@ from scipy.interpolate import RBFInterpolator
 from scipy.ndimage import map_coordinates
 from torch.nn import functional
 
-from pr12.shared.errors import UserError
-from pr12.stn import grids
-from pr12.stn.grids import (
+from pr12.stn.model import grids
+from pr12.stn.model.grids import (
     affine_grid,
     affine_grid_3d,
     attention_grid,
@@ -21,7 +20,8 @@ from pr12.stn.grids import (
     thin_plate_spline_grid,
     thin_plate_spline_matrix,
 )
-from pr12.stn.transformer import TRANSFORMS, sample
+from pr12.stn.model.transformer import TRANSFORMS, sample
+from pr12.workflow.errors import UserError
 
 SIZES = [(4, 4), (5, 5), (6, 3), (3, 8), (1, 7)]
 PLANE = [name for name in TRANSFORMS if name != "affine_3d"]

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pr12.vae import distances
+from pr12.vae.model import distances
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -9,18 +9,11 @@ import pytest
 import torch
 from torch import distributions
 
-from pr12.shared import determinism, tensor_files
-from pr12.shared.errors import UserError
-from pr12.vae import (
-    densities,
-    estimators,
-    evaluate,
-    evaluate_likelihood,
-    evaluation,
-    networks,
-    saved_nets,
-)
-from pr12.vae.images import load as read_images
+from pr12.core import determinism, tensor_files
+from pr12.vae import evaluate, evaluate_likelihood
+from pr12.vae.data.images import load as read_images
+from pr12.vae.model import densities, estimators, evaluation, networks, saved_nets
+from pr12.workflow.errors import UserError
 
 ARCHITECTURE = networks.Architecture(6, (5,), 2, "bernoulli")
 CHECK = evaluate.Params(bound_samples=4, bound_examples=100, train_examples=None, batch=7)

@@ -15,9 +15,12 @@ from scipy.io import savemat
 from scipy.ndimage import center_of_mass
 from scipy.sparse import csc_array
 
-from pr12.shared import address, splits, step, tensor_files
-from pr12.shared.errors import UserError
-from pr12.vae import face_images, faces
+from pr12.core import tensor_files
+from pr12.data import splits
+from pr12.vae import faces
+from pr12.vae.data import face_images
+from pr12.workflow import address, step
+from pr12.workflow.errors import UserError
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (560, 1965), np.uint8)
 SIZES = {"train": 1500, "validation": 100, "test": 365}

@@ -12,10 +12,14 @@ from matplotlib.collections import PathCollection
 from PIL import Image
 
 import evidence_cases
-from pr12.report import stored_pictures
-from pr12.shared import address, plots
-from pr12.shared.errors import UserError
-from pr12.vae import figures, figures_of_bounds, figures_of_spaces, latent_page, packed_arrays
+from pr12.report import plots
+from pr12.report.stored import pictures
+from pr12.vae.data import packed_arrays
+from pr12.vae.figures import __main__ as figures
+from pr12.vae.figures import bounds as figures_of_bounds
+from pr12.vae.figures import latent_page, spaces
+from pr12.workflow import address
+from pr12.workflow.errors import UserError
 
 OF_METRICS = [
     "bound_digits",
@@ -178,7 +182,7 @@ def test_all_figures_are_written_and_listed_in_order(written):
     pages = {"figures.json", "read.json", "latent_plane.html"}
     assert names == pages | {stem + suffix for stem in STEMS for suffix in (".svg", ".png")}
     page = (written / "out" / "latent_plane.html").read_text(encoding="utf-8")
-    picture = stored_pictures.unpacked(written / "evidence" / "latent_space")
+    picture = pictures.unpacked(written / "evidence" / "latent_space")
     assert page == latent_page.page(picture["planes"])
 
 
@@ -336,7 +340,7 @@ def test_images_of_a_sheet_keep_their_places():
     images = 17 * (np.arange(2 * 3 * 2 * 2, dtype=np.uint8) % 16).reshape(2, 3, 2, 2)
     picture = {"manifolds": {"digits": packed_arrays.pack_images(images / 255)}}
     with plots.style():
-        shown = figures_of_spaces.manifold(picture).figure.axes[0].images[0].get_array()
+        shown = spaces.manifold(picture).figure.axes[0].images[0].get_array()
     assert shown.shape == (4, 6)
     for row, column in itertools.product(range(2), range(3)):
         own = shown[2 * row : 2 * row + 2, 2 * column : 2 * column + 2]

@@ -8,18 +8,13 @@ import torch
 from scipy.special import exp1
 from torch import nn
 
-from pr12.shared import splits, step, tensor_files
-from pr12.shared.errors import UserError
-from pr12.vae import (
-    classifier,
-    distances,
-    features,
-    generation,
-    judging,
-    networks,
-    packed_arrays,
-    saved_nets,
-)
+from pr12.core import tensor_files
+from pr12.data import splits
+from pr12.vae import classifier, generation
+from pr12.vae.data import packed_arrays
+from pr12.vae.model import distances, features, judging, networks, saved_nets
+from pr12.workflow import step
+from pr12.workflow.errors import UserError
 
 PIXELS, SIZE = 12, (3, 4)
 PARAMS = classifier.Params(

@@ -4,10 +4,12 @@ import sys
 import pytest
 import torch
 
-from pr12.shared import determinism, step, tensor_files
-from pr12.shared.errors import UserError
-from pr12.vae import gradient_variance, networks, objectives, saved_nets
+from pr12.core import determinism, tensor_files
+from pr12.vae import gradient_variance
 from pr12.vae.gradient_variance import ESTIMATORS, gradient_moments
+from pr12.vae.model import networks, objectives, saved_nets
+from pr12.workflow import step
+from pr12.workflow.errors import UserError
 
 
 @pytest.fixture(autouse=True, scope="module")

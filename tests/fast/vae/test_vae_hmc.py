@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.distributions import MultivariateNormal
 
-from pr12.vae import hmc
+from pr12.vae.model import hmc
 
 COVARIANCE = torch.tensor([[1.0, 0.8], [0.8, 2.0]])
 MEAN = torch.tensor([0.5, -1.0])

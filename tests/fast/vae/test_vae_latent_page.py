@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pr12.shared import index
-from pr12.shared.errors import UserError
-from pr12.vae import latent_page, packed_arrays
+from pr12.report import index
+from pr12.vae.data import packed_arrays
+from pr12.vae.figures import latent_page
+from pr12.workflow.errors import UserError
 
 SHAPES = {
     "decoder.0.weight": (2, 5),

@@ -8,9 +8,14 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from scipy.stats import norm
 
-from pr12.shared import determinism, splits, step, tensor_files
-from pr12.shared.errors import UserError
-from pr12.vae import latent_codes, latent_page, latent_space, networks, packed_arrays, saved_nets
+from pr12.core import determinism, tensor_files
+from pr12.data import splits
+from pr12.vae import latent_space
+from pr12.vae.data import packed_arrays
+from pr12.vae.figures import latent_page
+from pr12.vae.model import latent_codes, networks, saved_nets
+from pr12.workflow import step
+from pr12.workflow.errors import UserError
 
 SIZES = {"digits": (3, 4), "faces": (5, 4)}
 LARGE = [("z2", 2), ("z5", 5), ("z10", 10), ("z20", 20)]

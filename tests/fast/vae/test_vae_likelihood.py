@@ -5,8 +5,8 @@ import pytest
 import torch
 from scipy.stats import multivariate_normal
 
-from pr12.shared.errors import UserError
-from pr12.vae import likelihood
+from pr12.vae.model import likelihood
+from pr12.workflow.errors import UserError
 
 NOISE = 0.5  # standard deviation of x given z
 

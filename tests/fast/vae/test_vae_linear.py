@@ -6,9 +6,11 @@ import torch
 from scipy.stats import multivariate_normal
 from sklearn.decomposition import PCA
 
-from pr12.shared import determinism, step, tensor_files
-from pr12.shared.errors import UserError
-from pr12.vae import densities, evaluate_linear, networks, saved_nets, train
+from pr12.core import determinism, tensor_files
+from pr12.vae import evaluate_linear, train
+from pr12.vae.model import densities, networks, saved_nets
+from pr12.workflow import step
+from pr12.workflow.errors import UserError
 
 
 @pytest.fixture(autouse=True, scope="module")

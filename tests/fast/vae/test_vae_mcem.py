@@ -6,9 +6,11 @@ import sys
 import pytest
 import torch
 
-from pr12.shared import checkpoints, determinism, files, tensor_files
-from pr12.shared.errors import UserError
-from pr12.vae import densities, evaluate_linear, mcem, networks, saved_nets
+from pr12.core import checkpoints, determinism, tensor_files
+from pr12.vae import evaluate_linear, mcem
+from pr12.vae.model import densities, networks, saved_nets
+from pr12.workflow import files
+from pr12.workflow.errors import UserError
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch.distributions import Bernoulli, Independent, MultivariateNormal, Normal, kl_divergence
 
-from pr12.shared import determinism
-from pr12.vae import densities, evaluate_linear, networks, objectives
+from pr12.core import determinism
+from pr12.vae import evaluate_linear
+from pr12.vae.model import densities, networks, objectives
 
 SEEDS = (0, 1)
 LIKELIHOODS = ("bernoulli", "gaussian", "linear")

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from pr12.vae import optimisers
+from pr12.vae.model import optimisers
 
 BETAS, EPSILON = (0.8, 0.99), 1e-4
 

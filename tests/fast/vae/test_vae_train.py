@@ -9,10 +9,13 @@ import sys
 import pytest
 import torch
 
-from pr12.shared import checkpoints, determinism, files, splits, tensor_files
-from pr12.shared.errors import UserError
-from pr12.vae import images as data
-from pr12.vae import networks, objectives, optimisers, saved_nets, train
+from pr12.core import checkpoints, determinism, tensor_files
+from pr12.data import splits
+from pr12.vae import train
+from pr12.vae.data import images as data
+from pr12.vae.model import networks, objectives, optimisers, saved_nets
+from pr12.workflow import files
+from pr12.workflow.errors import UserError
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -10,11 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from pr12.shared import address, files, step
-from pr12.shared.errors import UserError
-from pr12.workflow import results, timings
+from pr12.workflow import address, files, results, step, timings
+from pr12.workflow.errors import UserError
 
-MODULE = "pr12.shared.files"
+MODULE = "pr12.workflow.files"
 DAMAGED = "is missing or not as its step wrote it"
 
 

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from pr12.shared import address, files
-from pr12.shared.errors import UserError
-from pr12.workflow import results, verify
+from pr12.workflow import address, files, results, verify
+from pr12.workflow.errors import UserError
 
 FOLDER = Path("build/smoke/vae/z2/train.0123456789")
 

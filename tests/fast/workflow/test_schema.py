@@ -6,9 +6,8 @@ import json
 import jsonschema
 import pytest
 
-from pr12.shared import address, settings, yaml_files
-from pr12.shared.errors import UserError
-from pr12.workflow import schema
+from pr12.workflow import address, schema, settings, yaml_files
+from pr12.workflow.errors import UserError
 
 ROOT = address.SRC.parent
 PARAMS = yaml_files.load(ROOT / "params.yaml")

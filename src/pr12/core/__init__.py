@@ -1,0 +1,1 @@
+"""Numbers that papers share: determinism, tensors, checkpoints, replicas."""

@@ -1,0 +1,1 @@
+"""Networks, losses, estimators: pure functions."""

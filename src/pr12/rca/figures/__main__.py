@@ -1,0 +1,87 @@
+"""The figures of the report: which cases each draws, and how.
+
+Every number in a caption is computed.
+"""
+
+import math
+from collections.abc import Mapping
+
+from pr12.rca.figures import decisions, estimates, predictions, segmentations, tables
+from pr12.rca.figures.values import REVERSE
+from pr12.rca.params import Figures as Params
+from pr12.report import figures as report_figures
+from pr12.report.figures import Figure, one_of
+from pr12.workflow import step
+from pr12.workflow.errors import UserError
+
+
+def check_params(params: Params) -> None:
+    """Raise `UserError` for the first published number or data set's pair that is none."""
+    for case, numbers in params.published.items():
+        good = isinstance(numbers, Mapping)
+        if not good or any(type(value) not in (int, float) for value in numbers.values()):
+            raise UserError(
+                f"--params.published.{case} is {numbers!r}; it must be a mapping of metric keys "
+                "to numbers, such as {'pooled/correlation_dice': 0.95}"
+            )
+    for name, pair in params.context.items():
+        good = isinstance(pair, list | tuple) and len(pair) == 2
+        good = good and all(type(v) in (int, float) and math.isfinite(v) for v in pair)
+        if not good or not (-1 <= pair[0] <= 1 and 0 <= pair[1] <= 1):
+            raise UserError(
+                f"--params.context.{name} is {pair!r}; it must be a correlation and a mean "
+                "absolute error, such as [0.95, 0.07]"
+            )
+
+
+def figures(params: Params) -> list[Figure]:
+    """Return all figures in the order of the report.
+
+    Parameters
+    ----------
+    params : Params
+        The step's.
+
+    Raises
+    ------
+    UserError
+        If a value in a mapping of the params is not what it should be.
+
+    Examples
+    --------
+    >>> [figure.file for figure in figures(Params("full", {}, {}))][:2]
+    ['examples', 'quality']
+    """
+    check_params(params)
+    reverse, data = one_of(*REVERSE), one_of(*tables.DATA)
+    return [
+        Figure(
+            "examples",
+            lambda _, pictures: segmentations.examples(pictures),
+            pictures=one_of("segmenters", "atlas"),
+        ),
+        Figure("quality", segmentations.quality, one_of("segmenters"), one_of("segmenters")),
+        Figure("scatter", predictions.scatter, reverse, reverse),
+        Figure("measures", predictions.measures, one_of("atlas"), one_of("atlas")),
+        Figure("structures", lambda metrics, _: estimates.structures(metrics), reverse),
+        Figure(
+            "estimators",
+            lambda metrics, _: estimates.estimators(metrics),
+            one_of(*estimates.ESTIMATORS),
+        ),
+        Figure(
+            "references",
+            lambda metrics, _: estimates.references(metrics),
+            one_of("atlas", "atlas_mean"),
+        ),
+        Figure("failures", decisions.failures, reverse, reverse),
+        Figure("calibration", decisions.calibration, one_of("calibrated"), one_of("calibrated")),
+        Figure("context", lambda metrics, _: estimates.context(metrics, params.context), reverse),
+        Figure("tabular", tables.tabular, data, data),
+        Figure("tabular_errors", lambda metrics, _: tables.tabular_errors(metrics), data),
+    ]
+
+
+if __name__ == "__main__":
+    with step.start(Params, reads=report_figures.READS, writes=["out"]) as job:
+        report_figures.main(job, "rca", figures(job.params))

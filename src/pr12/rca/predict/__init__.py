@@ -1,0 +1,1 @@
+"""The tool for people's own segmentations."""

@@ -1,0 +1,93 @@
+"""The plot of `pr12.rca.predict`: all predictions with their intervals, worst first."""
+
+import io
+import warnings
+from collections.abc import Sequence
+
+from pr12.rca.predict import summary
+from pr12.rca.predict.rows import Row
+from pr12.rca.predict.summary import Told
+from pr12.report import plots
+
+MOST_CASES = 60  # more names cannot be read
+LONGEST_NAME = 32
+
+
+def plot(told: Told) -> bytes:
+    """Draw the predictions of the worst cases with their intervals.
+
+    Parameters
+    ----------
+    told : Told
+        All that is known; of more than six structures the worst of each case is drawn.
+
+    Returns
+    -------
+    bytes
+        A PNG.
+    """
+    predicted = [[r for r in own if r.predicted_dice is not None] for own in told.by_case]
+    predicted = [own for own in predicted if own]
+    shown = predicted[:MOST_CASES]
+    with plots.style(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph")  # of a name that the font has not
+        figure, ((axes,),) = plots.canvas(8, 1.6 + 0.24 * max(len(shown), 4))
+        for index, (label, places, rows) in enumerate(_series(shown, told.structures)):
+            style = {
+                "color": summary.colour(index),
+                "marker": plots.MARKERS[index],
+                "linestyle": "none",
+            }
+            values = [row.predicted_dice for row in rows]
+            ends = [(row.low, row.high) for row in rows]
+            if all(low is not None for low, _ in ends):
+                style["xerr"] = [
+                    [value - low for value, (low, _) in zip(values, ends, strict=True)],
+                    [high - value for value, (_, high) in zip(values, ends, strict=True)],
+                ]
+            axes.errorbar(values, places, label=label, elinewidth=1, capsize=2, **style)
+        axes.axvline(told.threshold, color=plots.GREY, linestyle="--", label="threshold")
+        axes.set_xlim(-0.02, 1.02)
+        axes.set_ylim(len(shown) - 0.4, -0.6)
+        names = [_short(own[0].case) for own in shown]
+        axes.set_yticks(range(len(shown)), names, fontsize=9 if len(shown) <= 30 else 7)
+        for label in axes.get_yticklabels():
+            label.set_parse_math(False)  # a dollar sign in a name is one
+        axes.tick_params(axis="y", length=0)
+        axes.set_xlabel("predicted Dice")
+        of = f"the worst {len(shown)} of {len(predicted)}" if len(predicted) > len(shown) else "all"
+        lines = (
+            f", with {100 * told.coverage:g} % intervals" if summary.has_intervals(shown) else ""
+        )
+        axes.set_title(f"Predicted Dice of {of} cases{lines}")
+        plots.legend(figure, "lower center")
+        stream = io.BytesIO()
+        figure.savefig(stream, format="png", metadata=plots.METADATA[".png"])
+    return stream.getvalue()
+
+
+def _series(
+    shown: Sequence[Sequence[Row]], structures: Sequence[int]
+) -> list[tuple[str, list[float], list[Row]]]:
+    """Give label, places along y and rows of what is drawn in one look."""
+    if len(structures) > len(summary.COLOURS):
+        rows = [min(own, key=lambda row: row.predicted_dice) for own in shown]
+        return [("worst structure", list(range(len(rows))), rows)]
+    found = []
+    for index, structure in enumerate(structures):
+        shift = 0.6 * ((index + 0.5) / len(structures) - 0.5)  # beside each other
+        pairs = [
+            (place + shift, row)
+            for place, own in enumerate(shown)
+            for row in own
+            if row.structure == structure
+        ]
+        if pairs:
+            found.append((f"structure {structure}", *map(list, zip(*pairs, strict=True))))
+    return found
+
+
+def _short(name: str) -> str:
+    name = summary.printable(name)
+    half = (LONGEST_NAME - 1) // 2
+    return name if len(name) <= LONGEST_NAME else f"{name[:half]}…{name[-half:]}"

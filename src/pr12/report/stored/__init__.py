@@ -1,0 +1,1 @@
+"""What evidence holds of a picture."""

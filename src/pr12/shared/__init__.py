@@ -1,1 +1,0 @@
-"""Small modules that several papers use."""

@@ -1,0 +1,1 @@
+"""What is read, generated or dealt out."""

@@ -1,0 +1,419 @@
+"""params.yaml made ready for Snakemake: the run merged in, every key checked, cases resolved.
+
+All mistakes are found here, before any job starts, and told with the key's full path. What is said
+of a paper (title, claims, tables, deviations) is read from ``papers/<paper>/``.
+"""
+
+import ast
+import copy
+import dataclasses
+import importlib
+from collections.abc import Iterable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from pr12.workflow import address, params, yaml_files
+from pr12.workflow.errors import UserError
+
+TOP = ("run", "papers", "data")
+RUNS = ("embedded", "full", "smoke")
+NOT_STEPS = ("dataset", "seeds", "cases", "runs")
+TEXTS = ("title", "citation", "links", "claims", "tables", "deviations", "withdrawn")
+
+
+def resolve(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Merge the chosen run's overrides into every paper's section and check all of it.
+
+    Parameters
+    ----------
+    config : mapping
+        params.yaml, perhaps changed by ``--config``.
+
+    Returns
+    -------
+    dict
+        ``run``, ``data`` and one section per paper, without its ``runs``.
+
+    Raises
+    ------
+    UserError
+        For the first mistake, with the key's full path and what is allowed.
+
+    Examples
+    --------
+    >>> resolve({"run": "ful", "papers": [], "data": {}})
+    Traceback (most recent call last):
+    ...
+    pr12.workflow.errors.UserError: run is 'ful'; allowed: embedded, full, smoke
+    """
+    for key in TOP:
+        if key not in config:
+            raise UserError(f"{key} is missing in params.yaml")
+    run, papers = config["run"], config["papers"]
+    if not isinstance(papers, list) or not all(isinstance(paper, str) for paper in papers):
+        raise UserError(f"papers is {papers!r}; it must be a list of names")
+    _mapping(config["data"], "data")
+    if not isinstance(run, str) or run not in RUNS:
+        raise UserError(f"run is {run!r}; allowed: {', '.join(RUNS)}")
+    unknown = [key for key in config if key not in (*TOP, *papers)]
+    if unknown:
+        raise UserError(f"{unknown[0]} is unknown; allowed: {', '.join((*TOP, *papers))}")
+    yaml_files.check_numbers(config)
+    resolved: dict[str, Any] = {"run": run, "data": _data(config["data"])}
+    for paper in papers:
+        if paper not in config:
+            raise UserError(f"{paper} stands in papers but has no section of its own")
+        section = _with_run(_mapping(config[paper], paper), paper, run)
+        # A paper may read shared arrays; one with data of its own names none
+        if "dataset" in section and section["dataset"] not in list(config["data"]):
+            allowed = ", ".join(config["data"])
+            raise UserError(f"{paper}.dataset is {section['dataset']!r}; allowed: {allowed}")
+        _check(paper, section)
+        resolved[paper] = section
+    return resolved
+
+
+def _with_run(section: Mapping[str, Any], paper: str, run: str) -> dict[str, Any]:
+    """Lay the overrides of a run over a paper's section."""
+    for key in TEXTS:
+        if key in section:
+            raise UserError(f"{paper}.{key} is no param; move it to papers/{paper}/")
+    runs = _mapping(section.get("runs") or {}, f"{paper}.runs")
+    for name, overrides in runs.items():
+        if name not in RUNS:
+            raise UserError(f"{paper}.runs.{name} is unknown; allowed: {', '.join(RUNS)}")
+        _mapping(overrides or {}, f"{paper}.runs.{name}")
+    base = {key: value for key, value in section.items() if key != "runs"}
+    return _merged(base, runs.get(run) or {}, f"{paper}.runs.{run}")
+
+
+def _mapping(value: Any, where: str) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise UserError(f"{where} is {value!r}; it must be a mapping")
+    return value
+
+
+def _data(section: Mapping[str, Any]) -> dict[str, Any]:
+    """Check the params of every data set."""
+    kind = params.of_step("pr12.data.arrays")
+    return {
+        name: dataclasses.asdict(
+            params.make(kind, _mapping(values, f"data.{name}"), f"data.{name}")
+        )
+        for name, values in section.items()
+    }
+
+
+def _merged(base: Mapping[str, Any], over: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Lay overrides over a section; a run may change what is there, never add a key."""
+    merged = copy.deepcopy(dict(base))
+    for key, value in over.items():
+        if key not in merged and not where.partition(".cases.")[2]:
+            raise UserError(f"{where}.{key} is unknown; allowed: {', '.join(map(str, merged))}")
+        if isinstance(merged.get(key), Mapping):
+            value = _merged(merged[key], _mapping(value, f"{where}.{key}"), f"{where}.{key}")
+        merged[key] = value
+    return merged
+
+
+def step_params(
+    paper: str, section: Mapping[str, Any], name: str, case: str | None = None
+) -> dict[str, Any]:
+    """Give the params of a step, for one case or for the paper as a whole.
+
+    The step's own block, the section's seeds if it has seeds, then those of the case's overrides
+    that are the step's; all checked against the step's dataclass.
+
+    Parameters
+    ----------
+    paper : str
+        Short name, such as ``distill``.
+    section : mapping
+        The paper's resolved section.
+    name : str
+        The step, such as ``train``.
+    case : str, optional
+        Whose overrides apply.
+
+    Raises
+    ------
+    UserError
+        For a wrong key or value, with its full path.
+    """
+    fields = _fields(paper, name)
+    values = dict(_mapping(section.get(name) or {}, f"{paper}.{name}"))
+    origin = {}
+    if "seeds" in fields and "seeds" not in values:
+        if "seeds" not in section:
+            raise UserError(f"{paper}.seeds is missing; add it to params.yaml")
+        values["seeds"], origin["seeds"] = section["seeds"], paper
+    overrides = section["cases"][case] if case else {}
+    values |= {key: value for key, value in overrides.items() if key in fields}
+    block = f"{paper}.{name}"
+    for key in values:
+        if key not in fields:
+            raise UserError(f"{block}.{key} is unknown; allowed: {', '.join(sorted(fields))}")
+    origin |= {key: f"{paper}.cases.{case}" for key in overrides if key in fields}
+    checked = params.make(params.of_step(f"pr12.{paper}.{name}"), values, block, origin)
+    found = dataclasses.asdict(checked)
+    seeds = found.get("seeds", ())
+    if len(set(seeds)) < len(seeds):
+        raise UserError(
+            f"{origin.get('seeds', block)}.seeds is {list(seeds)}; name each seed once, for the "
+            "same seed again is no other replica"
+        )
+    return found
+
+
+def case_step(section: Mapping[str, Any], case: str) -> str:
+    """Give the step that a case overrides: ``train`` unless it names another.
+
+    Parameters
+    ----------
+    section : mapping
+        The paper's section.
+    case : str
+        Its name.
+
+    Examples
+    --------
+    >>> case_step({"cases": {"a": {}, "b": {"step": "cost"}}}, "b")
+    'cost'
+    """
+    return section["cases"][case].get("step", "train")
+
+
+@cache
+def _fields(paper: str, name: str) -> frozenset[str]:
+    fields = dataclasses.fields(params.of_step(f"pr12.{paper}.{name}"))
+    return frozenset(field.name for field in fields)
+
+
+def _check(paper: str, section: Mapping[str, Any]) -> None:
+    steps = [key for key in section if key not in NOT_STEPS]
+    for name in steps:
+        params.of_step(f"pr12.{paper}.{name}")  # an unknown step says so
+    graph = getattr(importlib.import_module(f"pr12.{paper}.graph"), paper)
+    cases = _mapping(section.get("cases") or {}, f"{paper}.cases")
+    if not cases:
+        raise UserError(f"{paper}.cases is empty; name at least one case")
+    for case, overrides in cases.items():
+        _mapping(overrides, f"{paper}.cases.{case}")
+        own = case_step(section, case)
+        if own not in steps:
+            allowed = ", ".join(steps)
+            raise UserError(f"{paper}.cases.{case}.step is {own!r}; allowed: {allowed}")
+        chain = [name for name in graph.steps_of_case(own) if name in steps]
+        known = {"step"}.union(*(_fields(paper, name) for name in chain))
+        for key in overrides:
+            if key not in known:
+                allowed = ", ".join(sorted(known))
+                raise UserError(f"{paper}.cases.{case}.{key} is unknown; allowed: {allowed}")
+        for name in chain:
+            step_params(paper, section, name, case)
+
+
+def paper(folder: Path) -> dict[str, Any]:
+    """Read what is said of a paper and of its results.
+
+    Parameters
+    ----------
+    folder : Path
+        ``papers/<paper>``.
+
+    Returns
+    -------
+    dict
+        ``title``, ``citation``, ``links`` (dicts of name and url), ``claims``, ``tables``,
+        ``deviations`` (texts) and ``withdrawn`` (dicts of case and reason).
+
+    Raises
+    ------
+    UserError
+        For a file that is missing or of another shape, with its name and what it must be.
+
+    Examples
+    --------
+    >>> paper(Path("papers/nobody"))
+    Traceback (most recent call last):
+    ...
+    pr12.workflow.errors.UserError: papers/nobody/paper.yaml is missing; write it, or bring it back \
+from git
+    """
+    about = yaml_files.load(folder / "paper.yaml")
+    name = yaml_files.display_name(folder / "paper.yaml")
+    keys = ("title", "citation", "links")
+    if not isinstance(about, Mapping) or set(about) != set(keys):
+        raise UserError(f"{name} must be a mapping with the keys {', '.join(keys)} and no other")
+    for key in ("title", "citation"):
+        if not isinstance(about[key], str) or not about[key].strip():
+            raise UserError(f"{name}: {key} is {about[key]!r}; it must be a text")
+    _check_records(about["links"], f"{name}: links", ("name", "url"))
+    texts = {key: about[key] for key in keys}
+    for key in ("claims", "tables", "withdrawn"):
+        place = folder / f"{key}.yaml"
+        texts[key] = yaml_files.load(place)
+        fields = ("case", "reason") if key == "withdrawn" else None
+        _check_records(texts[key], yaml_files.display_name(place), fields)
+    texts["deviations"] = _deviations(folder / "deviations.md")
+    return {key: texts[key] for key in TEXTS}
+
+
+def _check_records(values: Any, place: str, fields: tuple[str, ...] | None) -> None:
+    """Refuse what is no list of mappings; with `fields`, of exactly these texts."""
+    if not isinstance(values, list):
+        raise UserError(f"{place} is {values!r}; it must be a list, [] if it is empty")
+    for index, value in enumerate(values):
+        if not isinstance(value, Mapping):
+            raise UserError(f"{place}[{index}] is {value!r}; it must be a mapping")
+        if fields and not (
+            set(value) == set(fields) and all(isinstance(each, str) for each in value.values())
+        ):
+            raise UserError(
+                f"{place}[{index}] is {dict(value)}; it must have the texts {' and '.join(fields)}"
+            )
+        if "case" in (fields or ()) and value["case"] in [v["case"] for v in values[:index]]:
+            raise UserError(
+                f"{place}[{index}] names the case {value['case']!r} again; join the reasons"
+            )
+
+
+def _deviations(path: Path) -> list[str]:
+    """Read the items of a Markdown list; lines of an item are joined by spaces."""
+    name = yaml_files.display_name(path)
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        raise UserError(f"{name} is missing; write it, empty if there is none") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{name} cannot be read ({error}); mend the file") from None
+    items: list[list[str]] = []
+    for number, line in enumerate(lines, start=1):
+        if line.startswith("- "):
+            items.append([line[2:].strip()])
+        elif line.startswith("  ") and line.strip() and items:
+            items[-1].append(line.strip())
+        elif line.strip():
+            raise UserError(
+                f"{name}, line {number}, belongs to no item; begin an item with '- ' and indent "
+                "its other lines by two spaces"
+            )
+    return [" ".join(item) for item in items]
+
+
+def check_texts(paper: str, section: Mapping[str, Any], texts: Mapping[str, Any]) -> None:
+    """Check that claims, tables and withdrawn evidence name cases that there are.
+
+    Parameters
+    ----------
+    paper : str
+        Short name, such as ``distill``.
+    section : mapping
+        The paper's resolved section of params.yaml.
+    texts : mapping
+        What `paper` gives.
+
+    Raises
+    ------
+    UserError
+        For the first unknown case, with the file and the entry that names it.
+
+    Examples
+    --------
+    >>> texts = {"claims": [{"id": "x", "case": "b"}], "tables": [], "withdrawn": []}
+    >>> check_texts("distill", {"cases": {"a": {}}}, texts)
+    Traceback (most recent call last):
+    ...
+    pr12.workflow.errors.UserError: papers/distill/claims.yaml[0] (x) names the unknown case 'b'; \
+see distill.cases
+    """
+    named = []  # (place, case)
+    for index, claim in enumerate(texts["claims"]):
+        place = f"papers/{paper}/claims.yaml[{index}]"
+        for form in ("less", "ratio", "gap", "ranked"):
+            _mapping(claim.get(form) or {}, f"{place}.{form}")
+        place += f" ({claim['id']})" if "id" in claim else ""
+        named += [(place, case) for case in sorted(claim_cases(claim), key=str)]
+    for index, table in enumerate(texts["tables"]):
+        place = f"papers/{paper}/tables.yaml[{index}]"
+        for row in table.get("rows") or []:
+            named.append((place, _mapping(row, f"{place}.rows").get("case")))
+    for index, record in enumerate(texts["withdrawn"]):
+        named.append((f"papers/{paper}/withdrawn.yaml[{index}]", record["case"]))
+    for place, case in named:
+        if case not in section["cases"]:
+            raise UserError(f"{place} names the unknown case {case!r}; see {paper}.cases")
+
+
+def claim_cases(claim: Mapping[str, Any]) -> Iterable[str]:
+    """Give the cases that a claim speaks of.
+
+    Parameters
+    ----------
+    claim : mapping
+        One entry of a section's claims.
+
+    Examples
+    --------
+    >>> sorted(claim_cases({"less": {"case": "soft", "than": "hard"}, "metric": "test/errors"}))
+    ['hard', 'soft']
+    """
+    found = {claim["case"]} if "case" in claim else set()
+    for form in ("less", "ratio", "gap"):
+        found |= set((claim.get(form) or {}).values())
+    found |= set(claim.get("ranked") or ())
+    return (found | set(claim.get("best_inside") or ())) - {None}
+
+
+def withdrawn(folder: Path) -> dict[str, str]:
+    """Return case -> reason of evidence that a known fault spoilt, from withdrawn.yaml.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the paper's texts, such as ``papers/vae``.
+    """
+    return {entry["case"]: entry["reason"] for entry in paper(folder)["withdrawn"]}
+
+
+def before(module: str) -> dict[str, Any]:
+    """Return what a step declares of fields that it did not always have.
+
+    A step whose params gain a field may say ``BEFORE = {"momentum": 0.0}``: that value stands for
+    what it did before, so that evidence without the field is of the same params.
+
+    Parameters
+    ----------
+    module : str
+        Dotted name of the step.
+
+    Raises
+    ------
+    UserError
+        If that is no plain mapping, or names a field that the step has not.
+
+    Examples
+    --------
+    >>> before("pr12.vae.train")
+    {}
+    """
+    path = address.SRC.joinpath(*module.split(".")).with_suffix(".py")
+    value = None
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+        if [ast.unparse(target) for target in targets if target] == ["BEFORE"]:
+            value = node.value
+    if value is None:
+        return {}
+    try:
+        declared = ast.literal_eval(value)
+    except (ValueError, TypeError):
+        declared = None
+    fields = [field.name for field in dataclasses.fields(params.of_step(module))]
+    if not isinstance(declared, Mapping) or not set(declared) <= set(fields):
+        raise UserError(
+            f"{module}: BEFORE is {ast.unparse(value)}; it must be a plain mapping with keys out "
+            f"of {', '.join(fields)}"
+        )
+    return dict(declared)
