@@ -732,6 +732,6 @@ def test_the_command_line_tells_a_write_that_fails_without_a_traceback(server, t
 
 
 def test_the_step_imports_neither_torch_nor_scipy():
-    code = "import pr12.shared.fetch, sys; print(bool({'torch', 'scipy'} & {*sys.modules}))"
+    code = "import pr12.data.fetch, sys; print(bool({'torch', 'scipy'} & {*sys.modules}))"
     env = {**os.environ, "PYTHONPATH": str(address.SRC)}
     assert subprocess.check_output([sys.executable, "-c", code], env=env) == b"False\n"

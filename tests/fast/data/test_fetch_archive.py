@@ -829,6 +829,6 @@ nifti.read_volume = wait
 
 
 def test_the_step_imports_simpleitk_for_volumes_only():
-    code = "import pr12.shared.fetch, sys; print('SimpleITK' in sys.modules)"
+    code = "import pr12.data.fetch, sys; print('SimpleITK' in sys.modules)"
     env = {**os.environ, "PYTHONPATH": str(address.SRC)}
     assert subprocess.check_output([sys.executable, "-c", code], env=env) == b"False\n"

@@ -380,7 +380,7 @@ def test_damaged_evidence_is_refused_and_nothing_is_published(folder):
 
 
 def test_a_laptop_needs_no_torch():
-    code = "import pr12.shared.report, pr12.shared.index, sys; print('torch' in sys.modules)"
+    code = "import pr12.report.paper, pr12.report.index, sys; print('torch' in sys.modules)"
     source = Path(paper.__file__).parents[2]
     made = subprocess.run(
         [sys.executable, "-c", code],
