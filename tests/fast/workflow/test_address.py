@@ -198,11 +198,11 @@ def test_the_training_depends_on_its_nets_and_not_on_its_report():
 
 TRAIN = '''"""Training."""
 
-from pr12.workflow import files; from pr12.shared import run
-from pr12.shared.errors import UserError
+from pr12.core import run
+from pr12.workflow.errors import UserError
 from pr12.vae import model
 from pr12.vae.params import Train as Params
-from pr12.workflow import step
+from pr12.workflow import files, step
 
 
 def train(params, rows):
@@ -222,11 +222,11 @@ PROJECT = {
     "src/pr12/workflow/__init__.py": '"""How steps run."""\n',
     "src/pr12/workflow/step.py": "def start():\n    return 1\n",
     "src/pr12/workflow/words/__init__.py": "HELP = 'help'\n",
-    "src/pr12/shared/__init__.py": "",
+    "src/pr12/core/__init__.py": "",
     "src/pr12/workflow/errors.py": "class UserError(Exception):\n    pass\n",
-    "src/pr12/workflow/files.py": "from pr12.shared import only\nINDENT = 1\n",
-    "src/pr12/shared/only.py": "X = 1\n",
-    "src/pr12/shared/run.py": "from pr12.workflow import files\nK = 3\n",
+    "src/pr12/workflow/files.py": "from pr12.core import only\nINDENT = 1\n",
+    "src/pr12/core/only.py": "X = 1\n",
+    "src/pr12/core/run.py": "from pr12.workflow import files\nK = 3\n",
     "src/pr12/vae/__init__.py": "",
     "src/pr12/vae/graph.py": "from pr12.vae.params import Train\nPRIORITY = 1\n",
     "src/pr12/vae/params.py": "class Train:\n    width: int\n",
@@ -279,7 +279,7 @@ TRAINING, TABLE = "src/pr12/vae/train.py", "data/sources.csv"
         (TRAINING, "{len(rows)}", "{rows.pop()}"),  # has an effect
         (TRAINING, "params.width:>4d", "params.depth:>4d"),
         ("src/pr12/vae/model.py", "width + len", "width - len"),
-        ("src/pr12/shared/run.py", "K = 3", "K = 4"),
+        ("src/pr12/core/run.py", "K = 3", "K = 4"),
         ("src/pr12/vae/__init__.py", "", "K = 4"),
         (TABLE, "md5:bb", "md5:bd"),
         (TABLE, "mnist,labels", "mnist,names"),
@@ -309,7 +309,7 @@ def test_edits_that_re_address(project, path, old, new):
         ("src/pr12/workflow/__init__.py", "How", "So"),
         ("src/pr12/workflow/errors.py", "pass", "code = 2"),
         ("src/pr12/workflow/files.py", "INDENT = 1", "INDENT = 2"),
-        ("src/pr12/shared/only.py", "X = 1", "X = 2"),  # only plumbing imports it
+        ("src/pr12/core/only.py", "X = 1", "X = 2"),  # only plumbing imports it
         ("src/pr12/vae/graph.py", "PRIORITY = 1", "PRIORITY = 2"),
         ("src/pr12/vae/params.py", "width: int", "width: int = 3"),
         ("src/pr12/vae/plots.py", "red", "blue"),
