@@ -5,10 +5,12 @@ A result is the files in an addressed folder, ``build/<run>/<paper>/<case>/<step
 removed so that Snakemake makes it again.
 """
 
+import os
 import re
 import shutil
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from pr12.workflow import files
@@ -133,8 +135,30 @@ def _digest(path: Path) -> str | None:
 
 def _removed(path: Path) -> UserError:
     """Remove a file's folder; return the sentence that says so."""
-    shutil.rmtree(path.parent, ignore_errors=True)
-    done = f"remove {path.parent}" if path.parent.exists() else f"{path.parent} was removed"
+    folder = path.parent
+    done = f"{folder} was removed" if _remove(folder) else f"remove {folder}"
     return UserError(
         f"{path} is missing or not as its step wrote it; {done}, snakemake makes it again"
     )
+
+
+def _remove(folder: Path) -> bool:
+    """Remove a folder, but the log that this process writes to, which says why; tell if it worked.
+
+    The evidence of a case is made with a log beside the result that it reads.
+    """
+    with suppress(OSError):
+        for path in folder.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path)
+            elif not _is_own_log(path):
+                path.unlink()
+        folder.rmdir()
+    return not folder.exists() or all(map(_is_own_log, folder.iterdir()))
+
+
+def _is_own_log(path: Path) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(2))
+    except OSError:  # a link to nothing
+        return False

@@ -40,6 +40,10 @@ DAMAGES = {
     "a cut file": (lambda folder: (folder / "model").write_text("weigh"), "model"),
     "a missing file": (lambda folder: (folder / "model").unlink(), "model"),
     "a folder": (lambda f: (f / "model").unlink() or (f / "model").mkdir(), "model"),
+    "a link to nothing": (
+        lambda folder: (folder / "model").unlink() or (folder / "model").symlink_to("gone"),
+        "model",
+    ),
     "no digests": (lambda folder: (folder / "files.json").unlink(), "files.json"),
     "cut digests": (lambda folder: (folder / "files.json").write_text("{"), "files.json"),
     "a list of digests": (lambda folder: (folder / "files.json").write_text("[]"), "files.json"),
@@ -88,6 +92,38 @@ def test_a_reader_names_what_is_damaged_and_removes_the_folder(damage, name):
     )
     assert not folder.exists()
     assert results.checked(other / "model")
+
+
+def test_the_log_that_says_why_a_folder_was_removed_is_left():
+    folder = make()
+    flip(folder)
+    code = (
+        "from pathlib import Path\n"
+        "from pr12.workflow import results\n"
+        f"results.checked(Path('{folder}/model'))"
+    )
+    with open(folder / "evidence.log", "w") as log:
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env={"PYTHONPATH": str(address.SRC)},
+            stderr=log,
+            check=False,
+        )
+    assert [path.name for path in folder.iterdir()] == ["evidence.log"]
+    assert f"{folder} was removed, snakemake makes it again" in Path(log.name).read_text()
+    assert verify.main(["build"]) == 0  # a log alone is no damaged result
+
+
+def test_a_folder_that_cannot_be_removed_is_to_be_removed_by_hand(monkeypatch):
+    folder = make()
+    flip(folder)
+
+    def refused(path):
+        raise PermissionError
+
+    monkeypatch.setattr(Path, "unlink", refused)
+    with pytest.raises(UserError, match=rf"; remove {folder}, snakemake makes it again"):
+        results.checked(folder / "model")
 
 
 def test_a_file_that_is_not_vouched_for_is_no_result():
