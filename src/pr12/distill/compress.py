@@ -7,71 +7,20 @@ set serves early stopping alone.
 """
 
 from collections.abc import Iterable, Iterator
-from itertools import pairwise, product
-from typing import Any, NamedTuple
+from itertools import product
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from pr12.core import checkpoints, determinism, replicas, tensor_files, uncompiled
-from pr12.distill.model import mimic
+from pr12.core import checkpoints, determinism, replicas, tensor_files
+from pr12.distill.model import mimic, mimic_training
 from pr12.distill.params import Compress as Params
 from pr12.workflow import address, files, progress, step
-from pr12.workflow.errors import UserError
-
-
-class Transfer(NamedTuple):
-    """A problem's examples and the ensemble's probabilities on them."""
-
-    problem: str
-    inputs: Tensor  # (N, D): the training set, then the synthetic points
-    probabilities: Tensor  # (N,)
-    validation_inputs: Tensor  # (M, D)
-    validation_probabilities: Tensor  # (M,)
-
-
-def transfer_sets(params: Params, tensors: dict[str, Tensor]) -> list[Transfer]:
-    """Append the generator's points to every problem's training set.
-
-    Parameters
-    ----------
-    params : Params
-        The case's params.
-    tensors : dict of str to Tensor
-        What the step ``library`` wrote as ``transfer``.
-
-    Raises
-    ------
-    UserError
-        If the generator is missing there, or the sizes do not increase or are out of range.
-    """
-    sets = []
-    for problem in sorted({name.split("/")[0] for name in tensors}):
-        parts = ("train", params.generator)
-        if f"{problem}/{params.generator}/inputs" not in tensors:
-            raise UserError(
-                f"transfer holds no points of {params.generator} for {problem}; name it in the "
-                "generators of the step library"
-            )
-        inputs = torch.cat([tensors[f"{problem}/{part}/inputs"] for part in parts])
-        probabilities = torch.cat([tensors[f"{problem}/{part}/probabilities"] for part in parts])
-        least = len(tensors[f"{problem}/train/inputs"])
-        sizes = params.sizes
-        if any(a >= b for a, b in pairwise(sizes)) or sizes[0] < least or sizes[-1] > len(inputs):
-            raise UserError(
-                f"--params.sizes is {list(sizes)}; it must increase and lie between {least}, the "
-                f"training set of {problem}, and {len(inputs)}, all points of {params.generator}"
-            )
-        validation = (
-            tensors[f"{problem}/validation/{what}"] for what in ("inputs", "probabilities")
-        )
-        moved = (tensor.to(determinism.device()) for tensor in (inputs, probabilities, *validation))
-        sets.append(Transfer(problem, *moved))
-    return sets
 
 
 def train(
-    params: Params, transfer: Transfer, state: dict[str, Any] | None = None
+    params: Params, transfer: mimic_training.Transfer, state: dict[str, Any] | None = None
 ) -> Iterator[dict[str, Any]]:
     """Train a problem's nets, all sizes and seeds at once; yield the state at each evaluation.
 
@@ -108,9 +57,9 @@ def train(
         for size, seed in nets
     ]
     history = []
-    best = {"rmse": [float("inf")] * len(nets), "parameters": detached(parameters)}
+    best = {"rmse": [float("inf")] * len(nets), "parameters": mimic_training.detached(parameters)}
     if state:
-        restore(state, parameters, optimiser, streams)
+        mimic_training.restore(state, parameters, optimiser, streams)
         history, best = state["history"], state["best"]
     ends = [params.updates * (i + 1) // params.evaluations for i in range(params.evaluations)]
     for evaluation in range(len(history), params.evaluations):
@@ -121,10 +70,13 @@ def train(
         total = learn(params, transfer, module, parameters, optimiser, batches)
         outputs = replicas.forward_shared(module, parameters, transfer.validation_inputs)
         rmse = mimic.rmse(outputs, transfer.validation_probabilities).tolist()
-        history = [*history, row_of(transfer, ends[evaluation], total / steps, rmse, history)]
-        best = keep_best(best, parameters, rmse)
+        history = [
+            *history,
+            mimic_training.row_of(transfer, ends[evaluation], total / steps, rmse, history),
+        ]
+        best = mimic_training.keep_best(best, parameters, rmse)
         yield {
-            "parameters": detached(parameters),
+            "parameters": mimic_training.detached(parameters),
             "optimiser": optimiser.state_dict(),
             "streams": [stream.get_state() for stream in streams],
             "history": history,
@@ -134,7 +86,7 @@ def train(
 
 def learn(
     params: Params,
-    transfer: Transfer,
+    transfer: mimic_training.Transfer,
     module: torch.nn.Module,
     parameters: dict[str, Tensor],
     optimiser: torch.optim.Optimizer,
@@ -153,50 +105,6 @@ def learn(
     return total
 
 
-def row_of(
-    transfer: Transfer, updates: int, loss: Tensor, rmse: list[float], history: list[dict[str, Any]]
-) -> dict[str, Any]:
-    """Return the row of an evaluation; raise `UserError` if a net's loss is not finite."""
-    if not torch.isfinite(loss).all():
-        last = history[-1]["train/loss"] if history else "none"
-        raise UserError(
-            f"{transfer.problem}: the loss is not finite by update {updates} (at the "
-            f"evaluation before: {last}); lower learning_rate and run again"
-        )
-    return {"updates": updates, "train/loss": loss.tolist(), "validation/rmse": rmse}
-
-
-def detached(parameters: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Copy parameters as they are now."""
-    return {name: value.detach().clone() for name, value in parameters.items()}
-
-
-def restore(
-    state: dict[str, Any],
-    parameters: dict[str, Tensor],
-    optimiser: torch.optim.Optimizer,
-    streams: list[torch.Generator],
-) -> None:
-    """Put parameters, optimiser and streams back, in place, to a state yielded by `train`."""
-    for name, value in parameters.items():
-        value.data.copy_(state["parameters"][name])
-    optimiser.load_state_dict(state["optimiser"])
-    for stream, saved in zip(streams, state["streams"], strict=True):
-        stream.set_state(saved.cpu())
-
-
-def keep_best(
-    best: dict[str, Any], parameters: dict[str, Tensor], validation_rmse: list[float]
-) -> dict[str, Any]:
-    """Keep, for each net, the parameters of the evaluation with the least RMSE so far."""
-    for net, value in enumerate(validation_rmse):
-        if value < best["rmse"][net]:
-            best["rmse"][net] = value
-            for name, tensor in parameters.items():
-                best["parameters"][name][net] = tensor.detach()[net]
-    return best
-
-
 def describe(problem: str, row: dict[str, Any]) -> str:
     """Say one evaluation in a line: means over the nets."""
     loss, error = row["train/loss"], row["validation/rmse"]
@@ -210,7 +118,9 @@ def main(job: step.Job) -> None:
     """Train the nets of every problem; a finished evaluation survives a kill."""
     params, paths = job.params, job.paths
     determinism.deterministic()
-    sets = transfer_sets(params, tensor_files.read_tensors(paths["transfer"]))
+    sets = mimic_training.transfer_sets(
+        params.generator, params.sizes, tensor_files.read_tensors(paths["transfer"])
+    )
     inputs = job.provenance()["inputs"]
     fingerprint = address.digest(job.command, address.source_digest(job.module), inputs)
     model = {"sizes": torch.tensor(params.sizes)}

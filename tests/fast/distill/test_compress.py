@@ -7,7 +7,7 @@ import torch
 
 from pr12.core import checkpoints, determinism, replicas, tensor_files
 from pr12.distill import compress, evaluate_compression
-from pr12.distill.model import mimic
+from pr12.distill.model import mimic, mimic_training
 from pr12.workflow import files, step
 from pr12.workflow.errors import UserError
 
@@ -36,7 +36,7 @@ def tensors(problems=("a", "b")):
 
 
 def transfer(problem="a"):
-    return compress.transfer_sets(PARAMS, tensors((problem,)))[0]
+    return mimic_training.transfer_sets(PARAMS.generator, PARAMS.sizes, tensors((problem,)))[0]
 
 
 def last(states):
@@ -46,7 +46,7 @@ def last(states):
 
 def test_a_transfer_set_is_the_training_set_and_then_the_generators_points():
     made = tensors()
-    first, second = compress.transfer_sets(PARAMS, made)
+    first, second = mimic_training.transfer_sets(PARAMS.generator, PARAMS.sizes, made)
     assert (first.problem, second.problem) == ("a", "b")
     assert (first.inputs[:20] == made["a/train/inputs"]).all()
     assert (first.inputs[20:] == made["a/munge/inputs"]).all()
@@ -57,12 +57,12 @@ def test_a_transfer_set_is_the_training_set_and_then_the_generators_points():
 @pytest.mark.parametrize("sizes", [(10, 20), (20, 20), (30, 61), (60, 20)])
 def test_sizes_out_of_range_are_one_sentence(sizes):
     with pytest.raises(UserError, match="between 20, the training set of a, and 60"):
-        compress.transfer_sets(dataclasses.replace(PARAMS, sizes=sizes), tensors())
+        mimic_training.transfer_sets(PARAMS.generator, sizes, tensors())
 
 
 def test_a_generator_that_library_did_not_use_is_one_sentence():
     with pytest.raises(UserError, match="no points of nbe for a"):
-        compress.transfer_sets(dataclasses.replace(PARAMS, generator="nbe"), tensors())
+        mimic_training.transfer_sets("nbe", PARAMS.sizes, tensors())
 
 
 def test_training_lowers_the_error_and_yields_a_row_per_evaluation():
@@ -86,7 +86,7 @@ def test_kept_parameters_are_those_of_the_best_evaluation():
 
 def test_keep_best_replaces_only_the_nets_that_improved():
     best = {"rmse": [0.5, 0.5], "parameters": {"w": torch.zeros(2, 1)}}
-    best = compress.keep_best(best, {"w": torch.ones(2, 1)}, [0.4, 0.6])
+    best = mimic_training.keep_best(best, {"w": torch.ones(2, 1)}, [0.4, 0.6])
     assert best["rmse"] == [0.4, 0.5]
     assert best["parameters"]["w"].tolist() == [[1.0], [0.0]]
 

@@ -9,7 +9,7 @@ from PIL import Image
 from safetensors import safe_open
 
 from pr12.photostyle import photographs
-from pr12.photostyle.data import common_classes, package_photographs
+from pr12.photostyle.data import common_classes, package_photographs, pairs
 from pr12.workflow import address, step
 from pr12.workflow.errors import UserError
 
@@ -56,7 +56,7 @@ def save(path, pixels):
 def folder(tmp_path):
     """Give pairs as the authors': a mask a pixel smaller, a class that only the style has."""
     draws = np.random.default_rng(0)
-    for pair in photographs.PUBLISHED_PAIRS:
+    for pair in pairs.PUBLISHED_PAIRS:
         place = tmp_path / "raw" / pair
         place.mkdir(parents=True)
         for name, shape in (("content", (40, 60)), ("style", (50, 60))):
@@ -133,7 +133,7 @@ def test_packages_need_no_file(tmp_path):
 
 @pytest.mark.parametrize("size", [96, 256])
 def test_skies_of_the_packages_pairs_are_the_same_class(size):
-    tensors, _ = photographs.package_pairs(size, 2)
+    tensors, _ = pairs.package_pairs(size, 2)
     for pair in ("china_rocket", "rocket_china"):
         for side in ("content", "style"):
             mask = tensors[f"{pair}/{side}_mask"]
@@ -148,7 +148,7 @@ def test_skies_of_the_packages_pairs_are_the_same_class(size):
 
 def test_published_pairs_keep_their_classes(folder, capsys):
     tensors, info = read(run_step(folder / "made", PUBLISHED, **given(folder)))
-    assert set(info) == set(photographs.PUBLISHED_PAIRS)
+    assert set(info) == set(pairs.PUBLISHED_PAIRS)
     own = info["pair3"]
     assert own["palette"] == ["#000000", "#ffffff"]
     assert own["content_shares"] == pytest.approx([0.5, 0.5], abs=0.05)
@@ -235,11 +235,11 @@ def test_a_broken_file_is_one_sentence(folder, capsys, name, damage, message):
 def test_a_file_of_another_shape_is_refused(folder, name, shape, message):
     save(folder / "raw" / "pair14" / f"{name}.png", np.zeros((*shape, 3), np.uint8))
     with pytest.raises(UserError, match=message):
-        photographs.published_pairs(folder / "raw", 48)
+        pairs.published_pairs(folder / "raw", 48)
 
 
 def test_a_photograph_instead_of_a_mask_is_refused(folder):
     place = folder / "raw" / "pair14"
     (place / "content_mask.png").write_bytes((place / "content.png").read_bytes())
     with pytest.raises(UserError, match=r"pair14: (the masks have|a mask has) .*flat colour"):
-        photographs.published_pairs(folder / "raw", 48)
+        pairs.published_pairs(folder / "raw", 48)
