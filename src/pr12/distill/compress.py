@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pr12.core import checkpoints, determinism, replicas, tensor_files
+from pr12.core import checkpoints, determinism, replicas, tensor_files, uncompiled
 from pr12.distill.model import mimic, mimic_training
 from pr12.distill.params import Compress as Params
 from pr12.workflow import address, files, progress, step
