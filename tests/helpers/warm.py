@@ -58,7 +58,6 @@ def python(folder):
 def serve(address):
     """Fork a process for each client."""
     import torch
-    import torch._inductor.config  # what `use_deterministic_algorithms` imports
 
     assert torch.get_num_threads() == 1
     listener = socket.socket(socket.AF_UNIX)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from pr12.distill import mimic
-from pr12.shared import address, files, progress, replicas, run, step
+from pr12.shared import address, files, optimisers, progress, replicas, run, step
 from pr12.shared.errors import UserError
 from pr12.shared.step import Above, AtLeast, NotEmpty
 
@@ -118,7 +118,7 @@ def train(
         lambda generator: mimic.MimicNet(width, params.hidden, generator),
         [seed for _, seed in nets],
     )
-    optimiser = torch.optim.Adam(parameters.values(), lr=params.learning_rate, fused=True)
+    optimiser = optimisers.Adam(parameters.values(), lr=params.learning_rate, fused=True)
     streams = [
         run.generator(seed, f"shuffle {transfer.problem} {size}", run.device())
         for size, seed in nets

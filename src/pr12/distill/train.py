@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from pr12.distill import batches, model
-from pr12.shared import address, files, progress, replicas, run, splits, step
+from pr12.shared import address, files, optimisers, progress, replicas, run, splits, step
 from pr12.shared.errors import UserError
 from pr12.shared.step import Above, AtLeast, Between, NotEmpty
 
@@ -163,7 +163,7 @@ def train(
     module, parameters = replicas.stack(
         lambda g: model.MLP(pixels, hidden, classes, bottleneck, g), seeds
     )
-    optimiser = torch.optim.Adam(parameters.values(), lr=params.learning_rate, fused=True)
+    optimiser = optimisers.Adam(parameters.values(), lr=params.learning_rate, fused=True)
     random = streams(seeds)
     indices = batches.transfer_indices(
         transfer.labels, params.transfer_classes, params.transfer_fraction, random.subset

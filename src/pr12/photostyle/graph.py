@@ -43,7 +43,7 @@ def photographs(job: Job) -> dict[str, Raw]:
 @photostyle.step(place="vgg19", makes={"weights": "weights.safetensors"}, local=None, memory=2500)
 def weights(job: Job) -> dict[str, Raw]:
     """Read VGG-19 as torchvision publishes it."""
-    return {"raw": raw("vgg19", VGG19)}
+    return verified("vgg19", VGG19, name="raw")
 
 
 def seen(case: str) -> dict[str, File]:

@@ -1,7 +1,7 @@
 """Give a photograph the look of another, and keep it a photograph (Luan et al. 2017).
 
     python -m pr12.photostyle.transfer content=a.jpg style=b.jpg output=out.png \
-[content_mask=c.png style_mask=d.png] [weights=w.safetensors] [--params '{"size": 500}'] [--resume]
+[content_mask=c.png style_mask=d.png] [weights=w.pth] [--params '{"size": 500}'] [--resume]
 
 Images of any size: they are optimised with a longest side of `size` pixels, and the change of
 colours is carried to the full size. Masks are painted in flat colours, one for each class (sky,
@@ -9,9 +9,10 @@ water, ...), the same colour in both masks; without them they are made automatic
 weaker. The output is PNG, JPEG or TIFF; a content of 16 bits or with transparency gives such an
 output, but for JPEG.
 
-Without weights=, the trained SqueezeNet of data/raw/weights is used if it lies there, else the same
-network untrained, which gives a weaker style. SqueezeNet is the default because VGG-19, the
-paper's, takes much longer.
+Weights are safetensors or a state dict of torch.save; nothing in them is executed. Without
+weights=, the trained SqueezeNet of data/raw/weights is used if it lies there, else the same network
+untrained, which gives a weaker style. SqueezeNet is the default because VGG-19, the paper's, takes
+much longer.
 
 Ctrl-C keeps what is reached: it is finished and written, with exit code 130; a second one ends at
 once and writes nothing. With --resume the same command goes on from there, or from where a killed
@@ -161,7 +162,7 @@ def _weights(settings: Settings, given: Path | None) -> Path | None:
     if given is None:
         print(
             f"warning: there are no weights of {settings.architecture}, so it stays untrained, "
-            "which gives a weaker style; give weights=FILE.safetensors (see README.md)",
+            "which gives a weaker style; give weights=FILE (see README.md)",
             file=sys.stderr,
         )
     return given

@@ -71,7 +71,7 @@ def problem(inputs: Inputs, wishes: Wishes, weights: Path | None) -> Problem:
     wishes : Wishes
         The params.
     weights : Path, optional
-        Of the network, safetensors; without, its weights are drawn.
+        Of the network, as `read_weights` reads them; without, they are drawn.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Turn published weights into safetensors, without unpickling them.
+"""Turn published weights into safetensors.
 
 VGG-19's weights of torchvision (K. Simonyan and A. Zisserman, 2015) are published as a pickle only.
 ``{"prefix": "features."}`` keeps its convolutions, 80 of 575 MB; ``{"prefix": ""}`` keeps all.
@@ -6,8 +6,7 @@ VGG-19's weights of torchvision (K. Simonyan and A. Zisserman, 2015) are publish
 
 from dataclasses import dataclass
 
-from pr12.photostyle import weights_file
-from pr12.shared import run, step
+from pr12.shared import run, state_dicts, step
 
 
 @dataclass(frozen=True)
@@ -18,11 +17,11 @@ class Params:
 
 
 def main(job: step.Job) -> None:
-    """Read the raw file and write its tensors."""
-    tensors = weights_file.read_state(job.paths["raw"], job.params.prefix)
+    """Read the raw file, which `verified` knows if it was fetched, and write its tensors."""
+    tensors = state_dicts.read(job.paths["raw"], job.params.prefix, job.paths.get("verified"))
     run.write_tensors(job.paths["weights"], tensors)
 
 
 if __name__ == "__main__":
-    with step.start(Params, reads=["raw"], writes=["weights"]) as job:
+    with step.start(Params, reads=["raw"], optional=["verified"], writes=["weights"]) as job:
         main(job)

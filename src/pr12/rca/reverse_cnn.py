@@ -8,7 +8,7 @@ import torch
 
 from pr12.rca import reverse, unet
 from pr12.rca.scan_files import Scan
-from pr12.shared import run, step
+from pr12.shared import optimisers, run, step
 from pr12.shared.errors import UserError
 from pr12.shared.step import Above, AtLeast, NotEmpty
 
@@ -71,7 +71,7 @@ def scored(
     found = []
     for labels in segmentations:
         net = unet.network(image.ndim, structures, params.channels, seed).to(device)
-        optimiser = torch.optim.Adam(net.parameters(), lr=params.learning_rate)
+        optimiser = optimisers.Adam(net.parameters(), lr=params.learning_rate)
         wanted = unet.batched([labels], device)
         for _ in range(params.updates):
             value = criterion(net(images), wanted)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pr12.rca import scan_files, unet
 from pr12.rca.scan_files import Scan
-from pr12.shared import address, files, progress, run, step
+from pr12.shared import address, files, optimisers, progress, run, step
 from pr12.shared.errors import UserError
 from pr12.shared.step import Above, AtLeast, NotEmpty
 
@@ -54,7 +54,7 @@ def training(
         If the loss is not finite, with the update and the last good value.
     """
     net = unet.network(scans[0].image.ndim, structures, params.channels, seed).to(device)
-    optimiser = torch.optim.Adam(net.parameters(), lr=params.learning_rate)
+    optimiser = optimisers.Adam(net.parameters(), lr=params.learning_rate)
     criterion = unet.loss()
     stream = np.random.default_rng(seed)
     order: list[int] = []

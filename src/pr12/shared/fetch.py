@@ -52,8 +52,9 @@ CELLS = {  # column -> what its cells must match, in words
     "urls": (rf"{URL}( {URL})*", "http or https addresses with one space between them"),
     "bytes": (r"([1-9][0-9]{0,14})?", "a whole number above 0, or empty if it is not known"),
     "checksum": (
-        r"md5:[0-9a-f]{32}|(pixels-|volumes-)?sha256:[0-9a-f]{64}",
-        "md5:, sha256: or pixels-sha256: and lower-case digits, or volumes-sha256: for a folder",
+        r"md5:[0-9a-f]{32}|(pixels-|volumes-)?sha256:[0-9a-f]{64}|sha256-prefix:[0-9a-f]{8,63}",
+        "md5:, sha256:, sha256-prefix: (8 digits or more) or pixels-sha256: and lower-case digits, "
+        "or volumes-sha256: for a folder",
     ),
     "licence": (r".+", "not empty"),
     "used_by": (r".+", "not empty"),
@@ -69,8 +70,9 @@ class Source(NamedTuple):
     # that holds it, perhaps with "#md5=..." of that archive.
     urls: tuple[str, ...]
     bytes: int | None  # of the file as it is kept; None: not known, the checksum alone decides
-    # of the file as it is kept, "md5:..." or "sha256:..."; where the same pixels are published in
-    # several containers, "pixels-sha256:..." of the variable ff of a MATLAB file; of a folder,
+    # of the file as it is kept, "md5:..." or "sha256:..."; "sha256-prefix:..." where only the first
+    # digits are published, as in torchvision's names of files; where the same pixels are published
+    # in several containers, "pixels-sha256:..." of the variable ff of a MATLAB file; of a folder,
     # "volumes-sha256:..." as `volumes.folder_checksum` gives it
     checksum: str
     licence: str
@@ -256,11 +258,14 @@ def _check(path: Path, source: Source) -> None:
         raise UnusableError(f"has {size} bytes instead of {source.bytes}")
     if not path.is_file():
         raise UnusableError("is not a file")  # to read a pipe might never end
-    algorithm = source.checksum.partition(":")[0]
+    kind, _, expected = source.checksum.partition(":")
+    algorithm = kind.removesuffix("-prefix")
     pixels = algorithm == "pixels-sha256"
-    found = f"{algorithm}:{_pixels(path) if pixels else pooch.file_hash(path, alg=algorithm)}"
-    if found != source.checksum:
-        raise UnusableError(f"has the wrong checksum (expected {source.checksum}, found {found})")
+    digest = _pixels(path) if pixels else pooch.file_hash(path, alg=algorithm)
+    if not (digest.startswith(expected) if kind.endswith("-prefix") else digest == expected):
+        raise UnusableError(
+            f"has the wrong checksum (expected {source.checksum}, found {algorithm}:{digest})"
+        )
 
 
 def _pixels(path: Path) -> str:

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from pr12.shared import address, files, progress, run, splits, step
+from pr12.shared import address, files, optimisers, progress, run, splits, step
 from pr12.shared.errors import UserError
 from pr12.shared.step import Above, AtLeast, Between, NotEmpty
 from pr12.stn import colocalisation, distortions, embedding, training
@@ -131,7 +131,7 @@ def train(
     """
     where = canvases.device
     net = seeded(params, canvases, digit, seed).to(where, memory_format=torch.channels_last)
-    optimiser = torch.optim.Adam(net.parameters(), lr=params.learning_rate, fused=True)
+    optimiser = optimisers.Adam(net.parameters(), lr=params.learning_rate, fused=True)
     stream = run.generator(seed, f"co-localise {digit}", where)
     done, history = 0, []
     if state:

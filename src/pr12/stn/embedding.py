@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pr12.shared import run
+from pr12.shared import optimisers, run
 from pr12.shared.errors import UserError
 from pr12.stn import distortions
 from pr12.stn.first_convolution import FirstConv2d
@@ -105,7 +105,7 @@ def train_classifier(
         torch.manual_seed(run.generator(seed, "init embedding").initial_seed())
         net = DigitClassifier(width)
     net = net.to(where, memory_format=torch.channels_last)
-    optimiser = torch.optim.Adam(net.parameters(), lr=learning_rate, fused=True)
+    optimiser = optimisers.Adam(net.parameters(), lr=learning_rate, fused=True)
     stream = run.generator(seed, "shuffle embedding", where)
     total = torch.zeros((), device=where)
     for step in range(steps):

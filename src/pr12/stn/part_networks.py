@@ -264,7 +264,7 @@ def load_pretrained(net: PartNetwork, tensors: Mapping[str, Tensor], where: str)
     Traceback (most recent call last):
     ...
     pr12.shared.errors.UserError: a.st has not the parameters of torchvision's GoogLeNet \
-(first of 285: conv1.conv.weight); give safetensors of its state_dict
+(first of 285: conv1.conv.weight); give a file of its state_dict
     """
     nets = [*net.backbones, *([net.localisation[0]] if net.count else [])]
     own = nets[0].state_dict()
@@ -276,7 +276,7 @@ def load_pretrained(net: PartNetwork, tensors: Mapping[str, Tensor], where: str)
     if wrong:
         raise UserError(
             f"{where} has not the parameters of torchvision's GoogLeNet (first of {len(wrong)}: "
-            f"{wrong[0]}); give safetensors of its state_dict"
+            f"{wrong[0]}); give a file of its state_dict"
         )
     for one in nets:
         one.load_state_dict({key: given.get(key, own[key]) for key in own}, strict=True)

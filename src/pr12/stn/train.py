@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from pr12.shared import address, files, progress, run, splits, step
+from pr12.shared import address, files, optimisers, progress, run, splits, step
 from pr12.shared.errors import UserError
 from pr12.shared.step import Above, AtLeast, NotEmpty
 from pr12.stn import distortions, networks, training
@@ -214,9 +214,9 @@ def train(
     net = seeded(params, distortion, seed).to(where, memory_format=torch.channels_last)
     shared = {"lr": params.learning_rate, "fused": True}  # the same steps in one pass
     if params.optimiser == "sgd":
-        optimiser = torch.optim.SGD(net.parameters(), momentum=0.0, **shared)
+        optimiser = optimisers.SGD(net.parameters(), momentum=0.0, **shared)
     else:
-        optimiser = torch.optim.Adam(net.parameters(), **shared)
+        optimiser = optimisers.Adam(net.parameters(), **shared)
     order = orders(len(digits.images), params.images, run.generator(seed, "shuffle", where))
     batches = order.split(params.batch_size)
     stream = run.generator(seed, f"distort {distortion}", where)

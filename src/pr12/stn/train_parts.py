@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from pr12.shared import address, files, progress, run, step
+from pr12.shared import address, files, optimisers, progress, run, state_dicts, step
 from pr12.shared.errors import UserError
 from pr12.shared.step import Above, AtLeast, Between, NotEmpty
 from pr12.stn import part_networks, parts, training
@@ -157,8 +157,8 @@ def start(
     # Fused: the same steps in one pass
     shared = {"lr": params.learning_rate, "weight_decay": params.weight_decay, "fused": True}
     if params.optimiser == "adam":
-        return net, torch.optim.Adam(groups, betas=(params.momentum, 0.999), eps=1e-8, **shared)
-    return net, torch.optim.SGD(groups, momentum=params.momentum, nesterov=False, **shared)
+        return net, optimisers.Adam(groups, betas=(params.momentum, 0.999), eps=1e-8, **shared)
+    return net, optimisers.SGD(groups, momentum=params.momentum, nesterov=False, **shared)
 
 
 def train(
@@ -292,7 +292,9 @@ def main(job: step.Job) -> None:
     training.deterministic()
     loaded = parts.load(paths["train"])
     check(params, loaded, "weights" in paths)
-    weights = run.read_tensors(paths["weights"]) if "weights" in paths else None
+    weights = None
+    if "weights" in paths:
+        weights = state_dicts.read(paths["weights"], verified=paths.get("verified"))
     if params.backbone == "googlenet" and weights is None:
         print("no weights=PATH is given: GoogLeNet starts from random numbers", file=sys.stderr)
     where = run.device()
@@ -337,6 +339,6 @@ def describe(state: dict[str, Any]) -> str:
 
 if __name__ == "__main__":
     with step.start(
-        Params, reads=["train"], optional=["weights"], writes=["model", "history"]
+        Params, reads=["train"], optional=["weights", "verified"], writes=["model", "history"]
     ) as job:
         main(job)

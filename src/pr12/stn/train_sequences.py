@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from pr12.shared import address, files, progress, run, step
+from pr12.shared import address, files, optimisers, progress, run, step
 from pr12.shared.errors import UserError
 from pr12.shared.step import Above, AtLeast, Between, NotEmpty
 from pr12.stn import sequences, training
@@ -112,8 +112,8 @@ def start(params: Params, size: int, seed: int) -> tuple[Network, torch.optim.Op
     # Fused: the same steps in one pass, measured 10 % faster for all of a small network's training
     shared = {"lr": params.learning_rate, "weight_decay": params.weight_decay, "fused": True}
     if params.optimiser == "adam":
-        return network, torch.optim.Adam(groups, betas=(params.momentum, 0.999), eps=1e-8, **shared)
-    return network, torch.optim.SGD(groups, momentum=params.momentum, **shared)
+        return network, optimisers.Adam(groups, betas=(params.momentum, 0.999), eps=1e-8, **shared)
+    return network, optimisers.SGD(groups, momentum=params.momentum, **shared)
 
 
 def architecture_of(params: Params, size: int) -> Architecture:

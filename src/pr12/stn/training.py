@@ -21,7 +21,8 @@ def deterministic() -> None:
     True
     """
     run.deterministic()
-    torch.use_deterministic_algorithms(True, warn_only=run.device().type == "cuda")
+    if run.device().type == "cuda":
+        torch.set_deterministic_debug_mode("warn")
 
 
 def streams(shuffle: torch.Generator) -> list[Tensor]:

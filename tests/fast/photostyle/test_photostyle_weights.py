@@ -1,6 +1,5 @@
 import os
 import random
-import shlex
 import subprocess
 import sys
 
@@ -10,8 +9,8 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from pr12.photostyle import torch_containers, weights, weights_file
-from pr12.shared import address, run, step
+from pr12.photostyle import weights, weights_file
+from pr12.shared import address, files, run, state_dicts, step
 from pr12.shared.errors import UserError
 
 
@@ -35,7 +34,17 @@ def write(path, **changes):
 
 def convert(raw, made, prefix):
     arguments = ["--params", f'{{"prefix": "{prefix}"}}', f"raw={raw}", f"weights={made}"]
-    with step.start(weights.Params, reads=["raw"], writes=["weights"], arguments=arguments) as job:
+    run_step(arguments)
+
+
+def run_step(arguments):
+    with step.start(
+        weights.Params,
+        reads=["raw"],
+        optional=["verified"],
+        writes=["weights"],
+        arguments=arguments,
+    ) as job:
         weights.main(job)
 
 
@@ -65,19 +74,14 @@ def test_other_types_become_float32(tmp_path, kind):
 
 
 @pytest.mark.parametrize("zipped", [False, True])
-@pytest.mark.parametrize("name", ["my net.pth", "net.pt", "net.safetensors", "net"])
-def test_a_pickle_is_refused_with_a_command_that_converts_it(tmp_path, name, zipped):
+@pytest.mark.parametrize("name", ["net.pth", "net.safetensors", "net"])
+def test_a_file_of_torch_is_read_whatever_it_is_called(tmp_path, name, zipped):
     path = tmp_path / name
     torch.save(state_dict(), path, _use_new_zipfile_serialization=zipped)
-    with pytest.raises(UserError, match="is pickled, and a pickle can run any program") as refused:
-        weights_file.read_weights(path, SHAPES)
-    command = str(refused.value).partition(" safetensors with ")[2]
-    words = shlex.split(command)
-    assert words[:5] == ["python", "-m", "pr12.photostyle.weights", "--params", '{"prefix": ""}']
-    with step.start(weights.Params, reads=["raw"], writes=["weights"], arguments=words[3:]) as job:
-        weights.main(job)
-    made = weights_file.read_weights(words[-1].removeprefix("weights="), SHAPES)
-    assert_equal(made, {name: state_dict()[name] for name in SHAPES})
+    shapes = dict(reversed(SHAPES.items()))
+    assert_equal(
+        weights_file.read_weights(path, shapes), {name: state_dict()[name] for name in shapes}
+    )
 
 
 def test_a_header_that_looks_like_a_pickle_is_none(tmp_path):
@@ -90,8 +94,19 @@ def test_a_header_that_looks_like_a_pickle_is_none(tmp_path):
     assert weights_file.read_weights(path, {"a": (2,)})["a"].tolist() == [1, 1]
 
 
-def test_weights_of_another_architecture_are_refused(tmp_path):
-    path = write(tmp_path / "a.safetensors")
+FORMS = pytest.mark.parametrize("form", ["old", "zip", "safetensors"])
+
+
+def write_as(form, path, **changes):
+    if form == "safetensors":
+        return write(path, **changes)
+    torch.save(state_dict() | changes, path, _use_new_zipfile_serialization=form == "zip")
+    return path
+
+
+@FORMS
+def test_weights_of_another_architecture_are_refused(tmp_path, form):
+    path = write_as(form, tmp_path / "a.safetensors")
     wrong = {"features.0.weight": (64, 3, 3, 3), "features.9.bias": (4,)}
     with pytest.raises(UserError) as refused:
         weights_file.read_weights(path, SHAPES | wrong)
@@ -103,10 +118,11 @@ def test_weights_of_another_architecture_are_refused(tmp_path):
         weights_file.read_weights(path, {"x": (4,)})
 
 
+@FORMS
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
-def test_numbers_that_are_not_finite_are_refused(tmp_path, value):
+def test_numbers_that_are_not_finite_are_refused(tmp_path, value, form):
     bias = torch.tensor([0, 1, 2, value], dtype=torch.float16)
-    path = write(tmp_path / "a.safetensors", **{"features.0.bias": bias})
+    path = write_as(form, tmp_path / "a.safetensors", **{"features.0.bias": bias})
     with pytest.raises(UserError, match=r"not finite, in features\.0\.bias; use other weights"):
         weights_file.read_weights(path, SHAPES)
 
@@ -132,9 +148,9 @@ def test_what_is_no_weights_file_is_told_without_a_word_of_deleting(tmp_path, co
     path.write_bytes(content)
     for read in (
         lambda: weights_file.read_weights(path, SHAPES),
-        lambda: weights_file.read_state(path, ""),
+        lambda: state_dicts.read(path),
     ):
-        with pytest.raises(UserError, match="is not a whole safetensors file; give") as refused:
+        with pytest.raises(UserError, match="is neither a whole safetensors file nor") as refused:
             read()
         assert "delete" not in str(refused.value)
 
@@ -150,7 +166,7 @@ def test_a_file_cut_off_anywhere_is_refused(tmp_path):
     path = tmp_path / "a.safetensors"
     for cut in np.linspace(0, len(content) - 1, 100, dtype=int).tolist():
         path.write_bytes(content[:cut])
-        with pytest.raises(UserError, match="is not a whole safetensors file"):
+        with pytest.raises(UserError, match="is neither a whole safetensors file nor"):
             weights_file.read_weights(path, SHAPES)
 
 
@@ -176,20 +192,14 @@ def test_a_changed_byte_gives_tensors_or_one_sentence(tmp_path):
 # --- the step ---
 
 
-@pytest.mark.parametrize("form", ["old", "zip", "safetensors"])
+@FORMS
 @pytest.mark.parametrize("prefix", ["features.", "", "classifier.weight"])
 def test_the_tensors_under_the_prefix_are_written(tmp_path, form, prefix):
     raw, made = tmp_path / "raw", tmp_path / "made.safetensors"
-    if form == "safetensors":
-        write(raw)
-    else:
-        torch.save(state_dict(), raw, _use_new_zipfile_serialization=form == "zip")
+    write_as(form, raw)
     convert(raw, made, prefix)
     expected = {name: tensor for name, tensor in state_dict().items() if name.startswith(prefix)}
-    assert_equal(dict(sorted(run.read_tensors(made).items())), dict(sorted(expected.items())))
-    before = made.read_bytes()
-    convert(raw, made, prefix)
-    assert made.read_bytes() == before
+    assert made.read_bytes() == safetensors.torch.save(expected, {})
 
 
 def test_halves_are_written_as_float32(tmp_path):
@@ -213,6 +223,20 @@ def test_the_step_runs_from_the_command_line(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert len(run.read_tensors(tmp_path / "made.safetensors")) == len(state_dict())
+
+
+def test_the_step_reads_what_was_fetched_only(tmp_path, capsys):
+    raw, made, verified = (tmp_path / name for name in ("a.pth", "made", "verified.json"))
+    torch.save(state_dict(), raw)
+    line = ["--params", '{"prefix": ""}', f"raw={raw}", f"verified={verified}", f"weights={made}"]
+    files.write_json(verified, {raw.name: f"sha256:{'0' * 64}"})
+    with pytest.raises(SystemExit, match="2"):
+        run_step(line)
+    assert "is not what was fetched" in capsys.readouterr().err.splitlines()[-1]
+    assert not made.exists()
+    files.write_json(verified, {raw.name: f"sha256:{files.sha256(raw)}"})
+    run_step(line)
+    assert made.exists()
 
 
 class Attack:
@@ -255,4 +279,3 @@ def test_vgg_names_are_those_of_torchvision():
     kept = [np.prod(shape) for name, shape in shapes.items() if name.startswith("features.")]
     assert len(kept) == 32
     assert 4 * sum(kept) == 80_097_536  # bytes, as the module says: 80 of 575 MB
-    assert 100 * 200 * len(shapes) < torch_containers.LARGEST_PICKLE

@@ -5,6 +5,7 @@ import io
 import json
 import os
 import random
+import re
 import socket
 import struct
 import subprocess
@@ -129,6 +130,26 @@ def test_md5_is_a_checksum_too(server, folder):
 
 def md5(content):
     return f"md5:{hashlib.md5(content).hexdigest()}"
+
+
+@pytest.mark.parametrize("digits", [8, 9, 63])
+def test_the_first_digits_of_a_checksum_decide_where_no_more_are_known(server, folder, digits):
+    digest = hashlib.sha256(CONTENT).hexdigest()
+    urls = [f"{server.address}/{how}/images" for how in ("corrupt", "well")]
+    row = source(*urls, checksum=f"sha256-prefix:{digest[:digits]}", bytes=None)
+    assert get(row, folder) == urls[1]
+    assert holds_only_the_file(folder)
+    assert get(row, folder) == "was there already"
+    (folder / "images").write_bytes(CONTENT + b"a")
+    with pytest.raises(UserError) as caught:
+        get(row._replace(urls=urls[:1]), folder)
+    assert f"(expected {row.checksum}, found sha256:" in str(caught.value)
+
+
+def test_digits_that_do_not_begin_the_checksum_are_not_enough(server, folder):
+    inner = hashlib.sha256(CONTENT).hexdigest()[1:9]
+    with pytest.raises(UserError, match="has the wrong checksum"):
+        get(source(f"{server.address}/well/images", checksum=f"sha256-prefix:{inner}"), folder)
 
 
 def test_the_next_address_is_tried(server, folder, capsys):
@@ -527,6 +548,17 @@ def test_a_row_is_read_cell_by_cell():
     )
 
 
+def test_weights_of_torchvision_are_listed_by_its_own_addresses():
+    models = vision.import_torchvision().models
+    rows = {row.name: row for row in fetch.read_sources(SOURCES.read_text())}
+    for name, weights in (("vgg19", models.VGG19_Weights), ("googlenet", models.GoogLeNet_Weights)):
+        url = weights.IMAGENET1K_V1.url
+        assert rows[name].urls == (url,)
+        assert rows[name].file == url.rpartition("/")[2]
+        digits = re.search(r"-([0-9a-f]{8})\.pth", url)[1]
+        assert rows[name].checksum.partition(":")[2].startswith(digits)
+
+
 def test_frey_face_is_listed_by_its_pixels():
     rows = [row for row in fetch.read_sources(SOURCES.read_text()) if row.name == "frey_face"]
     assert [(row.file, row.bytes) for row in rows] == [("frey_rawface.mat", None)]
@@ -561,6 +593,8 @@ def test_frey_face_is_listed_by_its_pixels():
         ("md5:", "pixels-sha256:", "line 2: checksum is"),  # too short for it
         ("md5:", "pixels-md5:", "it must be md5:, sha256: or pixels-sha256: and lower-case digits"),
         ("md5:", "sha1:", "line 2: checksum is"),
+        (f"md5:{'0' * 32}", "sha256-prefix:0000000", "line 2: checksum is"),  # too short to know it
+        (f"md5:{'0' * 32}", f"sha256-prefix:{'0' * 64}", "line 2: checksum is"),  # the whole
         ("CC0", "", "line 2: licence is ''; it must be not empty"),
         (",distill", "", "line 2 has 6 cells; it must have 7"),
         (",distill", ",distill,stn", "line 2 has 8 cells; it must have 7"),

@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from pr12.shared import run, step
+from pr12.shared import files, run, step
 from pr12.shared.errors import UserError
 from pr12.stn import evaluate_parts, generated_parts, part_networks, parts, train_parts
 from pr12.stn.part_networks import Architecture, PartNetwork
@@ -60,7 +60,8 @@ def train_step(folder, made, given=None, **changes):
     every = {"train": folder / "train.safetensors", **(given or {}), **paths}
     line = ["--params", json.dumps(PARAMS | changes), *(f"{k}={v}" for k, v in every.items())]
     with step.start(
-        train_parts.Params, reads=["train"], optional=["weights"], writes=list(paths),
+        train_parts.Params, reads=["train"], optional=["weights", "verified"],
+        writes=list(paths),
         arguments=line,
     ) as job:  # fmt: skip
         train_parts.main(job)
@@ -203,14 +204,41 @@ def test_a_mistake_is_one_sentence_and_leaves_no_model(folder, capsys, changes, 
 
 
 def test_weights_are_for_googlenet_only(folder, capsys):
-    path = folder / "weights.safetensors"
-    run.write_tensors(path, {"x": torch.zeros(1)})
+    path = folder / "weights.pth"
+    torch.save({"x": torch.zeros(1)}, path)
     with pytest.raises(SystemExit, match="2"):
         train_step(folder, folder / "made", {"weights": path})
     assert "weights are those of GoogLeNet" in capsys.readouterr().err.splitlines()[-1]
     with pytest.raises(SystemExit, match="2"):
         train_step(folder, folder / "made", {"weights": path}, backbone="googlenet", output_size=32)
     assert "has not the parameters of torchvision's GoogLeNet" in capsys.readouterr().err
+
+
+def test_fetched_weights_that_were_exchanged_since_are_refused(folder, capsys):
+    path, verified = folder / "googlenet-1378be20.pth", folder / "verified.json"
+    torch.save({"x": torch.zeros(1)}, path)
+    files.write_json(verified, {path.name: "sha256-prefix:1378be20"})
+    given = {"weights": path, "verified": verified}
+    with pytest.raises(SystemExit, match="2"):
+        train_step(folder, folder / "made", given, backbone="googlenet", output_size=32)
+    assert "expected sha256-prefix:1378be20" in capsys.readouterr().err.splitlines()[-1]
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+def test_a_file_of_googlenet_is_read_and_trained_on(folder, zipped):
+    net, _ = part_networks.backbone("googlenet", 1)
+    tensors = net.state_dict() | {"fc.bias": torch.zeros(1000), "aux1.fc1.bias": torch.zeros(1024)}
+    path, verified = folder / "googlenet-1378be20.pth", folder / "verified.json"
+    torch.save(tensors, path, _use_new_zipfile_serialization=zipped)
+    files.write_json(verified, {path.name: f"sha256-prefix:{files.sha256(path)[:8]}"})
+    given = {"weights": path, "verified": verified}
+    still = {"transformers": 0, "epochs": 1, "learning_rate": 1e-30, "weight_decay": 0.0}
+    paths = train_step(
+        folder, folder / "made", given, backbone="googlenet", output_size=32, **still
+    )
+    model = run.read_tensors(paths["model"])
+    own = [model[key] for key in model if key.endswith("conv1.conv.weight") and "incep" not in key]
+    assert torch.equal(own[0][0], tensors["conv1.conv.weight"])
 
 
 def test_every_seed_starts_from_the_given_googlenet():
