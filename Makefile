@@ -48,10 +48,8 @@ full: $(VENV)/ready ## the papers' own data and sizes: hours on a CPU
 	snakemake --cores all --config run=full -- report
 
 plan: $(VENV)/ready ## predict how long RUN=full takes, from nothing, on NODES=8 of CORES=16
-	@mkdir -p tmp
-	@snakemake --profile profiles/slurm --dry-run --forceall --cores $(CORES) --config run=$(RUN) > tmp/plan.txt
-	@python -m pr12.cluster.plan --params '{"nodes": $(NODES), "cores": $(CORES)}' dag=tmp/plan.txt \
-	measured=benchmarks/measured/$(RUN).csv overheads=benchmarks/measured/slurm.json
+	@python -m pr12.cluster.plan --params '{"run": "$(RUN)", "nodes": $(NODES), "cores": $(CORES)}' \
+	params=params.yaml measured=benchmarks/measured/$(RUN).csv overheads=benchmarks/measured/slurm.json
 
 measured: $(VENV)/ready ## note what the jobs of RUN=full took here, for plan and for Slurm
 	python -m pr12.cluster.measured folder=build/$(RUN) table=benchmarks/measured/$(RUN).csv

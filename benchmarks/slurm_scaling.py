@@ -27,7 +27,10 @@ from embedded import ROOT, tracked_copy
 sys.path[:0] = [str(ROOT / "tests/helpers"), str(ROOT / "src")]
 
 import mini_slurm  # noqa: E402
-from pr12.cluster import dag, measured, plan, replay  # noqa: E402
+from pr12.cluster import jobs as cluster_jobs  # noqa: E402
+from pr12.cluster import measured, plan, replay, requests  # noqa: E402
+from pr12.workflow import settings, yaml_files  # noqa: E402
+from pr12.workflow.papers import Graphs  # noqa: E402
 
 OVERHEADS = ROOT / "benchmarks/measured/slurm.json"
 SECONDS = ROOT / "benchmarks/measured/embedded.csv"
@@ -120,12 +123,12 @@ def run(folder, paper, nodes):
         assert cluster.down() == {}
 
 
-def steps_of(folder, paper):
-    """Give the steps of a paper's run, but for its data."""
-    text = subprocess.run(
-        [*PROFILE, "--dry-run", "--forceall", paper], cwd=folder, capture_output=True, text=True
-    )
-    return [each for each in dag.parse(text.stdout + text.stderr) if each.job.paper != "data"]
+def steps_of(paper):
+    """Give the steps of a paper's embedded run, but for its data."""
+    config = yaml_files.load(ROOT / "params.yaml") | {"run": "embedded"}
+    graphs = Graphs(settings.resolve(config), config["papers"])
+    asked = requests.Requests(measured.read(SECONDS), 1, requests.has_gpu())
+    return [each for each in cluster_jobs.of_run(graphs, asked) if each.job.paper == paper]
 
 
 def table_of(steps, took, jobs):
@@ -161,7 +164,7 @@ def ran(paper, nodes):
         tracked_copy(folder)
         wall, jobs = run(folder, paper, nodes)
         took = measured.gather(folder / "build/embedded")
-        steps = steps_of(folder, paper)
+        steps = steps_of(paper)
         return Ran(nodes, wall, steps, took, table_of(steps, took, jobs))
 
 

@@ -12,23 +12,24 @@ def checksums(name: str) -> dict[str, str]:
     return address.checksums(SOURCES).get(name, {})
 
 
-def raw(name: str, file: str = "") -> Raw:
+def raw(data_set: str, file: str = "") -> Raw:
     """Return the folder of raw data, or one file of it."""
-    sums = checksums(name)
-    path = f"data/raw/{name}/{file}" if file else f"data/raw/{name}"
-    chosen = {file: sums[file]} if file in sums else sums
-    return Raw(path, chosen, fetch(name)["verified"] if sums else None)
+    sums = checksums(data_set)
+    if not file:
+        return Raw(f"data/raw/{data_set}", sums, fetch(data_set)["verified"])
+    return Raw(f"data/raw/{data_set}/{file}", {file: sums[file]}, fetch(data_set)["verified"])
 
 
-def record(name: str) -> Raw:
-    """Return the record that raw data are there and have their checksums."""
-    file = fetch(name)["verified"]
-    return Raw(file.path, checksums(name), file)
+def verified(data_set: str, file: str = "", name: str = "folder") -> dict[str, Raw]:
+    """Return raw data under a name, and the record of their checksums, if they are to be fetched.
 
-
-def verified(name: str) -> dict[str, Raw]:
-    """Return the folder of raw data and the record of its checksums, if it is one to be fetched."""
-    return {"verified": record(name), "folder": raw(name)} if checksums(name) else {}
+    What lies inside installed packages is not.
+    """
+    if not checksums(data_set):
+        return {}
+    record = fetch(data_set)["verified"]
+    known = Raw(record.path, checksums(data_set), record)
+    return {"verified": known, name: raw(data_set, file)}
 
 
 @data_sets.step(

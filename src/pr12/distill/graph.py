@@ -1,6 +1,6 @@
 """PR-009: teachers -> soft labels -> students; a library of models -> mimic nets; their cost."""
 
-from pr12.data import graph
+from pr12.data import graph as data_graph
 from pr12.data.graph import raw
 from pr12.workflow.graph import File, Group, Job, Paper, Raw
 
@@ -16,7 +16,7 @@ COMPRESSION = Group("distill_compression", "cases")
 
 def digits(*names: str) -> dict[str, File]:
     """Return splits of the digits."""
-    return graph.split(distill.section["dataset"], *names)
+    return data_graph.split(distill.section["dataset"], *names)
 
 
 def soft_targets() -> dict[str, File]:
@@ -94,7 +94,7 @@ def cost(job: Job) -> dict[str, File]:
 def library(job: Job) -> dict[str, Raw]:
     """Read the raw tables that the problems need."""
     tables = {problem.partition("_")[0] for problem in job.params["problems"]}
-    return {name: raw(name) for name in sorted(tables) if graph.checksums(name)}
+    return {name: raw(name) for name in sorted(tables) if data_graph.checksums(name)}
 
 
 @distill.step(

@@ -1,6 +1,6 @@
 """PR-007: photographs and a network -> inversion, texture, style -> photos and their quality."""
 
-from pr12.data.graph import raw, record, verified
+from pr12.data.graph import raw, verified
 from pr12.workflow.graph import File, Group, Job, Paper, Raw
 
 photostyle = Paper("photostyle")
@@ -42,8 +42,8 @@ def photographs(job: Job) -> dict[str, Raw]:
 
 @photostyle.step(place="vgg19", makes={"weights": "weights.safetensors"}, local=None, memory=2500)
 def weights(job: Job) -> dict[str, Raw]:
-    """VGG-19 as torchvision publishes it."""
-    return {"verified": record("vgg19"), "raw": raw("vgg19", VGG19)}
+    """Read VGG-19 as torchvision publishes it."""
+    return verified("vgg19", VGG19, name="raw")
 
 
 def seen(case: str) -> dict[str, File]:

@@ -21,8 +21,6 @@ TEXTURES = ("brick", "grass", "gravel")
 SINGLE = ("astronaut", "chelsea", "coffee", "china", "rocket", "flower")
 
 
-
-
 def main(job: step.Job) -> None:
     """Make the file."""
     params, paths = job.params, job.paths

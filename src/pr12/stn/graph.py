@@ -1,7 +1,7 @@
 """PR-011: digits, sequences of digits, parts of birds -> nets with and without transformers."""
 
-from pr12.data import graph
-from pr12.data.graph import raw, record, verified
+from pr12.data import graph as data_graph
+from pr12.data.graph import verified
 from pr12.workflow import settings
 from pr12.workflow.graph import File, Group, Job, Paper, Raw
 
@@ -18,7 +18,7 @@ NETS = Group("stn_nets", "cases")
 
 def digits(*names: str) -> dict[str, File]:
     """Return splits of the digits."""
-    return graph.split(stn.section["dataset"], *names)
+    return data_graph.split(stn.section["dataset"], *names)
 
 
 def task(case: str) -> str | None:
@@ -40,8 +40,6 @@ def can_run(case: str) -> bool:
 
     Real house numbers and birds are asked for in the full run only; generated ones serve every run.
     """
-    if source(case) == "cub" and not graph.checksums("googlenet"):
-        return False
     return stn.run == "full" or not source(case)
 
 
@@ -148,11 +146,9 @@ def parts(job: Job) -> dict[str, File | Raw]:
 
 @stn.step(makes=NET, memory=(2000, 16000), minutes=(20, 600), gpu=True, group=NETS)
 def train_parts(job: Job) -> dict[str, File | Raw]:
-    """Images, and for real birds the weights to start from."""
-    if source(job.case) != "cub":
-        return task_data(job.case, "train")
-    start = {"verified": record("googlenet"), "weights": raw("googlenet", GOOGLENET)}
-    return start | task_data(job.case, "train")
+    """Read images, and for real birds the weights to start from."""
+    nets = verified("googlenet", GOOGLENET, name="weights") if source(job.case) == "cub" else {}
+    return nets | task_data(job.case, "train")
 
 
 @stn.step(

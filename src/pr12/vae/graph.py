@@ -1,6 +1,6 @@
 """PR-010: images -> variational autoencoders and their baselines -> bounds, spaces, likelihoods."""
 
-from pr12.data import graph
+from pr12.data import graph as data_graph
 from pr12.data.graph import verified
 from pr12.workflow.graph import File, Group, Job, Paper, Raw
 
@@ -28,7 +28,7 @@ LOOKS = Group("vae_looks")
 
 def digits(*names: str) -> dict[str, File]:
     """Return splits of the digits."""
-    return graph.split(vae.section["dataset"], *names)
+    return data_graph.split(vae.section["dataset"], *names)
 
 
 def images(case: str, *names: str) -> dict[str, File]:

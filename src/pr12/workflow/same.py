@@ -135,10 +135,24 @@ def differences(old: list[Job], new: list[Job]) -> Iterator[str]:
             for name in sorted(values[0].keys() | values[1].keys()):
                 first, second = (each.get(name, "nothing") for each in values)
                 if first != second:
+                    first, second = _unlike(first, second)
                     yield f"{place}: {name} was {first!r}, now {second!r}"
         more = come.total() - gone.total()
         if more:
             yield f"{place}: {abs(more)} {'more' if more > 0 else 'fewer'}"
+
+
+def _unlike(first: str, second: str) -> tuple[str, str]:
+    """Return the words that only one of two texts has; all of them where only the order differs.
+
+    Examples
+    --------
+    >>> _unlike("python -m pr12.a x=1 y=2", "python -m pr12.a x=1 y=3")
+    ('y=2', 'y=3')
+    """
+    words = [Counter(text.split()) for text in (first, second)]
+    only = [" ".join((words[i] - words[1 - i]).elements()) for i in (0, 1)]
+    return (only[0], only[1]) if any(only) else (first, second)
 
 
 def _by_place(jobs: list[Job]) -> dict[str, list[tuple[tuple[str, str], ...]]]:

@@ -1,31 +1,33 @@
 import dataclasses
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from pr12.cluster import dag, measured, plan, replay
+from pr12.cluster import jobs, measured, plan, replay, requests
 from pr12.cluster.measured import Job, Measured
+from pr12.workflow import settings, yaml_files
 from pr12.workflow.errors import UserError
+from pr12.workflow.papers import Graphs
 
 ROOT = Path(__file__).resolve().parents[3]
 NO_OVERHEADS = replay.Overheads(0.0, 0.0, 0.001, 0.0, 0.001)
 
 
 def step(name, reads=(), group=None, threads=1, rule="p_train"):
-    return dag.Step(
+    return jobs.Step(
         rule,
         group,
         tuple(f"build/r/p/{each}/train.1/m" for each in reads),
         (f"build/r/p/{name}/train.1/m",),
+        Job("p", name, "train"),
         threads,
-        100,
-        30,
-        0,
-        0,
+        memory_mb=100,
+        minutes=30,
     )
 
 
@@ -106,61 +108,38 @@ def test_jobs_that_wait_for_one_another_are_told():
         replayed([step("a", "b", "g"), step("b", "a", "h")], {"a": 1.0, "b": 1.0}, 1)
 
 
-DRY_RUN = """
-[Thu] Group job vae_nets_0 (jobs in lexicogr. order):
-
-    [Thu]
-    rule vae_evaluate:
-        input: build/full/vae/z2/train.ab/m.safetensors
-        output: build/full/vae/z2/evaluate.cd/metrics.json
-        resources: tmpdir=<TBD>, mem_mb=900, mem=900 MB, runtime=12
-
-    [Thu]
-    rule vae_train:
-        input: build/full/data/mnist/data.01/a, build/full/data/mnist/data.01/b
-        output: build/full/vae/z2/train.ab/m.safetensors, build/full/vae/z2/train.ab/h.json
-        priority: 5
-        threads: 2
-        resources: tmpdir=/tmp, mem_mb=800, gpu=1, runtime=6
-
-[Thu]
-localrule evidence:
-    input: build/full/vae/z2/evaluate.cd/metrics.json
-    output: build/full/vae/z2/evaluate.cd/evidence.json
-    resources: tmpdir=/tmp
-
-[Thu]
-localrule vae_pages:
-    input: build/full/vae/z2/evaluate.cd/evidence.json
-    output: build/full/report/vae/all.done
-    resources: tmpdir=/tmp
-
-[Thu]
-localrule index:
-    input: build/full/report/vae/all.done
-    output: build/full/report/all.done
-    resources: tmpdir=/tmp
-
-[Thu]
-rule all:
-    input: build/full/report/all.done
-    jobid: 0
-"""
+TABLE = {Job("vae", "aevb_z2", "train"): Measured(100.0, 90.0, 500.0)}
 
 
-def test_a_dry_run_is_read_with_its_groups():
-    evaluate, train, *here = dag.parse(DRY_RUN)
-    assert evaluate.group == train.group == "vae_nets_0"
-    assert [each.group for each in here] == [None, None, None]
-    assert (train.threads, train.memory_mb, train.gpus, train.minutes) == (2, 800, 1, 6)
-    assert train.job == Job("vae", "z2", "train")
-    # The mark of evidence lies in the folder of a result that has a time of its own
-    assert evaluate.job == Job("vae", "z2", "evaluate")
-    jobs = [Job("vae", "z2", "evidence"), Job("vae", "", "pages"), Job("", "", "index")]
-    assert [each.job for each in here] == jobs
-    assert len(train.inputs) == len(train.outputs) == 2
-    with pytest.raises(UserError, match="the dry run has no job"):
-        dag.parse("Nothing to be done")
+@pytest.fixture(scope="module")
+def smoke():
+    """Give all jobs of the smoke run, of which one was measured."""
+    config = yaml_files.load(ROOT / "params.yaml") | {"run": "smoke"}
+    graphs = Graphs(settings.resolve(config), config["papers"])
+    return jobs.of_run(graphs, requests.Requests(TABLE, 2, gpu=True))
+
+
+def test_the_jobs_of_a_run_are_those_of_the_graphs_evidence_and_pages(smoke):
+    (train,) = [each for each in smoke if each.job in TABLE]
+    assert (train.rule, train.threads, train.gpus, train.priority) == ("vae_train", 1, 1, 100)
+    assert (train.memory_mb, train.minutes) == (1000, 9)  # with their margins
+    assert train.group.startswith("vae_nets_")
+    (evidence,) = [each for each in smoke if each.job == Job("vae", "aevb_z2", "evidence")]
+    (judged,) = [each for each in smoke if each.job == Job("vae", "aevb_z2", "evaluate")]
+    assert evidence.inputs == judged.outputs
+    assert set(train.outputs) & set(judged.inputs)
+    (pages,) = [each for each in smoke if each.job == Job("vae", "", "pages")]
+    assert set(evidence.outputs) <= set(pages.inputs)
+    index = smoke[-1]
+    assert (index.job, len(index.inputs)) == (Job("", "", "index"), 5)
+    assert set(pages.outputs) <= set(index.inputs)
+    assert {each.group for each in (evidence, pages, index)} == {None}
+
+
+def test_every_job_waits_for_what_another_makes(smoke):
+    outputs = [file for each in smoke for file in each.outputs]
+    assert len(outputs) == len(set(outputs))
+    assert {file for each in smoke for file in each.inputs} <= set(outputs)
 
 
 def called(module, *arguments, code=0):
@@ -178,31 +157,33 @@ def called(module, *arguments, code=0):
 
 @pytest.fixture
 def files(tmp_path):
-    (tmp_path / "dag.txt").write_text(DRY_RUN)
-    rows = ["vae,z2,train,100,90,500"]
+    rows = ["vae,aevb_z2,train,100,90,500"]
     (tmp_path / "table.csv").write_text("\n".join([",".join(measured.HEADER), *rows]) + "\n")
     return (
-        f"dag={tmp_path / 'dag.txt'}",
+        f"params={ROOT / 'params.yaml'}",
         f"measured={tmp_path / 'table.csv'}",
         f"overheads={ROOT / 'benchmarks/measured/slurm.json'}",
     )
 
 
 def test_the_plan_is_told_with_what_it_does_not_know(files):
-    said = called("plan", "--params", '{"nodes": 2, "cores": 4}', *files)
-    assert "jobs: 1 on the cluster, 3 steps on the submitting host" in said
-    # 100 + a third of 12 minutes + what evidence, pages and index take
-    assert "critical path: 0:05:53 (353 s)" in said
-    assert "1 of 5 steps were never measured" in said
+    said = called("plan", "--params", '{"run": "smoke", "nodes": 2, "cores": 4}', *files)
+    words = r"jobs: (\d+) on the cluster, (\d+) steps on the submitting host"
+    cluster, here = re.search(words, said).groups()
+    assert int(cluster) > 50
+    assert int(here) > 140  # evidence of all cases
+    unknown, steps = re.search(r"(\d+) of (\d+) steps were never measured", said).groups()
+    assert int(steps) - int(unknown) == 1 + 140 + 5 + 1  # measured; evidence, pages, index
     assert "vae_evaluate" in said
 
 
 @pytest.mark.parametrize(
     ("params", "sentence"),
     [
-        ('{"nodes": 0, "cores": 4}', "--params.nodes is 0; it must be"),
-        ('{"nodes": 2, "cores": x}', "--params is not JSON"),
-        ('{"nodes": 2}', "--params.cores is missing"),
+        ('{"run": "smoke", "nodes": 0, "cores": 4}', "--params.nodes is 0; it must be"),
+        ('{"run": "smoke", "nodes": 2, "cores": x}', "--params is not JSON"),
+        ('{"run": "smoke", "nodes": 2}', "--params.cores is missing"),
+        ('{"run": "smok", "nodes": 2, "cores": 4}', "run is 'smok'; allowed: embedded, full"),
     ],
 )
 def test_a_wrong_number_of_nodes_is_told_in_one_sentence(files, params, sentence):

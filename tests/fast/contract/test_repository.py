@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,9 @@ from snakemake.dag import DAG
 from snakemake.jobs import GroupJob
 from snakemake.scheduling.job_scheduler import JobScheduler
 
-from pr12.cluster import dag, measured, replay, requests
+from pr12.cluster import jobs, measured, replay, requests
+from pr12.workflow import same, settings
+from pr12.workflow.papers import Graphs
 
 ROOT = Path(__file__).resolve().parents[3]
 BIN = Path(sys.executable).parent
@@ -56,7 +59,11 @@ def test_rules_run_steps_by_shell_commands_and_log_them(path):
 
 def test_the_rules_are_found():
     names = {name for path in RULES for name in rules(path)}
-    assert {"data_fetch", "data_arrays", "distill_train", "distill_evaluate", "prune"} <= names
+    assert {"steps[0]", "data", "evidence", "index", "report", "prune"} <= names
+
+
+def test_rules_are_few():
+    assert sum(len(path.read_text(encoding="utf-8").splitlines()) for path in RULES) <= 400
 
 
 @pytest.fixture(scope="module")
@@ -104,28 +111,59 @@ def plans(all_plans):
     }
 
 
+@pytest.fixture(scope="module")
+def steps():
+    """Give what `make plan` takes for the jobs of a run on one core, by run."""
+    config = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    planned = {}
+    for run in ("embedded", "full"):
+        table = measured.read(ROOT / f"benchmarks/measured/{run}.csv")
+        graphs = Graphs(settings.resolve(config | {"run": run}), PAPERS)
+        asked = requests.Requests(table, 1, requests.has_gpu())
+        planned[run] = jobs.of_run(graphs, asked)
+    return planned
+
+
 @pytest.mark.parametrize("run", ["embedded", "full"])
-def test_on_a_cluster_all_but_short_steps_are_jobs_of_a_group(all_plans, run):
-    steps = dag.parse(all_plans[run, SLURM])
-    here = {each.rule for each in steps if each.group is None}
+def test_on_a_cluster_all_but_short_steps_are_jobs_of_a_group(steps, run):
+    here = {each.rule for each in steps[run] if each.group is None}
     prepared = {"vae_faces", "rca_scans", "stn_sequences", "stn_parts"}
     prepared |= {"photostyle_photographs", "photostyle_weights"}
     shown = {"evidence", "index"} | {f"{paper}_pages" for paper in PAPERS}
     assert here <= prepared | shown | {"data_fetch", "data_arrays"}
-    for each in steps:  # the table of seconds finds a step by where its results lie
+    for each in steps[run]:  # the table of seconds finds a step by where its results lie
         assert each.rule in (f"{each.job.paper}_{each.job.step}", each.job.step, "data_arrays")
 
 
-def test_jobs_of_the_embedded_run_ask_for_what_they_took(all_plans):
-    steps = [s for s in dag.parse(all_plans["embedded", SLURM]) if s.group]
+@pytest.mark.parametrize("run", ["embedded", "full"])
+def test_the_plan_has_the_jobs_groups_and_requests_of_snakemake(all_plans, steps, run):
+    names = ("group", "threads", "mem_mb", "runtime", "priority")
+    shown = Counter(
+        (job.place.partition(" ")[0], *(dict(job.fields).get(name, "") for name in names))
+        for job in same.parse(all_plans[run, SLURM])
+    )
+    planned = Counter(
+        (s.rule, s.group or "", str(min(s.threads, 1)), *map(str, (s.memory_mb, s.minutes)), p)
+        for s, p in ((each, str(each.priority)) for each in steps[run])
+    )
+    others = {"evidence", "index"} | {f"{paper}_pages" for paper in PAPERS}
+    for table in (shown, planned):
+        for each in [each for each in table if each[0] in others]:
+            del table[each]
+    assert shown == planned
+    assert shown.total() > 250
+
+
+def test_jobs_of_the_embedded_run_ask_for_what_they_took(steps):
+    grouped = [s for s in steps["embedded"] if s.group]
     table = measured.read(ROOT / "benchmarks/measured/embedded.csv")
-    known = [each for each in steps if each.job in table]
-    assert len(known) > 0.9 * len(steps)  # a new case may come before its measurement
+    known = [each for each in grouped if each.job in table]
+    assert len(known) > 0.9 * len(grouped)  # a new case may come before its measurement
     for each in known:
         assert each.memory_mb == requests.memory_mb(table[each.job], 0)
         assert each.minutes == requests.minutes(table[each.job], 0)
-    packed = replay.works(steps)
-    assert len(packed) < len(steps) / 4
+    packed = replay.works(grouped)
+    assert len(packed) < len(grouped) / 4
 
 
 @pytest.mark.parametrize("run", ["embedded", "full"])
