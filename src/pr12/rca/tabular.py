@@ -2,8 +2,8 @@
 
 For each seed the examples are dealt into three parts with the same shares of classes: the labelled
 data that classifiers learn from, a mapping part, and the new data. The new data are shifted, three
-kinds by a series of strengths (`pr12.rca.data.shifts`), and in every setting RCA's prediction stands
-beside the true accuracy.
+kinds by a series of strengths (`pr12.rca.data.shifts`), and in every setting RCA's prediction
+stands beside the true accuracy.
 
 Maps from reverse score to accuracy are fitted on the mapping part under shifts drawn anew, never on
 the new data, whose labels give the true accuracy and nothing else. `linear` and `isotonic` know the

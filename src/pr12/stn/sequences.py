@@ -61,7 +61,8 @@ def check_composed(params: Params, digits: Mapping[str, splits.Split]) -> None:
     >>> check_composed(SimpleNamespace(train=None, validation=1, test=1), {})
     Traceback (most recent call last):
     ...
-    pr12.workflow.errors.UserError: train is null; sequences are composed without end, so say how many
+    pr12.workflow.errors.UserError: train is null; sequences are composed without end, \
+so say how many
     """
     for name in SPLITS:
         if getattr(params, name) is None:

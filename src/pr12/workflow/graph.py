@@ -303,8 +303,8 @@ def look_up(jobs: Mapping[str, Job], folder: str) -> Job:
     >>> look_up({}, "build/smoke/vae/z2/train.0123456789")
     Traceback (most recent call last):
     ...
-    pr12.workflow.errors.UserError: build/smoke/vae/z2/train.0123456789 is not what today's code and \
-params make; there is no train of z2
+    pr12.workflow.errors.UserError: build/smoke/vae/z2/train.0123456789 is not what today's code \
+and params make; there is no train of z2
     """
     if folder in jobs:
         return jobs[folder]

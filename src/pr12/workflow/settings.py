@@ -238,8 +238,8 @@ def paper(folder: Path) -> dict[str, Any]:
     >>> paper(Path("papers/nobody"))
     Traceback (most recent call last):
     ...
-    pr12.workflow.errors.UserError: papers/nobody/paper.yaml is missing; write it, or bring it back \
-from git
+    pr12.workflow.errors.UserError: papers/nobody/paper.yaml is missing; write it, or bring it \
+back from git
     """
     about = yaml_files.load(folder / "paper.yaml")
     name = yaml_files.display_name(folder / "paper.yaml")

@@ -45,7 +45,8 @@ def check_output(path: Path, inputs: Sequence[Path]) -> None:
     >>> check_output(Path("/nowhere/a.png"), [])
     Traceback (most recent call last):
     ...
-    pr12.workflow.errors.UserError: the folder of output=/nowhere/a.png does not exist; make it first
+    pr12.workflow.errors.UserError: the folder of output=/nowhere/a.png does not exist; \
+make it first
     """
     if path.suffix.lower() not in KINDS:
         raise UserError(f"output={path} is of no known format; end it with {', '.join(KINDS)}")

@@ -100,8 +100,8 @@ def half_width(residuals: np.ndarray, coverage: float) -> float:
     >>> half_width(np.array([0.1, 0.2]), 0.9)
     Traceback (most recent call last):
     ...
-    pr12.workflow.errors.UserError: 2 calibration cases are too few for intervals of 90 % coverage; \
-give at least 9 or ask for less
+    pr12.workflow.errors.UserError: 2 calibration cases are too few for intervals of 90 % \
+coverage; give at least 9 or ask for less
     """
     n = residuals.size
     rank = math.ceil(round((n + 1) * coverage, 9))

@@ -196,8 +196,8 @@ def view(grey: np.ndarray, labels: np.ndarray, spacing: tuple[float, ...], uprig
     spacing : tuple of float
         Of a voxel.
     upright : bool
-        Whether the first axis runs upwards (as `pr12.rca.predict.grids.oriented` turns it): the rows
-        of a slice along it are shown from the top.
+        Whether the first axis runs upwards (as `pr12.rca.predict.grids.oriented` turns it): the
+        rows of a slice along it are shown from the top.
 
     Examples
     --------

@@ -36,7 +36,8 @@ def load(path: Path | str) -> dict[tuple[str, int], digit_networks.Network]:
     >>> load(path)  # doctest: +ELLIPSIS
     Traceback (most recent call last):
     ...
-    pr12.workflow.errors.UserError: ...model.safetensors holds no nets of pr12.stn.train; make it anew
+    pr12.workflow.errors.UserError: ...model.safetensors holds no nets of pr12.stn.train; \
+make it anew
     """
     tensors = tensor_files.read_tensors(path)
     try:

@@ -69,8 +69,8 @@ def check(loss: float, finite: bool, where: str, history: list[dict[str, Any]]) 
     >>> check(float("nan"), False, "R, seed 0, epoch 1.00", [{"train/loss_nats": 2.5}])
     Traceback (most recent call last):
     ...
-    pr12.workflow.errors.UserError: the transformers' parameters theta are not finite at R, seed 0, \
-epoch 1.00 (loss before: 2.5); lower learning_rate and run again
+    pr12.workflow.errors.UserError: the transformers' parameters theta are not finite at R, \
+seed 0, epoch 1.00 (loss before: 2.5); lower learning_rate and run again
     """
     last = history[-1]["train/loss_nats"] if history else "none"
     cause = None

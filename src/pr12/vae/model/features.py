@@ -119,8 +119,8 @@ def load(path: Path | str, pixels: int) -> Parameters:
     >>> load(path, pixels=9)
     Traceback (most recent call last):
     ...
-    pr12.workflow.errors.UserError: ...classifier.safetensors classifies images of 4 pixels and the \
-data have 9; give it the data that it was trained on
+    pr12.workflow.errors.UserError: ...classifier.safetensors classifies images of 4 pixels and \
+the data have 9; give it the data that it was trained on
     """
     parameters = tensor_files.read_tensors(path)
     layers = range(len(parameters) // 2)
