@@ -75,7 +75,7 @@ def mnist_step(
 
     Examples
     --------
-    >>> net = networks.build("fcn", "none", 1, "max", "R", 60_000)
+    >>> net = digit_networks.build("fcn", "none", 1, "max", "R", 60_000)
     >>> mnist_step(net, torch.rand(2, 1, 28, 28), torch.tensor([0, 9]))()
     >>> net.classifier[1].weight.grad.shape[1]
     784

@@ -48,7 +48,7 @@ def shown(
     --------
     >>> params = Params(None, None, (30.0,), (0.5,), (2.0,), 250, False)
     >>> digits = splits.Split(torch.rand(3, 28, 28), torch.arange(3))
-    >>> net = networks.build("fcn", "affine", 1, "max", "R", 60_000)
+    >>> net = digit_networks.build("fcn", "affine", 1, "max", "R", 60_000)
     >>> picture = shown(net, "R", digits, 0, params)
     >>> picture["labels"], picture["grids"][0][0][0][0]
     ([0, 1, 2], [-0.875, -0.875])
@@ -88,7 +88,7 @@ def judged(
     --------
     >>> params = Params(None, None, (30.0,), (0.5,), (2.0,), 250, False)
     >>> digits = splits.Split(torch.rand(3, 28, 28), torch.arange(3))
-    >>> net = networks.build("fcn", "none", 1, "max", "R", 60_000)
+    >>> net = digit_networks.build("fcn", "none", 1, "max", "R", 60_000)
     >>> list(judged({("R", 0): net, ("R", 1): net}, digits, params))
     ['test/error_R_percent', 'test/parameters_R']
     """
@@ -151,7 +151,7 @@ def shown_by_distortion(
     --------
     >>> params = Params(None, None, (30.0,), (0.5,), (2.0,), 250, False)
     >>> digits = splits.Split(torch.rand(3, 28, 28), torch.arange(3))
-    >>> net = networks.build("fcn", "none", 1, "max", "R", 60_000)
+    >>> net = digit_networks.build("fcn", "none", 1, "max", "R", 60_000)
     >>> history = {"history": {"R/0": [{"images_seen": 16}]}}
     >>> list(shown_by_distortion({("R", 0): net}, digits, history, params)["R"])
     ['inputs', 'outputs', 'grids', 'labels', 'predicted']

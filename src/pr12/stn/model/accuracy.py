@@ -31,7 +31,7 @@ def predicted(net: digit_networks.Network, inputs: Tensor, batch: int, bfloat16:
 
     Examples
     --------
-    >>> net = networks.build("fcn", "none", 1, "max", "U", 9000)
+    >>> net = digit_networks.build("fcn", "none", 1, "max", "U", 9000)
     >>> predicted(net, torch.rand(3, 1, 28, 28), batch=2, bfloat16=False).shape
     torch.Size([3])
     """
@@ -100,7 +100,7 @@ def error(
     Examples
     --------
     >>> digits = splits.Split(torch.rand(3, 28, 28), torch.full((3,), 12))  # no such class
-    >>> net = networks.build("fcn", "none", 1, "max", "U", 9000)
+    >>> net = digit_networks.build("fcn", "none", 1, "max", "U", 9000)
     >>> error(net, "U", digits, 0, batch=2, bfloat16=False)
     100.0
     """
@@ -168,7 +168,7 @@ def moved_accuracy(
     --------
     >>> amounts = movements((30.0,), (0.5,), (2.0,))
     >>> digits = splits.Split(torch.rand(3, 28, 28), torch.arange(3))
-    >>> net = networks.build("fcn", "none", 1, "max", "U", 9000)
+    >>> net = digit_networks.build("fcn", "none", 1, "max", "U", 9000)
     >>> list(moved_accuracy(net, 28, digits, amounts, 250, False))
     ['rotation/30', 'scale/0.5', 'shift/2']
     """

@@ -56,7 +56,7 @@ def grids(net: digit_networks.Network, images: Tensor) -> list | None:
 
     Examples
     --------
-    >>> net = networks.build("fcn", "affine", 1, "max", "R", 60_000)
+    >>> net = digit_networks.build("fcn", "affine", 1, "max", "R", 60_000)
     >>> grids(net, torch.rand(1, 1, 28, 28))[0][0][0][:2]
     [[-0.875, -0.875], [-0.625, -0.875]]
     """
@@ -84,7 +84,7 @@ def grids_of(net: digit_networks.Network, theta: Tensor) -> list:
 
     Examples
     --------
-    >>> net = networks.build("fcn", "affine", 1, "max", "R", 60_000)
+    >>> net = digit_networks.build("fcn", "affine", 1, "max", "R", 60_000)
     >>> grids_of(net, torch.tensor([[[0.5, 0.0, 0.0, 0.0, 0.5, 0.0]]]))[0][0][0][0]
     [-0.438, -0.438]
     """

@@ -27,7 +27,7 @@ def transformer_counts(net: digit_networks.Network, side: int) -> dict[str, int]
 
     Examples
     --------
-    >>> net = networks.build("cnn", "affine", 1, "max", "R", 400_000)
+    >>> net = digit_networks.build("cnn", "affine", 1, "max", "R", 400_000)
     >>> transformer_counts(net, 28)["predicted"]
     6
     """
@@ -144,7 +144,7 @@ def deformable_layer(net: digit_networks.Network) -> deformable.DeformableConv2d
 
     Examples
     --------
-    >>> net = networks.build("deformable", "none", 1, "max", "R", 60_000)
+    >>> net = digit_networks.build("deformable", "none", 1, "max", "R", 60_000)
     >>> deformable_layer(net).convolution.kernel_size
     (5, 5)
     """
