@@ -175,7 +175,7 @@ def write_report(run="embedded", **more):
     given = {name: path for name, path in (paths(run) | more).items() if path}
     params = report.Params(run, "distill", "0123456789")
     read_by_figures(given)
-    report.main(step.Job(params, given, (), "pr12.shared.report", "python", 0.0))
+    report.main(step.Job(params, given, (), "pr12.shared.report", "python"))
     return published(given["public"])
 
 

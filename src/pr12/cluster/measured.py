@@ -1,4 +1,4 @@
-"""What each job of a run took, from Snakemake's benchmark files: one table a run, kept in git.
+"""What each job of a run took, from the timings beside its result: one table a run, kept in git.
 
 ``benchmarks/measured/<run>.csv`` is what rules/requests.smk asks a cluster by (memory, time, which
 short jobs go together) and what `pr12.cluster.plan` replays. It decides no result.
@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from pr12.shared import files, step
 from pr12.shared.errors import UserError
+from pr12.workflow import timings
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ HEADER = ["paper", "case", "step", "seconds", "cpu_seconds", "memory_mb"]
 
 
 def gather(folder: Path) -> dict[Job, Measured]:
-    r"""Read the benchmark files below a run's folder; of several of one job, the newest.
+    """Read the timings of results below a run's folder; of several of one job, the newest.
 
     Parameters
     ----------
@@ -53,31 +54,22 @@ def gather(folder: Path) -> dict[Job, Measured]:
     --------
     >>> import tempfile
     >>> run = Path(tempfile.mkdtemp())
-    >>> made = run / "vae/z2/train.0123456789"
-    >>> made.mkdir(parents=True)
-    >>> header = "s\tmax_rss\tcpu_time\n"
-    >>> _ = (made / "benchmark.txt").write_text(header + "7.63\t312.51\t2.99\n")
+    >>> took = {"seconds": 7.63, "cpu_seconds": 2.99, "peak_memory_bytes": 327_680_000, "times": {}}
+    >>> files.write_json(run / "vae/z2/train.0123456789/timings.json", took)
     >>> gather(run)[Job("vae", "z2", "train")]
-    Measured(seconds=7.6, cpu_seconds=3.0, memory_mb=313.0)
+    Measured(seconds=7.6, cpu_seconds=3.0, memory_mb=312.0)
     """
-    found = {}
-    paths = [(path.stat().st_mtime, path) for path in folder.glob("**/*.*/benchmark.txt")]
+    jobs = {}
+    paths = [(path.stat().st_mtime, path) for path in folder.glob(f"**/*.*/{timings.NAME}")]
     for _, path in sorted(paths):
         paper, *case, name = path.parent.relative_to(folder).parts
-        with open(path, encoding="utf-8", newline="") as stream:
-            rows = list(csv.DictReader(stream, delimiter="\t"))
-        if not rows:  # the job was killed before its first look
-            continue
-        seconds, memory, cpu = (rows[-1][key] for key in ("s", "max_rss", "cpu_time"))
-        found[Job(paper, "/".join(case), name.partition(".")[0])] = Measured(
-            round(float(seconds), 1), round(number(cpu), 1), round(number(memory), 0)
+        took = timings.read(path.parent)
+        jobs[Job(paper, "/".join(case), name.partition(".")[0])] = Measured(
+            round(float(took["seconds"]), 1),
+            round(float(took["cpu_seconds"]), 1),
+            float(round(took["peak_memory_bytes"] / 2**20)),
         )
-    return found
-
-
-def number(text: str) -> float:
-    """Read a figure that Snakemake writes as ``NA`` or ``-`` if the job was very short."""
-    return 0.0 if text in ("NA", "-") else float(text)
+    return jobs
 
 
 def read(path: Path) -> dict[Job, Measured]:
@@ -117,11 +109,11 @@ def write(path: Path, table: Mapping[Job, Measured]) -> None:
 def main(job: step.Job) -> None:
     """Lay what was measured here over what the table holds of jobs that did not run here."""
     folder, table = job.paths["folder"], job.paths["table"]
-    found = gather(folder)
-    if not found:
-        raise UserError(f"no benchmark.txt below folder={folder}; run Snakemake there first")
-    write(table, read(table) | found)
-    print(f"{len(found)} jobs of {folder} in {table}", file=sys.stderr)
+    jobs = gather(folder)
+    if not jobs:
+        raise UserError(f"no {timings.NAME} below folder={folder}; run Snakemake there first")
+    write(table, read(table) | jobs)
+    print(f"{len(jobs)} jobs of {folder} in {table}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -174,17 +174,17 @@ def _inferred(net: model.MLP, images: Tensor) -> Tensor:
 
 
 def main(job: step.Job) -> None:
-    """Measure all systems; times are kept apart from what is the same on every machine."""
+    """Measure all systems; times go apart from what is the same on every machine."""
     teachers = members(run.read_tensors(job.paths["teacher"]))
     systems = {"ensemble": teachers, "teacher": teachers[:1]}
     for name in STUDENTS:
         systems[name] = members(run.read_tensors(job.paths[name]))[:1]
     images = splits.load_split(job.paths["test"]).images.flatten(1)
     with torch.inference_mode():
-        timings = latencies(systems, images, job.params)
-        timings |= parallel_latencies(teachers, images, job.params)
-    found = {"metrics": sizes(systems), "timings": timings, "provenance": job.provenance()}
-    files.write_json(job.paths["metrics"], found)
+        job.times.update(latencies(systems, images, job.params))
+        job.times.update(parallel_latencies(teachers, images, job.params))
+    result = {"metrics": sizes(systems), "provenance": job.provenance()}
+    files.write_json(job.paths["metrics"], result)
 
 
 if __name__ == "__main__":

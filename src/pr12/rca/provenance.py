@@ -18,7 +18,7 @@ def provenance(job: Job) -> dict[str, Any]:
 
     Examples
     --------
-    >>> job = Job(None, {}, (), "pr12.rca.provenance", "python -m pr12.rca.provenance", 0.0)
+    >>> job = Job(None, {}, (), "pr12.rca.provenance", "python -m pr12.rca.provenance")
     >>> sorted(set(PACKAGES) & set(provenance(job)["packages"]))
     ['SimpleITK', 'monai']
     """

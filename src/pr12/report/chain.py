@@ -10,6 +10,7 @@ The Snakefile writes today's nodes to ``build/<run>/report/<paper>/chains.<diges
 holds the nodes of the result that it was taken from.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -116,12 +117,15 @@ def read(path: Path) -> dict[str, Any]:
     Raises
     ------
     UserError
-        If it is missing or something else.
+        If it is missing, damaged or something else.
     """
     found = files.read_json(path)
     parts = {"cases": list, "nodes": dict, "results": dict, "before": dict}
     if not isinstance(found, dict) or any(type(found.get(k)) is not v for k, v in parts.items()):
         raise UserError(f"{path} is no list of chains; delete it and run snakemake again")
+    digest = re.fullmatch(r"chains\.([0-9a-f]{10})", path.parent.name)
+    if digest and digest[1] != address.digest(found):
+        raise UserError(f"{path} is not as it was written; delete it and run snakemake again")
     return found
 
 

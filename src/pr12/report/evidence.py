@@ -18,14 +18,15 @@ from pr12.report import chain as chains
 from pr12.report.chain import Node
 from pr12.shared import address, files, step
 from pr12.shared.errors import UserError
+from pr12.workflow import timings
 
 SCHEMA = 1
 NAME = "evidence.json"
 KEYS = ("schema", "case", "metrics", "ratios", "provenance", "chain", "files", "digest")
 # What a provenance says that is the same when the command runs again.
-LASTING = ("command", "inputs", "packages", "python", "device", "threads")
+MACHINE = ("device", "threads")
+LASTING = ("command", "inputs", "packages", "python", *MACHINE)
 TIMED_RUNS = ("full",)  # whose ratios of times, measured once, stand in evidence
-TIMES = ("seconds", "cpu_seconds", "peak_memory_bytes")
 
 Metrics = Mapping[str, Sequence[float]]
 
@@ -332,16 +333,16 @@ def main(job: step.Job) -> None:
     if not isinstance(provenance, dict) or not isinstance(provenance.get("command"), str):
         again = "delete the file and run its step again"
         raise UserError(f"{where} has no metrics, or no provenance with a command: {again}")
-    timings = result.get("timings", {})
+    took = timings.read(job.paths["metrics"].parent)
     check_metrics(result.get("metrics"), where)
-    check_metrics(timings, where)
     today = chains.read(job.paths["chains"])
     folder = job.paths["metrics"].parent.as_posix()
     if folder not in today["nodes"]:
         raise UserError(f"{folder} is no result of today's graph; run snakemake again")
     made_by = chains.collect(today["nodes"], folder)
     _check_chain(provenance, made_by, where)
-    kept = ratios(timings) if params.run in TIMED_RUNS else {}
+    kept = ratios(took["times"]) if params.run in TIMED_RUNS else {}
+    result["provenance"] = provenance | {key: took[key] for key in MACHINE if key in took}
     found = content(params.case, result, made_by, kept, Path.cwd())
     pictures = {}
     if "picture" in job.paths:
@@ -349,9 +350,8 @@ def main(job: step.Job) -> None:
 
         pictures = stored_pictures.packed(job.paths["picture"])
     write(job.paths["out"], found, pictures)
-    of_step = {f"step/{key}": [provenance[key]] for key in TIMES if key in provenance}
-    times = {"folder": folder, "times": of_step | timings}
-    files.write_json(job.paths["timings"], times)
+    of_step = {f"step/{key}": [took[key]] for key in timings.FIGURES}
+    files.write_json(job.paths["timings"], {"folder": folder, "times": of_step | took["times"]})
     taken = [job.paths[name] for name in ("metrics", "picture") if name in job.paths]
     files.write_json(job.paths["mark"], mark_of(job.paths["out"], taken))
 
@@ -359,6 +359,10 @@ def main(job: step.Job) -> None:
 if __name__ == "__main__":
     outputs = ["out", "timings", "mark"]
     with step.start(
-        Params, reads=["metrics", "chains"], optional=["picture"], writes=outputs
+        Params,
+        reads=["metrics", "chains"],
+        optional=["picture"],
+        writes=outputs,
+        addressed=False,  # the mark lies beside the result of another step
     ) as job:
         main(job)

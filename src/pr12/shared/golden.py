@@ -24,11 +24,9 @@ RELATIVE = 0.1
 ABSOLUTE = 0.02  # of values near 0, such as correlations and shares
 # What people look at: an edited colour or word is no other number.
 PAGES = ("chains",)
-# What differs between two runs of the same code.
-UNSTEADY = re.compile(
-    r"metrics\.json|evidence\.json|timings\.json|benchmark\.txt|resume.*|\..*|.*\.log"
-)
-UNSTEADY_KEYS = {"provenance", "timings", "seconds", "cpu_seconds"}
+# What differs between two runs, or with the code's address.
+UNSTEADY = re.compile(r"(metrics|evidence|files|timings)\.json|resume.*|\..*|.*\.log")
+UNSTEADY_KEYS = {"provenance"}
 ADDRESSED = re.compile(r"(\w+)\.[0-9a-f]{10}")
 
 

@@ -3,27 +3,28 @@
 A step declares a frozen dataclass `Params` (no defaults: every value stands in params.yaml) and
 the names of the files it reads and writes. This module turns the command line into both, answers
 every mistake with one sentence and exit code 2, and collects the provenance of what is written.
+
+A result's folder is checked before a step writes into it (is its address still that of this code?)
+and before a step reads from it (are its files as they were written?).
 """
 
 import ast
 import dataclasses
 import importlib.metadata
 import json
-import platform
-import resource
 import shlex
 import sys
-import time
 import types
 import typing
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pr12.shared import address, files
 from pr12.shared.errors import UserError
+from pr12.workflow import results, timings
 
 PACKAGES = ("torch", "torchvision", "numpy", "scipy", "scikit-learn", "scikit-image", "safetensors")
 
@@ -85,44 +86,45 @@ class NotEmpty:
 
 @dataclass(frozen=True)
 class Job:
-    """One run of a step: its params, its paths, and where its numbers come from."""
+    """One run of a step: its params, its paths, and where its numbers come from.
+
+    What a step measures of its machine goes into `times`, key -> values; never into an output.
+    """
 
     params: Any
     paths: dict[str, Path]
     reads: tuple[str, ...]
     module: str
     command: str
-    started: float
+    source: str = ""  # that of the module when the step began; empty: as it is now
+    digests: dict[Path, str] = field(default_factory=dict)  # of inputs, each computed once
+    times: dict[str, list[float]] = field(default_factory=dict)
 
     def provenance(self) -> dict[str, Any]:
-        """Give all that made the results: command, params, inputs, source, machine, cost.
+        """Return what made the results, the same after every run of the same code on a machine.
 
         Examples
         --------
-        >>> job = Job(None, {}, (), "pr12.shared.files", "python -m pr12.shared.files", 0.0)
-        >>> sorted(job.provenance())[:4]
-        ['command', 'cpu_seconds', 'device', 'inputs']
+        >>> job = Job(None, {}, (), "pr12.shared.files", "python -m pr12.shared.files")
+        >>> sorted(job.provenance())
+        ['command', 'inputs', 'packages', 'params', 'python', 'source']
         """
-        torch = sys.modules.get("torch")  # steps without torch must not pay for it here
-        cuda = torch is not None and torch.cuda.is_available()
-        usage = resource.getrusage(resource.RUSAGE_SELF)
         return {
             "command": self.command,
             "params": dataclasses.asdict(self.params) if self.params is not None else {},
             "inputs": {
-                name: {"path": str(self.paths[name]), "sha256": files.sha256(self.paths[name])}
+                name: {"path": str(self.paths[name]), "sha256": self._sha256(self.paths[name])}
                 for name in self.reads
             },
-            "source": address.source_digest(self.module),
+            "source": self.source or address.source_digest(self.module),
             "packages": {name: _version(name) for name in PACKAGES},
             "python": ".".join(map(str, sys.version_info[:3])),
-            "device": torch.cuda.get_device_name() if cuda else "cpu",
-            "threads": torch.get_num_threads() if torch else 1,
-            "machine": platform.node(),
-            "seconds": round(time.time() - self.started, 3),
-            "cpu_seconds": round(usage.ru_utime + usage.ru_stime, 3),
-            "peak_memory_bytes": usage.ru_maxrss * 1024,  # Linux counts in KiB
         }
+
+    def _sha256(self, path: Path) -> str:
+        if path not in self.digests:
+            self.digests[path] = files.sha256(path)
+        return self.digests[path]
 
 
 def _version(package: str) -> str | None:
@@ -139,9 +141,13 @@ def start(
     reads: Sequence[str] = (),
     optional: Sequence[str] = (),
     writes: Sequence[str] = (),
+    addressed: bool = True,
     arguments: Sequence[str] | None = None,
 ) -> Iterator[Job]:
     """Parse the command line, log the command that reruns it, and answer mistakes.
+
+    Inputs from results are checked. Into an addressed folder a step writes only if it is that of
+    its own code, params and inputs; digests of the outputs and timings are added at the end.
 
     Parameters
     ----------
@@ -149,6 +155,8 @@ def start(
         The step's frozen dataclass.
     reads, optional, writes : sequence of str
         Names of the input files, of inputs that may be absent, and of the output files.
+    addressed : bool
+        Whether outputs make a result; else an output may lie beside the result of another step.
     arguments : sequence of str, optional
         The command line without the program; by default that of the process.
 
@@ -182,7 +190,13 @@ def start(
         params = make(params_class, values, where="--params")
         _check_paths(paths, reads, optional, writes)
         given = tuple(key for key in (*reads, *optional) if key in paths)
-        yield Job(params, paths, given, name, command, time.time())
+        outputs = _outputs(name, values, paths, writes) if addressed else {}
+        inputs = [paths[key] for key in given]
+        checked = {p: results.checked(p) for p in inputs if results.address(p.parent)}
+        source = address.source_digest(name) if outputs else ""
+        job = Job(params, paths, given, name, command, source, checked)
+        yield job
+        _finish(job, outputs)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from None
@@ -230,8 +244,50 @@ def _check_paths(
         if name not in paths:
             raise UserError(f"the path {name} is missing; add {name}=PATH")
     for name in (*reads, *optional):
-        if name in paths and not paths[name].exists():
+        if name in paths and not paths[name].exists() and not _incomplete(paths[name]):
             raise UserError(f"the input {name}={paths[name]} does not exist")
+
+
+def _incomplete(path: Path) -> bool:
+    """Tell whether a file is missing in a result that is there; `results.checked` removes it."""
+    return results.address(path.parent) is not None and path.parent.exists()
+
+
+def _outputs(
+    module: str, values: Mapping[str, Any], paths: Mapping[str, Path], writes: Sequence[str]
+) -> dict[str, Path]:
+    """Return the outputs in an addressed folder, if it is the folder of this command.
+
+    Raises
+    ------
+    UserError
+        If code, params or inputs are no longer those that the folder was named by: a job that
+        waited in a queue while the source was edited.
+    """
+    folders = [paths[key].parent for key in writes if results.address(paths[key].parent)]
+    if not folders:
+        return {}
+    folder = folders[0]
+    outputs = {key: paths[key] for key in writes if paths[key].parent == folder}
+    inputs = {key: results.relative(path) for key, path in paths.items() if key not in outputs}
+    names = {key: path.name for key, path in outputs.items()}
+    if address.of(module, values, names, inputs) != results.address(folder):
+        raise UserError(
+            f"the code or the inputs of {folder} changed since this job was planned; "
+            "run snakemake again"
+        )
+    return outputs
+
+
+def _finish(job: Job, outputs: Mapping[str, Path]) -> None:
+    """Write timings, then what vouches for the outputs; elsewhere only times that were measured."""
+    folders = {path.parent for path in outputs.values()}
+    if job.times and not folders:
+        folders = {job.paths[key].parent for key in job.paths if key not in job.reads}
+    for folder in folders:
+        files.write_json(folder / timings.NAME, timings.measured() | {"times": job.times})
+    for folder in folders if outputs else ():
+        results.write(folder, outputs.values())
 
 
 def make(

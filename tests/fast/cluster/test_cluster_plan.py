@@ -1,4 +1,5 @@
 import dataclasses
+import json
 import os
 import re
 import subprocess
@@ -194,8 +195,9 @@ def test_a_table_is_gathered_from_the_command_line(tmp_path):
     folder.mkdir(parents=True)
     table = tmp_path / "measured/full.csv"
     said = called("measured", f"folder={tmp_path / 'build'}", f"table={table}", code=2)
-    assert "no benchmark.txt below folder=" in said
+    assert "no timings.json below folder=" in said
     assert not table.exists()
-    (folder / "benchmark.txt").write_text("s\tmax_rss\tcpu_time\n9.0\t100.0\t8.0\n")
+    took = {"seconds": 9, "cpu_seconds": 8, "peak_memory_bytes": 100 * 2**20, "times": {}}
+    (folder / "timings.json").write_text(json.dumps(took))
     called("measured", f"folder={tmp_path / 'build'}", f"table={table}")
     assert measured.read(table) == {Job("vae", "z2", "train"): Measured(9.0, 8.0, 100.0)}

@@ -1,4 +1,5 @@
 import itertools
+import json
 import os
 import stat
 from pathlib import Path
@@ -7,6 +8,7 @@ import pytest
 
 from pr12.cluster import measured, probe, requests, slurm
 from pr12.cluster.measured import Job, Measured
+from pr12.shared import files
 from pr12.shared.errors import UserError
 
 HEADER = "paper,case,step,seconds,cpu_seconds,memory_mb"
@@ -249,16 +251,19 @@ def test_a_table_keeps_what_did_not_run_here(tmp_path):
             measured.read(path)
 
 
-def test_the_newest_benchmark_counts_and_a_killed_one_does_not(tmp_path):
-    for number, (name, text) in enumerate(
-        (
-            ("train.aaaaaaaaaa", "s\tmax_rss\tcpu_time\n9.0\t100.0\t8.0\n"),
-            ("train.bbbbbbbbbb", "s\tmax_rss\tcpu_time\n2.0\tNA\t-\n"),
-            ("evaluate.aaaaaaaaaa", "s\tmax_rss\tcpu_time\n"),
-        )
-    ):
-        folder = tmp_path / "vae/z2" / name
-        folder.mkdir(parents=True)
-        (folder / "benchmark.txt").write_text(text)
-        os.utime(folder / "benchmark.txt", (number, number))
-    assert measured.gather(tmp_path) == {Job("vae", "z2", "train"): Measured(2.0, 0.0, 0.0)}
+def test_the_newest_timings_count(tmp_path):
+    for number, (name, seconds) in enumerate((("train.aaaaaaaaaa", 9), ("train.bbbbbbbbbb", 2.04))):
+        path = tmp_path / "vae/z2" / name / "timings.json"
+        took = {
+            "seconds": seconds,
+            "cpu_seconds": 1.26,
+            "peak_memory_bytes": 3 * 2**20,
+            "times": {},
+        }
+        files.write_json(path, took)
+        os.utime(path, (number, number))
+    assert measured.gather(tmp_path) == {Job("vae", "z2", "train"): Measured(2.0, 1.3, 3.0)}
+    for wrong in ("{", "[]", json.dumps(took | {"seconds": "9"}), json.dumps(took | {"times": 3})):
+        path.write_text(wrong)
+        with pytest.raises(UserError, match=r"timings\.json .*; remove .* and run snakemake again"):
+            measured.gather(tmp_path)

@@ -90,13 +90,15 @@ def test_the_step_writes_sizes_apart_from_times(tmp_path, monkeypatch):
     reads = ("teacher", *cost.STUDENTS, "test")
     paths = {name: tmp_path / name for name in (*reads, "metrics")}
     params = cost.Params(warmup=1, repeats=5)
-    cost.main(step.Job(params, paths, reads, "pr12.distill.cost", "command", 0.0))
+    job = step.Job(params, paths, reads, "pr12.distill.cost", "command")
+    cost.main(job)
     found = json.loads((tmp_path / "metrics").read_text())
+    assert set(found) == {"metrics", "provenance"}
     assert not any("milliseconds" in key or "faster" in key for key in found["metrics"])
     assert found["metrics"]["ensemble/parameters"] == [3 * (5 * 12 + 13 * 3)]
     assert found["metrics"]["student_800/parameters"] == [5 * 8 + 9 * 3]  # one net of the stack
     for members in range(1, 5):
-        assert len(found["timings"][f"ensemble/milliseconds_parallel_m{members}"]) == 5
+        assert len(job.times[f"ensemble/milliseconds_parallel_m{members}"]) == 5
     for name, members in (("cores", 2), ("twice_cores", 4)):
-        same = found["timings"][f"ensemble/milliseconds_parallel_m{members}"]
-        assert found["timings"][f"ensemble/milliseconds_parallel_{name}"] == same
+        same = job.times[f"ensemble/milliseconds_parallel_m{members}"]
+        assert job.times[f"ensemble/milliseconds_parallel_{name}"] == same

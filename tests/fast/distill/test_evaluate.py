@@ -122,7 +122,7 @@ def test_the_step_evaluates_the_model_on_both_splits(tmp_path):
     reads = ("model", "validation", "test")
     paths = {name: tmp_path / name for name in (*reads, "metrics")}
     params = evaluate.Params(bias_classes=())
-    evaluate.main(step.Job(params, paths, reads, "pr12.distill.evaluate", "command", 0.0))
+    evaluate.main(step.Job(params, paths, reads, "pr12.distill.evaluate", "command"))
     found = json.loads((tmp_path / "metrics").read_text())
     assert set(found) == {"metrics", "provenance"}
     for name in images:

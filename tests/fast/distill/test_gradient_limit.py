@@ -69,7 +69,7 @@ def test_the_step_compares_every_student_at_every_temperature(tmp_path):
     paths = {name: tmp_path / name for name in (*reads, "metrics")}
     params = gradient_limit.Params(temperatures=(1.0, 2.5), examples=6)
     module = "pr12.distill.gradient_limit"
-    gradient_limit.main(step.Job(params, paths, reads, module, "command", 0.0))
+    gradient_limit.main(step.Job(params, paths, reads, module, "command"))
     found = json.loads((tmp_path / "metrics").read_text())["metrics"]
     assert sorted(found) == [
         "train/cosine_T1",

@@ -15,7 +15,7 @@ def test_soft_labels_are_each_members_logits_in_the_splits_order(tmp_path):
     reads = ("model", "train")
     paths = {name: tmp_path / name for name in (*reads, "soft_labels")}
     params = soft_labels.Params()
-    soft_labels.main(step.Job(params, paths, reads, "pr12.distill.soft_labels", "command", 0.0))
+    soft_labels.main(step.Job(params, paths, reads, "pr12.distill.soft_labels", "command"))
     found = run.read_tensors(tmp_path / "soft_labels")
     assert list(found) == ["member_logits"]
     expected = torch.stack([net(images.flatten(1) / 16) for net in nets])

@@ -42,7 +42,7 @@ def test_the_step_writes_what_a_temperature_does(tmp_path):
     reads = ("train", "soft_labels")
     paths = {name: tmp_path / name for name in (*reads, "metrics", "picture")}
     params = temperature.Params(temperatures=(0.5, 1.0, 20.0), digits=2)
-    temperature.main(step.Job(params, paths, reads, "pr12.distill.temperature", "command", 0.0))
+    temperature.main(step.Job(params, paths, reads, "pr12.distill.temperature", "command"))
     found = json.loads((tmp_path / "metrics").read_text())["metrics"]
     values = [found[f"train/entropy_T{t}_nats"][0] for t in ("0.5", "1", "20")]
     expected = [

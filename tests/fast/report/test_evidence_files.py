@@ -181,7 +181,6 @@ WRONG = [
     {"metrics": {"test/error": 3}},
     {"metrics": [1]},
     {"metrics": None},
-    {"timings": [1]},
     {"provenance": {}},
 ]
 
@@ -192,23 +191,28 @@ def test_the_step_copies_a_result(tmp_path, monkeypatch):
     result = Path(own["folder"]) / "metrics.json"
     command = f"python -m pr12.vae.evaluate model={tmp_path / 'build' / 'm'} data=/else/where/d.gz"
     provenance = {"command": command, "source": own["source"], "params": own["params"]}
-    provenance |= {"seconds": 3.5, "machine": "node7"}
-    timings = {"a/milliseconds": [2.0], "b/milliseconds": [6.0]}
-    whole = {"metrics": {"test/error": [0.5]}, "provenance": provenance, "timings": timings}
+    times = {"a/milliseconds": [2.0], "b/milliseconds": [6.0]}
+    took = {"seconds": 3.5, "cpu_seconds": 3.25, "peak_memory_bytes": 4096, "machine": "node7"}
+    took |= {"device": "cpu", "threads": 2, "times": times}
+    whole = {"metrics": {"test/error": [0.5]}, "provenance": provenance}
     files.write_json(result, whole)
+    files.write_json(result.with_name("timings.json"), took)
     files.write_json("chains.json", evidence_cases.today([own], {"z2": own["folder"]}))
     names = {"metrics": result, "chains": "chains.json", "out": "reports/z2"}
     names |= {"timings": "timings.json", "mark": "mark.json"}
     paths = {name: Path(path) for name, path in names.items()}
     params = evidence.Params("full", "vae", "z2")
-    job = step.Job(params, paths, (), "pr12.report.evidence", "python", 0.0)
+    job = step.Job(params, paths, (), "pr12.report.evidence", "python")
     evidence.main(job)
     found = evidence.read(Path("reports/z2"))
     assert found.provenance["command"] == "python -m pr12.vae.evaluate model=build/m data=d.gz"
     assert found.ratios == {"a/milliseconds": [1.0], "b/milliseconds": [3.0]}
     assert "node7" not in Path("reports/z2/evidence.json").read_text()
-    times = {"folder": own["folder"], "times": timings | {"step/seconds": [3.5]}}
-    assert files.read_json("timings.json") == times
+    of_step = {"step/seconds": [3.5], "step/cpu_seconds": [3.25], "step/peak_memory_bytes": [4096]}
+    measured = {"folder": own["folder"], "times": times | of_step}
+    assert files.read_json("timings.json") == measured
+    assert found.provenance["threads"] == 2
+    assert found.provenance["device"] == "cpu"
     assert evidence.published(Path("mark.json"), Path("reports/z2"), [result])
     files.write_json(result, whole | {"provenance": provenance | {"source": "0000000000"}})
     with pytest.raises(UserError, match="was made by another source"):

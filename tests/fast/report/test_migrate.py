@@ -40,7 +40,7 @@ def provenance(case, **changed):
 
 def run(folder, **paths):
     given = {"report": folder} | paths
-    migrate.main(step.Job(migrate.Params(), given, (), "pr12.report.migrate", "python", 0.0))
+    migrate.main(step.Job(migrate.Params(), given, (), "pr12.report.migrate", "python"))
 
 
 def contents(folder):

@@ -56,7 +56,7 @@ def paths(tmp_path, monkeypatch):
 
 
 def run(paths):
-    stamp.main(step.Job(stamp.Params(), paths, (), "pr12.report.stamp", "python", 0.0))
+    stamp.main(step.Job(stamp.Params(), paths, (), "pr12.report.stamp", "python"))
 
 
 def standing(paths):

@@ -190,3 +190,182 @@ def test_the_training_depends_on_its_nets_and_not_on_its_report():
     found = address.source("pr12.distill.train")
     assert {"pr12.distill.model", "pr12.distill.batches", "pr12.shared.replicas"} <= set(found)
     assert not {"pr12.distill.evaluate", "pr12.distill.figures", "pr12.shared.report"} & set(found)
+
+
+# --- the address of a command line: what re-addresses, and what does not ---
+
+TRAIN = '''"""Training."""
+
+from pr12.shared import files, run
+from pr12.shared.errors import UserError
+from pr12.vae import model
+from pr12.vae.params import Train as Params
+from pr12.workflow import step
+
+
+def train(params, rows):
+    """Return a net."""
+    if not rows:  # nothing to learn from
+        raise UserError(f"train has {len(rows)} rows of {params.width:>4d}; add " "some")
+    return model.net(params.width, "relu") + run.K
+
+
+if __name__ == "__main__":
+    with step.start(Params, reads=["train"], writes=["model", "history"]) as job:
+        files.write_json(job.paths["history"], train(job.params, "mean"))
+'''
+
+PROJECT = {
+    "src/pr12/__init__.py": "",
+    "src/pr12/workflow/__init__.py": '"""How steps run."""\n',
+    "src/pr12/workflow/step.py": "def start():\n    return 1\n",
+    "src/pr12/workflow/words/__init__.py": "HELP = 'help'\n",
+    "src/pr12/shared/__init__.py": "",
+    "src/pr12/shared/errors.py": "class UserError(Exception):\n    pass\n",
+    "src/pr12/shared/files.py": "from pr12.shared import only\nINDENT = 1\n",
+    "src/pr12/shared/only.py": "X = 1\n",
+    "src/pr12/shared/run.py": "from pr12.shared import files\nK = 3\n",
+    "src/pr12/vae/__init__.py": "",
+    "src/pr12/vae/graph.py": "from pr12.vae.params import Train\nPRIORITY = 1\n",
+    "src/pr12/vae/params.py": "class Train:\n    width: int\n",
+    "src/pr12/vae/model.py": "def net(width, kind):\n    return width + len(kind)\n",
+    "src/pr12/vae/plots.py": "COLOUR = 'red'\n",
+    "src/pr12/vae/train.py": TRAIN,
+    "data/sources.csv": (
+        "name,file,bytes,checksum\n"
+        "mnist,images,10,md5:aa\n"
+        "mnist,labels,5,md5:bb\n"
+        "svhn,train.tar.gz,7,sha256:cc\n"
+    ),
+}
+COMMAND = {
+    "module": "pr12.vae.train",
+    "params": {"width": 3, "seeds": [0, 1]},
+    "outputs": {"model": "model.safetensors", "history": "history.json"},
+    "inputs": {
+        "train": "build/full/data/digits/data.0123456789/train.safetensors",
+        "verified": "build/full/data/mnist/fetch.aaaaaaaaaa/verified.json",
+        "folder": "data/raw/mnist",
+        "test": "data/raw/svhn/train.tar.gz",
+    },
+}
+
+
+@pytest.fixture
+def project(tmp_path):
+    for name, text in PROJECT.items():
+        write(tmp_path, name, text)
+    return tmp_path
+
+
+def of(project, **changes):
+    return address.of(**COMMAND | changes, src=project / "src")
+
+
+TRAINING, TABLE = "src/pr12/vae/train.py", "data/sources.csv"
+
+
+@pytest.mark.parametrize(
+    ("path", "old", "new"),
+    [
+        (TRAINING, '"relu"', '"tanh"'),
+        (TRAINING, "not rows", "rows"),
+        (TRAINING, "+ run.K", "- run.K"),
+        (TRAINING, '"mean"', '"sum"'),
+        (TRAINING, "raise UserError(", "print("),
+        (TRAINING, "raise UserError(", "raise ValueError("),
+        (TRAINING, "{len(rows)}", "{rows.pop()}"),  # has an effect
+        (TRAINING, "params.width:>4d", "params.depth:>4d"),
+        ("src/pr12/vae/model.py", "width + len", "width - len"),
+        ("src/pr12/shared/run.py", "K = 3", "K = 4"),
+        ("src/pr12/vae/__init__.py", "", "K = 4"),
+        (TABLE, "md5:bb", "md5:bd"),
+        (TABLE, "mnist,labels", "mnist,names"),
+        (TABLE, "sha256:cc", "sha256:cd"),
+    ],
+)
+def test_edits_that_re_address(project, path, old, new):
+    before = of(project)
+    assert old in PROJECT[path]
+    write(project, path, PROJECT[path].replace(old, new))
+    assert of(project) != before
+
+
+@pytest.mark.parametrize(
+    ("path", "old", "new"),
+    [
+        (TRAINING, "# nothing to learn from", "# an empty file"),
+        (TRAINING, "Return a net", "Give a net"),
+        (TRAINING, "train has", "the training set has"),
+        (TRAINING, "; add ", ""),
+        (TRAINING, '" "some', ""),
+        (TRAINING, ":>4d", ""),
+        (TRAINING, "{params.width:>4d}", "{params.width!r}"),
+        ("src/pr12/workflow/step.py", "return 1", "return 2"),
+        ("src/pr12/workflow/step.py", "def start", "import json\ndef start"),
+        ("src/pr12/workflow/words/__init__.py", "help", "usage"),
+        ("src/pr12/workflow/__init__.py", "How", "So"),
+        ("src/pr12/shared/errors.py", "pass", "code = 2"),
+        ("src/pr12/shared/files.py", "INDENT = 1", "INDENT = 2"),
+        ("src/pr12/shared/only.py", "X = 1", "X = 2"),  # only plumbing imports it
+        ("src/pr12/vae/graph.py", "PRIORITY = 1", "PRIORITY = 2"),
+        ("src/pr12/vae/params.py", "width: int", "width: int = 3"),
+        ("src/pr12/vae/plots.py", "red", "blue"),
+        (TABLE, "mnist,images,10", "mnist,images,11"),
+        (TABLE, "svhn,train.tar.gz", "cub,a.tgz,1,md5:ee\nsvhn,train.tar.gz"),
+    ],
+)
+def test_edits_that_do_not(project, path, old, new):
+    before = of(project)
+    assert old in PROJECT[path]
+    write(project, path, PROJECT[path].replace(old, new))
+    assert of(project) == before
+
+
+INPUTS = COMMAND["inputs"]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"params": {"width": 4, "seeds": [0, 1]}},
+        {"params": {"width": 3.0, "seeds": [0, 1]}},
+        {"params": {"width": 3, "seeds": [1, 0]}},
+        {"params": {"width": 3}},
+        {"module": "pr12.vae.model"},
+        {"outputs": {"model": "history.json", "history": "model.safetensors"}},
+        {"outputs": {"history": "model.safetensors", "model": "history.json"}},
+        {"outputs": {"model": "model.safetensors"}},
+        {"inputs": INPUTS | {"train": "build/full/data/digits/data.0123456780/train.safetensors"}},
+        {"inputs": INPUTS | {"train": "build/full/data/digits/data.0123456789/test.safetensors"}},
+        {"inputs": INPUTS | {"folder": "data/raw/svhn"}},
+        {"inputs": INPUTS | {"verified": "build/full/data/svhn/fetch.aaaaaaaaaa/verified.json"}},
+        {"inputs": INPUTS | {"test": "data/raw/mnist/images"}},
+        {"inputs": INPUTS | {"validation": INPUTS["train"]}},
+        {"inputs": {k: v for k, v in INPUTS.items() if k != "test"}},
+    ],
+)
+def test_command_lines_that_re_address(project, changes):
+    assert of(project, **changes) != of(project)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"params": {"seeds": (0, 1), "width": 3}},
+        {"outputs": dict(reversed(COMMAND["outputs"].items()))},
+        {"inputs": dict(reversed(INPUTS.items()))},
+        # However the raw files came here
+        {"inputs": INPUTS | {"verified": "build/full/data/mnist/fetch.bbbbbbbbbb/verified.json"}},
+        {"inputs": INPUTS | {"folder": "data/raw/mnist/"}},
+    ],
+)
+def test_command_lines_that_do_not(project, changes):
+    assert of(project, **changes) == of(project)
+
+
+def test_files_that_no_table_knows_count_by_their_paths(project):
+    one, other = ({"inputs": {"weights": f"data/raw/own/{name}.pth"}} for name in "ab")
+    assert of(project, **one) != of(project, **other)
+    (project / TABLE).unlink()
+    assert of(project, **one) != of(project, **other)

@@ -85,7 +85,8 @@ def result(build, name, metrics=None, **written):
     """Write an addressed folder as a step leaves it."""
     folder = build / name
     folder.mkdir(parents=True)
-    (folder / "benchmark.txt").write_text("s")
+    (folder / "timings.json").write_text("{}")
+    (folder / "files.json").write_text("{}")
     (folder / "train.log").write_text("")
     (folder / "resume_0.safetensors").write_bytes(b"")
     if metrics is not None:
@@ -97,13 +98,14 @@ def result(build, name, metrics=None, **written):
 
 @pytest.fixture
 def build(tmp_path):
-    result(tmp_path, "vae/z2/train.0123456789", history=[0.5, 0.25, 0.1, 0.1], cost={"timings": {}})
+    result(
+        tmp_path, "vae/z2/train.0123456789", history=[0.5, 0.25, 0.1, 0.1], cost={"provenance": {}}
+    )
     result(
         tmp_path,
         "vae/z5/train.0123456789",
         history=[0.5, 0.25, 0.125],
-        picture={"provenance": {}},
-        rows=[{"seconds": 1}],
+        rows=[{"provenance": {}}],
     )
     result(tmp_path, "vae/z2/evaluate.abcdef0123", {"test/errors": [3], "test/nll_nats": [0.1]})
     result(tmp_path, "data/digits/data.abcdef0123", verified={"images": "md5"})

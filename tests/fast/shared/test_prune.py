@@ -27,7 +27,7 @@ def tree(tmp_path, monkeypatch):
 
 def run(folder, keep=(KEPT,)):
     paths = {"folder": step.Path(folder)}
-    prune.main(step.Job(prune.Params(keep=tuple(keep)), paths, (), "pr12.shared.prune", "", 0.0))
+    prune.main(step.Job(prune.Params(keep=tuple(keep)), paths, (), "pr12.shared.prune", ""))
 
 
 def test_only_addressed_folders_that_nobody_keeps_go(tree, capsys):

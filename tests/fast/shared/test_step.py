@@ -156,8 +156,8 @@ def test_provenance_holds_all_that_made_the_result(place):
     assert found["source"] == address.source_digest("pr12.shared.files")
     assert set(found["packages"]) == set(step.PACKAGES)
     assert found["packages"]["torch"].startswith("2.13")
-    assert found["seconds"] >= 0
-    assert found["peak_memory_bytes"] > 1_000_000
+    # Neither times nor a machine: the same in every run of the same code
+    assert set(found) == {"command", "inputs", "packages", "params", "python", "source"}
     json.dumps(found, allow_nan=False)
 
 

@@ -146,18 +146,20 @@ def test_counts_are_the_same_each_time_and_times_are_kept_apart(tmp_path):
     command = [sys.executable, "-m", "pr12.stn.cost", "--params", json.dumps(PARAMS)]
     for name in ("one", "two"):
         done = subprocess.run(
-            [*command, f"metrics={tmp_path / name}"],
+            [*command, f"metrics={tmp_path / name / 'metrics.json'}"],
             capture_output=True,
             text=True,
             check=False,
             env={**os.environ, "PYTHONPATH": str(address.SRC), "OMP_NUM_THREADS": "1"},
         )
         assert done.returncode == 0, done.stderr
-    one, two = (files.read_json(tmp_path / name) for name in ("one", "two"))
+    one, two = (files.read_json(tmp_path / name / "metrics.json") for name in ("one", "two"))
+    timed, again = (files.read_json(tmp_path / name / "timings.json") for name in ("one", "two"))
     assert one["metrics"] == two["metrics"]
-    assert one["timings"].keys() == two["timings"].keys()
-    assert all(value > 0 for (value,) in one["timings"].values())
-    assert not set(one["metrics"]) & set(one["timings"])
+    assert set(one) == {"metrics", "provenance"}
+    assert timed["times"].keys() == again["times"].keys()
+    assert all(value > 0 for (value,) in timed["times"].values())
+    assert not set(one["metrics"]) & set(timed["times"])
     nets = cost.table_nets(params())
     counts = {
         "transformer": cost.transformer_counts(nets["st_cnn"], 28),
@@ -170,7 +172,7 @@ def test_counts_are_the_same_each_time_and_times_are_kept_apart(tmp_path):
         f"deformable/times_{key}": counts["deformable"][key] / counts["transformer"][key]
         for key in counts["transformer"]
     }
-    times = {key: value for key, (value,) in one["timings"].items()}
+    times = {key: value for key, (value,) in timed["times"].items()}
     for key, top, base in (
         ("st_cnn", "st_cnn", "cnn"),
         ("deformable", "deformable", "cnn"),

@@ -121,7 +121,7 @@ def test_the_classifiers_step_writes_net_and_history(tmp_path):
         write_split(tmp_path / name, classes(seed=seed))
     paths = {name: tmp_path / name for name in ("train", "validation", "model", "history")}
     reads = ("train", "validation")
-    job = step.Job(PARAMS, paths, reads, "pr12.vae.classifier", "command", 0.0)
+    job = step.Job(PARAMS, paths, reads, "pr12.vae.classifier", "command")
     classifier.main(job)
     first = (tmp_path / "model").read_bytes()
     classifier.main(job)
@@ -302,7 +302,7 @@ def test_a_pair_of_different_networks_and_a_plane_of_three_dimensions_are_refuse
 def job_in(folder, names):
     reads = ("classifier", "train", "test", *names)
     paths = {name: folder / name for name in (*reads, "metrics", "picture")}
-    return step.Job(generation.Params(), paths, reads, "pr12.vae.generation", "command", 0.0)
+    return step.Job(generation.Params(), paths, reads, "pr12.vae.generation", "command")
 
 
 def write_inputs(folder, tests=40):

@@ -145,7 +145,7 @@ def measured(folder, names, **changed):
     values = {"moment": -1, "draws": 5, "samples": (1, 3), "examples": 7} | changed
     paths = {name: folder / name for name in ("train", *names, "metrics")}
     params, module = gradient_variance.Params(**values), "pr12.vae.gradient_variance"
-    job = step.Job(params, paths, ("train", *names), module, "command", 0.0)
+    job = step.Job(params, paths, ("train", *names), module, "command")
     gradient_variance.main(job)
     return json.loads((folder / "metrics").read_text())["metrics"]
 

@@ -235,7 +235,7 @@ def job_in(folder, names):
     reads = ("digits_test", "faces_test", *names)
     paths = {name: folder / name for name in (*reads, "metrics", "picture")}
     params = latent_space.Params(grid=4)
-    return step.Job(params, paths, reads, "pr12.vae.latent_space", "command", 0.0)
+    return step.Job(params, paths, reads, "pr12.vae.latent_space", "command")
 
 
 @pytest.mark.parametrize("names", [("z2", "faces_z2"), tuple(latent_space.LATENT_DIMS)])

@@ -168,7 +168,7 @@ def test_the_step_writes_gaps_to_pca_on_both_splits(tmp_path):
     reads = ("model", "train", "test")
     paths = {name: tmp_path / name for name in (*reads, "metrics")}
     params, module = evaluate_linear.Params(), "pr12.vae.evaluate_linear"
-    evaluate_linear.main(step.Job(params, paths, reads, module, "command", 0.0))
+    evaluate_linear.main(step.Job(params, paths, reads, module, "command"))
     found = json.loads((tmp_path / "metrics").read_text())["metrics"]
     assert len(found) == 10
     scores = evaluate_linear.pca_scores(2, *(own.flatten(1) / 16 for own in pixels.values()))
