@@ -27,6 +27,7 @@ def write_tensors(
 
     Examples
     --------
+    >>> import torch
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp()) / "a.safetensors"
     >>> write_tensors(path, {"x": torch.ones(2)}, {"unit": "nats"})

@@ -22,6 +22,7 @@ def first(split: splits.Split, count: int | None) -> splits.Split:
 
     Examples
     --------
+    >>> import torch
     >>> len(first(splits.Split(torch.zeros(3, 28, 28), torch.arange(3)), 2).labels)
     2
     """
@@ -50,6 +51,7 @@ def checked(split: splits.Split, name: str, least: int = 1) -> splits.Split:
 
     Examples
     --------
+    >>> import torch
     >>> checked(splits.Split(torch.rand(4, 8, 8), torch.arange(4)), "test").images.shape
     torch.Size([4, 28, 28])
     """

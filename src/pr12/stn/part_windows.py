@@ -30,6 +30,7 @@ def predictions(net: PartNetwork, images: Tensor, batch: int, bfloat16: bool) ->
 
     Examples
     --------
+    >>> from pr12.stn.part_networks import Architecture
     >>> net = PartNetwork(Architecture(2, "small", 2, 8, 16, 0.0)).eval()
     >>> [made.shape for made in predictions(net, torch.zeros(3, 3, 16, 16).byte(), 2, False)]
     [torch.Size([3]), torch.Size([3, 2, 2])]

@@ -17,6 +17,7 @@ def levels(images: Tensor) -> list:
 
     Examples
     --------
+    >>> import torch
     >>> levels(torch.tensor([0.0, 0.5, 1.0]))
     [0, 128, 255]
     """

@@ -43,6 +43,7 @@ def loss(logits: Tensor, labels: Tensor) -> Tensor:
 
     Examples
     --------
+    >>> import torch
     >>> round(float(loss(torch.zeros(2, 5, 11), torch.zeros(2, 5).long())), 3)  # 5 log 11
     11.989
     """

@@ -173,8 +173,10 @@ def report(split: str, made: sequence_files.Sequences) -> None:
     Examples
     --------
     >>> import contextlib
+    >>> labels = torch.full((1, 5), 10)
+    >>> made = sequence_files.Sequences(torch.zeros(1, 3, 1, 1), labels, 2)
     >>> with contextlib.redirect_stderr(sys.stdout):
-    ...     report("test", Sequences(torch.zeros(1, 3, 1, 1), torch.full((1, 5), 10), 2))
+    ...     report("test", made)
     test: 1 sequences, of the lengths 0 to 5 [1, 0, 0, 0, 0, 0]; 2 longer ones are left out
     """
     lengths = (made.labels != composed.BLANK).sum(dim=1)

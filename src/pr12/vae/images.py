@@ -32,6 +32,7 @@ def load(path: Path | str, bounded: bool = True) -> Tensor:
 
     Examples
     --------
+    >>> from pr12.shared import tensor_files
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp()) / "test.safetensors"
     >>> tensors = {"images": torch.full((2, 1, 3), 9).byte(), "labels": torch.zeros(2)}
