@@ -159,8 +159,9 @@ def report(split: str, made: sequence_files.Sequences) -> None:
     Examples
     --------
     >>> import contextlib
+    >>> empty = sequence_files.Sequences(torch.zeros(1, 3, 1, 1), torch.full((1, 5), 10), 2)
     >>> with contextlib.redirect_stderr(sys.stdout):
-    ...     report("test", sequence_files.Sequences(torch.zeros(1, 3, 1, 1), torch.full((1, 5), 10), 2))
+    ...     report("test", empty)
     test: 1 sequences, of the lengths 0 to 5 [1, 0, 0, 0, 0, 0]; 2 longer ones are left out
     """
     lengths = (made.labels != composed.BLANK).sum(dim=1)
