@@ -54,8 +54,8 @@ CELLS = {  # column -> what its cells must match, in words
     "bytes": (r"([1-9][0-9]{0,14})?", "a whole number above 0, or empty if it is not known"),
     "checksum": (
         r"md5:[0-9a-f]{32}|(pixels-|volumes-)?sha256:[0-9a-f]{64}|sha256-prefix:[0-9a-f]{8,63}",
-        "md5:, sha256:, sha256-prefix: (8 digits or more) or pixels-sha256: and lower-case digits, "
-        "or volumes-sha256: for a folder",
+        "md5:, sha256: or pixels-sha256: and lower-case digits, sha256-prefix: and the first of "
+        "them (8 or more), or volumes-sha256: for a folder",
     ),
     "licence": (r".+", "not empty"),
     "used_by": (r".+", "not empty"),

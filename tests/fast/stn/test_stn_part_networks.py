@@ -127,6 +127,13 @@ def test_a_wrong_number_of_channels_is_refused():
         network()(torch.zeros(1, 1, 32, 32))
 
 
+@pytest.mark.parametrize("side", [8, 15, 16, 33, 64, 71])
+def test_cells_are_the_places_of_the_features(side):
+    net, _ = part_networks.backbone("small", 1)
+    features = net.eval()(torch.zeros(1, 3, side, side))
+    assert part_networks.cells("small", side) == features[0, 0].numel()
+
+
 # --- GoogLeNet ---
 
 
