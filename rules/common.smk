@@ -68,7 +68,7 @@ def job_of(step):
     return job
 
 
-def made(step):
+def waited_for(step):
     """Files that a job waits for; their dates say nothing, their being there everything."""
     job = job_of(step)
     return lambda w: [ancient(file.path) for file in job(w).waits_for]

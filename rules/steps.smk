@@ -7,7 +7,7 @@ for step in GRAPHS.steps:
         name:
             step.rule
         input:
-            made(step),
+            waited_for(step),
         output:
             **{
                 name: f"{folder}/{file.format(case=case)}"

@@ -77,8 +77,8 @@ class Requests:
         """Tell whether a step runs on the submitting host: where it was measured to be quick."""
         if step.local is not None:
             return step.local
-        found = self._of((step.paper.name, step.name)).values()
-        return bool(found) and max(found) < QUICK
+        seconds = self._of((step.paper.name, step.name)).values()
+        return bool(seconds) and max(seconds) < QUICK
 
     def group(self, job: Job) -> str | None:
         """Return the name of the group of a job; jobs of a group share a job of the cluster."""

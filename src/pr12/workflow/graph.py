@@ -223,9 +223,9 @@ class Paper:
         """Return a job, the same object whenever it is asked for."""
         return self._jobs.setdefault((step, case, params_of), Job(step, case, params_of))
 
-    def steps_of_case(self, own: str) -> list[str]:
+    def steps_of_case(self, step: str) -> list[str]:
         """Return the steps that overrides of a case are for: its own, and what goes with that."""
-        return [own, *(name for name, step in self.steps.items() if own in step.overrides_of)]
+        return [step, *(n for n, each in self.steps.items() if step in each.overrides_of)]
 
     def params(self, step: str, case: str | None = None) -> Mapping[str, Any]:
         """Return the params of a step, of a case or of the paper as a whole."""
@@ -238,11 +238,11 @@ class Paper:
     def results(self) -> dict[str, Job]:
         """Return case -> the job of its metrics, of all cases that can run in this run."""
         cases = [case for case in self.section["cases"] if not self._can_run or self._can_run(case)]
-        found = {}
+        jobs = {}
         for case in cases:
             step = settings.case_step(self.section, case)
-            found[case] = self._result(case, step) if self._result else self.steps[step](case)
-        return found
+            jobs[case] = self._result(case, step) if self._result else self.steps[step](case)
+        return jobs
 
 
 def command(module: str, params: Mapping[str, Any], paths: Mapping[str, str]) -> str:
