@@ -1,6 +1,7 @@
 """Run one paper's embedded cases from nothing: wall time, busy cores, peak memory per job."""
 
 import argparse
+import json
 import os
 import resource
 import shutil
@@ -33,10 +34,11 @@ def timed(command: list[str], folder: Path) -> tuple[float, float]:
 
 
 def peak_memory(folder: Path) -> float:
-    """Give the largest peak memory of a job with its children in MiB, as Snakemake measured it."""
-    rows = (path.read_text().splitlines() for path in (folder / "build").rglob("benchmark.txt"))
-    found = (dict(zip(row[0].split("\t"), row[1].split("\t"), strict=True)) for row in rows)
-    return max(float(row["max_rss"]) for row in found if row["max_rss"] not in ("-", "NA"))
+    """Give the largest peak memory of a job with its workers in MiB, as the jobs measured it."""
+    timings = (
+        json.loads(path.read_text()) for path in (folder / "build").glob("*/*/*/*/timings.json")
+    )
+    return max(took["peak_memory_bytes"] for took in timings) / 2**20
 
 
 def main() -> None:
