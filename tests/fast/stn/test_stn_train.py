@@ -401,7 +401,7 @@ def test_small_digits_are_framed():
 # --- the step ---
 
 
-def write(folder, wanted, data=None):
+def write(folder, wanted, data=None, **changes):
     """Write the digits, and give the step's command line."""
     images, labels = data or digits()
     folder.mkdir(exist_ok=True)
@@ -410,7 +410,7 @@ def write(folder, wanted, data=None):
         folder / "train", {"images": pixels, "labels": labels}, {"maximum": "255"}
     )
     given = [f"{name}={folder / name}" for name in ("train", "model", "history")]
-    return ["--params", json.dumps(dataclasses.asdict(wanted)), *given]
+    return ["--params", json.dumps(dataclasses.asdict(wanted) | changes), *given]
 
 
 def step_in_process(arguments):
@@ -517,7 +517,7 @@ def test_a_checkpoint_that_is_not_its_own_is_not_used(tmp_path, content):
     ids=str,
 )
 def test_a_mistake_is_one_sentence_and_exit_code_2(tmp_path, capsys, changes, sentence):
-    arguments = write(tmp_path, dataclasses.replace(params(), **changes))
+    arguments = write(tmp_path, params(), **changes)
     with pytest.raises(SystemExit) as caught:
         step_in_process(arguments)
     assert caught.value.code == 2

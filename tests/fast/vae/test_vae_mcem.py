@@ -233,13 +233,13 @@ def test_snapshots_must_ascend_by_a_minibatch(snapshots):
 # The step
 
 
-def write(folder, params):
+def write(folder, params, **changed):
     """Write the data, and give the step's command line."""
     pixels = (images() * 255).round().byte()
     tensors = {"images": pixels, "labels": torch.zeros(len(pixels), dtype=torch.int64)}
     tensor_files.write_tensors(folder / "train", tensors, {"maximum": "255"})
     given = [f"{name}={folder / name}" for name in ("train", "model", "history")]
-    return ["--params", json.dumps(dataclasses.asdict(params)), *given]
+    return ["--params", json.dumps(dataclasses.asdict(params) | changed), *given]
 
 
 def step_in_process(arguments, monkeypatch):
@@ -303,7 +303,7 @@ def test_a_step_that_is_stopped_goes_on_to_the_same_bytes(tmp_path, monkeypatch,
 def test_a_mistake_is_one_sentence_and_exit_code_2(
     tmp_path, monkeypatch, capsys, changed, sentence
 ):
-    arguments = write(tmp_path, change(**changed))
+    arguments = write(tmp_path, PARAMS, **changed)
     with pytest.raises(SystemExit) as caught:
         step_in_process(arguments, monkeypatch)
     assert caught.value.code == 2
