@@ -25,9 +25,11 @@ def resolved(run, paper):
 
 def steps(package):
     """Return the names of a package's modules that take params of its params.py."""
-    modules = (address.SRC / "pr12" / package).glob("*.py")
+    folder = address.SRC / "pr12" / package
+    modules = {path.stem: path for path in folder.glob("*.py")}
+    modules |= {path.parent.name: path for path in folder.glob("*/__main__.py")}
     line = rf"^from pr12\.{package}\.params import (\w+) as Params$"
-    taken = {path.stem: re.findall(line, path.read_text(), re.M) for path in modules}
+    taken = {name: re.findall(line, path.read_text(), re.M) for name, path in modules.items()}
     for name, classes in taken.items():  # a module takes what is named after it
         assert classes in ([], ["".join(part.capitalize() for part in name.split("_"))]), name
     return {name for name, classes in taken.items() if classes}
@@ -129,7 +131,7 @@ def test_claims_are_well_formed_and_of_known_runs(paper, run):
 
 def shown_patterns(paper):
     """Give the patterns of the cases that a paper's figures name."""
-    module = importlib.import_module(f"pr12.{paper}.figures")
+    module = importlib.import_module(f"pr12.{paper}.figures.__main__")
     shown = resolved("full", paper)["figures"] or {}
     listed = module.figures(module.Params(run="full", published={}, **shown))
     return {pattern for figure in listed for pattern in (figure.cases, figure.pictures) if pattern}

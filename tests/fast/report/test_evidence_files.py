@@ -113,7 +113,7 @@ def test_evidence_of_another_schema_is_refused_with_the_command_that_migrates_it
     folder = written(tmp_path)
     path = folder / "evidence.json"
     path.write_text(edited(schema=7)(path.read_text()))
-    with pytest.raises(UserError, match=r"is of schema 7, this code reads 1; run: python -m pr12"):
+    with pytest.raises(UserError, match=r"is of schema 7, this code reads 2; run: python -m pr12"):
         evidence.read(folder)
 
 

@@ -164,10 +164,10 @@ def test_a_page_of_nothing_is_refused():
 
 
 def test_the_page_is_written_without_torch():
-    code = "import pr12.vae.latent_page, sys; print('torch' in sys.modules)"
+    code = "import pr12.vae.figures.latent_page, sys; print('torch' in sys.modules)"
     made = subprocess.run(
         [sys.executable, "-c", code],
-        env={"PYTHONPATH": str(Path(latent_page.__file__).parents[2])},
+        env={"PYTHONPATH": str(Path(latent_page.__file__).parents[3])},
         capture_output=True,
         text=True,
         check=True,

@@ -77,7 +77,7 @@ def test_what_temperature_and_gradient_limit_read_is_in_their_address():
     graphs, _ = bound("smoke")
     for case in ("soft_labels", "gradient_limit"):
         job = graphs.results["distill"][case]
-        arrays = graph.data(CONFIG["distill"]["runs"]["smoke"]["dataset"])
+        arrays = graph.arrays(CONFIG["distill"]["runs"]["smoke"]["dataset"])
         assert job.identities["train"] == f"{arrays.folder}/train.safetensors"
 
 

@@ -345,7 +345,7 @@ def test_values_are_those_that_the_reader_before_pydantic_gave():
 
 def test_a_step_is_named_after_its_params_wherever_they_stand():
     assert params.step_of(Probe) == __name__
-    for package in ("distill", "vae", "rca", "stn", "photostyle", "shared"):
+    for package in ("distill", "vae", "rca", "stn", "photostyle", "data"):
         for name, params_class in params.steps(f"pr12.{package}").items():
             assert params.step_of(params_class) == f"pr12.{package}.{name}"
             assert params.of_step(f"pr12.{package}.{name}") is params_class

@@ -182,7 +182,7 @@ MISTAKES = [
     ("data/large/dataset", "cifar", 'data.large.dataset is "cifar"; it must be one of digits, mni'),
     ("distill/dataset", "mnist", "distill.dataset is 'mnist'; allowed: small, large"),
     ("distill/trian", {}, "there is no step pr12.distill.trian"),
-    ("distill/mlp", {}, "there is no step pr12.distill.model.mlp"),
+    ("distill/mlp", {}, "there is no step pr12.distill.mlp"),
     ("distill/seeds", [], "distill.seeds is []; it must be a list with at least one element"),
     ("distill/seeds", [0, 1, 0], "distill.seeds is [0, 1, 0]; name each seed once"),
     ("distill/seeds", [0, "1"], 'distill.seeds[1] is "1"; it must be a whole number'),
