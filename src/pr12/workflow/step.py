@@ -14,7 +14,7 @@ import importlib.metadata
 import json
 import shlex
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -99,8 +99,7 @@ def start(
 ) -> Iterator[Job]:
     """Parse the command line, log the command that reruns it, and answer mistakes.
 
-    Inputs from results are checked. Into an addressed folder a step writes only if it is that of
-    its own code, params and inputs; digests of the outputs and timings are added at the end.
+    Inputs from results are checked; a result is written into its own address only (`_outputs`).
 
     Parameters
     ----------
@@ -141,24 +140,35 @@ def start(
         name = getattr(sys.modules[name].__spec__, "name", None) or name
     command = shlex.join(["python", "-m", name, *arguments])
     print(f"PYTHONPATH=src {command}", file=sys.stderr, flush=True)
-    try:
+    with _answered():
         values, paths = _parse(arguments)
         params = make(params_class, values, where="--params")
         _check_paths(paths, reads, optional, writes)
-        given = tuple(key for key in (*reads, *optional) if key in paths)
         outputs = _outputs(name, values, paths, writes) if addressed else {}
-        inputs = [paths[key] for key in given]
-        checked = {p: results.checked(p) for p in inputs if results.address(p.parent)}
+        given = tuple(key for key in (*reads, *optional) if key in paths)
+        checked = _checked([paths[key] for key in given])
         source = address.source_digest(name) if outputs else ""
         job = Job(params, paths, given, name, command, source, checked)
         yield job
         _finish(job, outputs)
+
+
+@contextmanager
+def _answered() -> Iterator[None]:
+    """Answer a mistake with one sentence and exit code 2, an interrupt with 130."""
+    try:
+        yield
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from None
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
         raise SystemExit(130) from None
+
+
+def _checked(inputs: Iterable[Path]) -> dict[Path, str]:
+    """Return the digests of inputs that are files of results, as they were written."""
+    return {path: results.checked(path) for path in inputs if results.address(path.parent)}
 
 
 def _parse(arguments: Sequence[str]) -> tuple[dict[str, Any], dict[str, Path]]:
