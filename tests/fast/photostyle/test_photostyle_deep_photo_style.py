@@ -175,6 +175,7 @@ def test_sky_does_not_learn_from_the_ground(scene):
         assert lower > 1e-2 * target.grams[name].norm()
 
 
+@pytest.mark.slow
 def test_a_large_lambda_gives_back_the_structure_of_the_content(scene):
     _, _, features, target, matrix = scene
     start = optimise.noise(20, 24, seed=0)

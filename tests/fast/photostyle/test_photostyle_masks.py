@@ -282,12 +282,14 @@ def test_the_photographs_skies_are_found():
     assert np.bincount(patches.ravel())[1 : count + 1].min() > 0.005 * content.size  # no salt
 
 
+@pytest.mark.slow
 def test_automatic_masks_are_the_same_each_time():
     given = data.coffee()[::3, ::3], data.chelsea()[::2, ::2]
     one, other = automatic_masks.automatic(*given, 3), automatic_masks.automatic(*given, 3)
     assert all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("classes", [1, 2, 3, 8])
 def test_all_classes_are_in_both_images(classes):
     content, style = automatic_masks.automatic(data.coffee(), data.rocket(), classes)

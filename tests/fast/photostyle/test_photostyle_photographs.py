@@ -131,6 +131,7 @@ def test_packages_need_no_file(tmp_path):
         assert tensors[f"photograph/{name}"].shape == (24, 24, 3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [96, 256])
 def test_skies_of_the_packages_pairs_are_the_same_class(size):
     tensors, _ = pairs.package_pairs(size, 2)

@@ -321,6 +321,7 @@ def test_an_image_smaller_than_the_network_needs_is_refused(pair, capsys, name, 
     assert "at least 7 x 7" in told
 
 
+@pytest.mark.slow
 def test_the_least_size_is_enough_for_every_layer(pair):
     style, content = stages.LAYERS["squeezenet1_0"]
     least = stages.least_side("squeezenet1_0", [*style, *content], "average")

@@ -39,6 +39,7 @@ def line():
     return Rca(NEAREST).fit(LINE, SIDES)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::RuntimeWarning:sklearn")  # the checks feed odd values
 @pytest.mark.parametrize(
     "estimator",

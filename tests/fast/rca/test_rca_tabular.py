@@ -200,6 +200,7 @@ def test_a_kind_of_shift_is_mapped_by_the_others_alone(wine):
     assert np.allclose(found, [0.2, 0.3, 0.4, 0.6])
 
 
+@pytest.mark.slow
 def test_columns_of_a_classifier_are_what_they_are_called(wine):
     base = LogisticRegression(max_iter=1000)
     mapping, new = (
@@ -229,6 +230,7 @@ def test_columns_of_a_classifier_are_what_they_are_called(wine):
     )
 
 
+@pytest.mark.slow
 def test_labels_of_new_data_change_the_true_accuracies_only(wine):
     base = LogisticRegression(max_iter=1000)
     mapping, new = (
