@@ -190,7 +190,8 @@ def test_the_second_call_gives_the_same_bytes_and_so_does_another_process():
     found = correspondence(fixed, moving, DEFORMABLE)
     np.testing.assert_array_equal(found, correspondence(fixed, moving, DEFORMABLE))
     code = (
-        "import sys; from pr12.rca.data import phantom; from pr12.rca.model import registration as r;"
+        "import sys; from pr12.rca.data import phantom;"
+        "from pr12.rca.model import registration as r;"
         "a, b = (phantom.slice_of((0, i), 48, 1.0)[0] for i in (1, 2));"
         "found = r.correspondence(a, b, r.Effort(40, (2, 1), 25, 1.0));"
         "sys.stdout.buffer.write(found.tobytes())"
