@@ -139,12 +139,14 @@ class Targets:
         return {path.name: path.read_text(encoding="utf-8") for path in paths}
 
     def figures_params(self, paper: str) -> dict[str, Any]:
-        """Return the paper's own block, the run, and the published numbers that its claims name."""
+        """Return the paper's own block, the run, and what others published: claims', and context."""
         published: dict[str, dict[str, Any]] = {}
         for claim in self.texts[paper]["claims"]:
             if "published" in claim and "case" in claim:
                 published.setdefault(claim["case"], {})[claim["metric"]] = claim["published"]
-        block = self.params[paper].get("figures") or {}
+        block = dict(self.params[paper].get("figures") or {})
+        context = self.texts[paper].get("context")
+        block |= {"context": context} if context else {}
         return block | {"run": self.graphs.run, "published": published}
 
     @cache  # noqa: B019

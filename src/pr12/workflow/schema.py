@@ -16,7 +16,11 @@ from pydantic import TypeAdapter
 from pr12.workflow import params, settings, yaml_files
 
 Schema = dict[str, Any]
-ELSEWHERE = {"run", "published"}  # what the workflow adds to the block of a paper's figures
+ELSEWHERE = {
+    "run",
+    "published",
+    "context",
+}  # what the workflow adds to the block of a paper's figures
 
 
 def schema(papers: Iterable[str]) -> Schema:

@@ -226,7 +226,8 @@ def paper(folder: Path) -> dict[str, Any]:
     -------
     dict
         ``title``, ``citation``, ``links`` (dicts of name and url), ``claims``, ``tables``,
-        ``deviations`` (texts) and ``withdrawn`` (dicts of case and reason).
+        ``deviations`` (texts), ``withdrawn`` (dicts of case and reason), and ``context``, what
+        figures show of others' work, empty without context.yaml.
 
     Raises
     ------
@@ -257,7 +258,11 @@ back from git
         fields = ("case", "reason") if key == "withdrawn" else None
         _check_records(texts[key], yaml_files.display_name(place), fields)
     texts["deviations"] = _deviations(folder / "deviations.md")
-    return {key: texts[key] for key in TEXTS}
+    place = folder / "context.yaml"
+    context = yaml_files.load(place) if place.exists() else {}
+    if not isinstance(context, Mapping):
+        raise UserError(f"{yaml_files.display_name(place)} is {context!r}; it must be a mapping")
+    return {key: texts[key] for key in TEXTS} | {"context": context}
 
 
 def _check_records(values: Any, place: str, fields: tuple[str, ...] | None) -> None:

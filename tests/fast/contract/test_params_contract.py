@@ -115,7 +115,8 @@ def test_every_step_gets_all_its_params_and_no_other(paper, run):
     assert blocks == steps(paper)
     for name in blocks - {"figures"}:
         assert set(settings.step_params(paper, section, name)) == fields(paper, name)
-    assert set(section["figures"] or {}) | FIGURES == fields(paper, "figures")
+    context = {"context"} & set(filter(TEXTS[paper].get, TEXTS[paper]))
+    assert set(section["figures"] or {}) | FIGURES | context == fields(paper, "figures")
 
 
 @pytest.mark.parametrize("run", RUNS)
@@ -132,7 +133,9 @@ def test_claims_are_well_formed_and_of_known_runs(paper, run):
 def shown_patterns(paper):
     """Give the patterns of the cases that a paper's figures name."""
     module = importlib.import_module(f"pr12.{paper}.figures.__main__")
-    shown = resolved("full", paper)["figures"] or {}
+    shown = dict(resolved("full", paper)["figures"] or {})
+    if TEXTS[paper]["context"]:
+        shown["context"] = TEXTS[paper]["context"]
     listed = module.figures(module.Params(run="full", published={}, **shown))
     return {pattern for figure in listed for pattern in (figure.cases, figure.pictures) if pattern}
 
