@@ -68,7 +68,6 @@ def test_a_bare_clone_is_up_to_date_exactly_when_its_reports_are(clone):
         "reports/smoke/distill/README.md",
         "src/pr12/distill/train.py",
         "src/pr12/data/arrays.py",
-        "rules/steps.smk",
         "requirements.lock",
         "papers/distill/claims.yaml",
     ):

@@ -355,7 +355,8 @@ def folder(tmp_path, texts, monkeypatch):
 
 def test_what_is_written_of_a_paper_is_read_from_its_folder(folder, texts):
     read = settings.paper(folder)
-    assert tuple(read) == settings.TEXTS
+    assert tuple(read) == (*settings.TEXTS, "context")
+    assert read["context"] == {}
     assert (read["title"], read["citation"]) == ("A title", "A citation")
     assert read["links"] == [{"name": "A paper", "url": "https://arxiv.org/abs/1503.02531"}]
     assert read["deviations"] == ["Adam: none is named.", "No jitter."]
