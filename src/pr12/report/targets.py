@@ -139,7 +139,7 @@ class Targets:
         return {path.name: path.read_text(encoding="utf-8") for path in paths}
 
     def figures_params(self, paper: str) -> dict[str, Any]:
-        """Return the paper's own block, the run, and what others published: claims', and context."""
+        """Return the paper's block, the run, and what others published: of claims, and context."""
         published: dict[str, dict[str, Any]] = {}
         for claim in self.texts[paper]["claims"]:
             if "published" in claim and "case" in claim:
