@@ -774,7 +774,7 @@ def test_the_step_writes_down_what_it_verified(server, tmp_path, contents, check
 IN_A_PROCESS = """
 import resource, runpy, signal, sys
 from pr12.data import volumes
-signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where tests run in the background
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a background
 volumes.SUBJECTS = {subjects}
 {before}
 sys.argv = ["fetch", *sys.argv[1:]]
