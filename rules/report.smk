@@ -42,6 +42,8 @@ for paper in PAPERS:
             f"{paper}_results"
         input:
             evidence_made(paper),
+            # What DVC locks is whole: also what only a finished step has read
+            [ancient(file) for file in TARGETS.files(paper)],
 
     rule:
         name:

@@ -90,6 +90,11 @@ class Targets:
         """Return the folders of a paper's results."""
         return [job.folder for job in self.graphs.results[paper].values()]
 
+    def files(self, paper: str) -> list[str]:
+        """Return all files behind a paper's results, also those of steps in between."""
+        jobs = reachable(self.graphs.results[paper].values()).values()
+        return [job[name].path for job in jobs for name in job.outputs]
+
     def _case(self, folder: str) -> tuple[str, str]:
         if folder not in self.cases:
             raise UserError(f"{folder} is no case's result, so it has no {evidence.NAME}")
