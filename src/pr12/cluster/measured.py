@@ -1,6 +1,6 @@
 """What each job of a run took, from the timings beside its result: one table a run, kept in git.
 
-``benchmarks/measured/<run>.csv`` is what rules/requests.smk asks a cluster by (memory, time, which
+``benchmarks/measured/<run>.csv`` is what `pr12.cluster.requests` asks a cluster by (memory, time, which
 short jobs go together) and what `pr12.cluster.plan` replays. It decides no result.
 """
 
