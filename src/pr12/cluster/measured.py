@@ -1,7 +1,7 @@
 """What each job of a run took, from the timings beside its result: one table a run, kept in git.
 
-``benchmarks/measured/<run>.csv`` is what `pr12.cluster.requests` asks a cluster by (memory, time, which
-short jobs go together) and what `pr12.cluster.plan` replays. It decides no result.
+``benchmarks/measured/<run>.csv`` is what `pr12.cluster.requests` asks a cluster by (memory, time,
+which short jobs go together) and what `pr12.cluster.plan` replays. It decides no result.
 """
 
 import csv
