@@ -211,7 +211,7 @@ def test_a_job_out_of_memory_is_named_with_what_it_asked_for(untrained, cluster)
 
 def test_a_steps_own_mistake_is_told_and_what_was_done_before_it_is_kept(untrained, cluster):
     goal = targets(untrained)
-    (data,) = untrained.root.glob("build/smoke/data/few_digits/data.*/test.safetensors")
+    (data,) = untrained.root.glob("build/smoke/data/few_digits/arrays.*/test.safetensors")
     data.write_bytes(b"damaged")  # the training does not read it
     text = run(untrained, cluster, "--retries", "0", *goal, code=1)
     (sentence,) = errors(text)
@@ -219,7 +219,7 @@ def test_a_steps_own_mistake_is_told_and_what_was_done_before_it_is_kept(untrain
     assert re.search(cause, sentence)
     assert nets(untrained)  # the training in the same job had ended well
     left = job_table(run(untrained, cluster, "--dry-run", *goal))
-    assert left == {"distill_evaluate": 1}
+    assert left == {"data_arrays": 1, "distill_evaluate": 1}  # what was damaged is removed
 
 
 def test_dvc_hands_the_profile_to_its_snakemake(versioned, cluster):
@@ -228,7 +228,7 @@ def test_dvc_hands_the_profile_to_its_snakemake(versioned, cluster):
     text = versioned.run("dvc", "repro", SNAKEMAKE_PROFILE="profiles/slurm", PATH=path)
     assert text.count("submitted with SLURM jobid") == 1  # a training and what judges it
     assert UP_TO_DATE in versioned.dvc("status")
-    assert versioned.jobs() == {}
+    assert set(versioned.jobs()) <= {"index", "all"}  # index.html is not DVC's
 
 
 def test_a_node_that_loses_power_costs_no_result(untrained, trained, cluster):

@@ -229,7 +229,7 @@ def test_runs_never_overwrite_each_other(made):
     assert len(files) > 20
     assert all(file.startswith("build/embedded/") for file in files)
     made.snakemake("--config", "run=embedded", "--", "data")
-    assert made.bytes("build/embedded/data/few_digits/data.*/train.safetensors")
+    assert made.bytes("build/embedded/data/few_digits/arrays.*/train.safetensors")
     after = made.bytes("build/**/*", "reports/**/*")
     assert {name: after[name] for name in before} == before
     assert made.jobs() == {}

@@ -192,6 +192,9 @@ def standing(
     if meaning(chain, before) != meaning(today, before):
         return Standing("other params", "; ".join(_differences(chain, today, before)))
     sources = {node["step"]: node["source"] for node in today}
+    if all(node["source"] == sources[node["step"]] for node in chain):
+        # A graph that exchanges inputs or outputs is no earlier source
+        return Standing("other params", "its steps read or write other files now")
     earlier = {n["step"]: n["source"] for n in chain if n["source"] != sources[n["step"]]}
     steps = " and ".join(f"{_short(name)} ({source})" for name, source in sorted(earlier.items()))
     return Standing("earlier source", f"made by an earlier source of {steps}")

@@ -47,8 +47,8 @@ def read(folder: Path, today: Mapping[str, Any], withdrawn: Mapping[str, str]) -
         result = today["results"][case]
         if case in withdrawn:
             standing = Standing("withdrawn", withdrawn[case])
-        elif result is None:  # a raw file that its address needs is not on this machine
-            standing = Standing("other params", "its raw files are unknown on this machine")
+        elif result is None:  # such as data that only the full run has
+            standing = Standing("other params", "this run does not make it")
         else:
             made_now = chains.collect(today["nodes"], result)
             standing = chains.standing(there[case].chain, made_now, before)

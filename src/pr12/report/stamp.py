@@ -20,7 +20,7 @@ from pydantic.dataclasses import dataclass
 from pr12.report import chain as chains
 from pr12.report import evidence, golden, migrate, rows
 from pr12.report.chain import Node
-from pr12.workflow import address, files, settings, step
+from pr12.workflow import address, files, results, settings, step
 from pr12.workflow.errors import UserError
 from pr12.workflow.params import STRICT
 
@@ -57,6 +57,8 @@ def difference(before: Path, after: Path) -> str | None:
     """
     names = {path.name for path in before.iterdir() if not golden.UNSTEADY.fullmatch(path.name)}
     names.discard("benchmark.txt")  # where times stood before timings.json
+    if not names or not (after / results.NAME).exists():
+        return f"{before} or {after} is not finished"
     if (before / "metrics.json").exists():
         names.add("metrics.json")
     for name in sorted(names):
@@ -145,8 +147,8 @@ def replaced(
 
     Examples
     --------
-    >>> old = {"folder": "build/full/vae/z2/train.1", "source": "1"}
-    >>> new = {"folder": "build/full/vae/z2/train.2", "source": "2"}
+    >>> old = {"folder": "build/full/vae/z2/train.1", "source": "1", "params": {}, "raw": {}}
+    >>> new = old | {"folder": "build/full/vae/z2/train.2", "source": "2"}
     >>> replaced([old], [new], {"vae/train": "1"})
     [('train', 'build/full/vae/z2/train.1', 'build/full/vae/z2/train.2')]
     >>> replaced([old], [new], {})
@@ -162,6 +164,8 @@ def replaced(
             return f"today's graph has no {place}"
         if now[place]["source"] != node["source"] and steps.get(key) != node["source"]:
             return f"nothing is proven of {key} ({node['source']})"
+        if [now[place][k] for k in ("params", "raw")] != [node[k] for k in ("params", "raw")]:
+            return f"{key} has other params or raw files"
         if now[place]["folder"] != node["folder"]:
             lines.append((name, node["folder"], now[place]["folder"]))
     return lines

@@ -121,7 +121,7 @@ def _digests(folder: Path) -> dict[str, str]:
         digests = files.read_json(folder / NAME)
     except (UserError, RecursionError):
         digests = None
-    if not isinstance(digests, dict):
+    if not isinstance(digests, dict) or not digests:
         raise _removed(folder / NAME)
     return digests
 

@@ -8,6 +8,7 @@ import ast
 import copy
 import dataclasses
 import importlib
+import re
 from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
@@ -199,6 +200,11 @@ def _check(paper: str, section: Mapping[str, Any]) -> None:
     if not cases:
         raise UserError(f"{paper}.cases is empty; name at least one case")
     for case, overrides in cases.items():
+        if not isinstance(case, str) or not re.fullmatch(r"\w[\w-]*", case, flags=re.ASCII):
+            raise UserError(
+                f"{paper}.cases.{case} is no name of a case; use letters, digits, - and _, for it "
+                "becomes a folder"
+            )
         _mapping(overrides, f"{paper}.cases.{case}")
         own = case_step(section, case)
         if own not in steps:

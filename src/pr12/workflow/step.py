@@ -150,6 +150,8 @@ def start(
         source = address.source_digest(name) if outputs else ""
         job = Job(params, paths, given, name, command, source, checked)
         yield job
+        if outputs:  # workers read code from disk later than this process
+            _outputs(name, values, paths, writes)
         _finish(job, outputs)
 
 

@@ -26,6 +26,10 @@ def main(folders: Sequence[str]) -> int:
     if missing:
         print(f"error: {missing[0]} is no folder; run snakemake first", file=sys.stderr)
         return 2
+    strange = [folder for folder in folders if results.relative(folder).split("/")[0] != "build"]
+    if strange:
+        print(f"error: {strange[0]} is not below build/ of this folder", file=sys.stderr)
+        return 2
     code = 0
     for folder in folders:
         for error in results.damaged(Path(folder)):

@@ -103,3 +103,9 @@ def test_what_is_no_list_of_chains_is_refused(tmp_path, content):
     files.write_json(tmp_path / "chains.json", content)
     with pytest.raises(UserError, match=r"chains\.json is no list of chains; delete it and run"):
         chain.read(tmp_path / "chains.json")
+
+
+def test_the_same_sources_in_another_folder_read_or_write_other_files():
+    """A graph that exchanges two inputs is no earlier source."""
+    standing = chain.standing(made(), later(), {})
+    assert standing == chain.Standing("other params", "its steps read or write other files now")

@@ -36,7 +36,7 @@ def test_rows_stand_in_the_order_of_cases_and_each_has_its_standing(tmp_path):
     }
     assert [*found] == ["a", "lost", "b"]
     assert found["a"].evidence.metrics == {"test/error": [0.5]}
-    assert "raw files are unknown" in found["lost"].standing.note
+    assert "this run does not make it" in found["lost"].standing.note
 
 
 def test_what_is_withdrawn_is_so_also_where_raw_files_are_unknown(tmp_path):

@@ -31,6 +31,7 @@ def smoke(build, digest, source):
         files.write_json(here / "metrics.json", content)
         files.write_json(here / "history.json", {"loss": [1.0], "seconds": float(len(digest))})
         (here / "model.safetensors").write_bytes(b"weights")
+        files.write_json(here / "files.json", {"model.safetensors": "digest"})
     files.write_json(build / "report/vae/chains.aaaaaaaaaa/chains.json", {"nodes": graph})
 
 

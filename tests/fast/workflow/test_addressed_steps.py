@@ -126,6 +126,18 @@ def test_a_job_of_an_earlier_plan_stops_before_it_writes(capsys, planned_with):
     assert (folder / "files.json").exists()
 
 
+def test_a_job_whose_source_is_edited_while_it_runs_vouches_for_nothing(capsys, monkeypatch):
+    folder = planned()
+
+    def body(job):
+        monkeypatch.setattr(address, "source_digest", lambda module, src=None: "edited since")
+
+    with pytest.raises(SystemExit):
+        run(f"model={folder}/model.txt", body=body)
+    assert f"error: the code or the inputs of {folder} changed" in capsys.readouterr().err
+    assert not (folder / "files.json").exists()
+
+
 def test_a_job_whose_source_was_edited_in_the_queue_stops(capsys, monkeypatch):
     folder = planned()
     monkeypatch.setattr(address, "source_digest", lambda module, src=None: "edited since")
@@ -138,8 +150,9 @@ def test_provenance_says_by_which_source_a_step_began(monkeypatch):
     folder, source = planned(), address.source_digest(MODULE)
 
     def edited(job):
-        monkeypatch.setattr(address, "source_digest", lambda module: "edited since")
-        assert job.provenance()["source"] == source
+        with monkeypatch.context() as edit:
+            edit.setattr(address, "source_digest", lambda module: "edited since")
+            assert job.provenance()["source"] == source
 
     run(f"model={folder}/model.txt", body=edited)
 

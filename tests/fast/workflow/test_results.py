@@ -46,6 +46,7 @@ DAMAGES = {
     ),
     "no digests": (lambda folder: (folder / "files.json").unlink(), "files.json"),
     "cut digests": (lambda folder: (folder / "files.json").write_text("{"), "files.json"),
+    "no digest": (lambda folder: (folder / "files.json").write_text("{}"), "files.json"),
     "a list of digests": (lambda folder: (folder / "files.json").write_text("[]"), "files.json"),
 }
 
@@ -158,6 +159,14 @@ def test_verify_names_every_damaged_result_and_removes_those_only(damage, name, 
     assert all(results.checked(folder / "history") for folder in good)
     flip(good[0])
     assert verify.main([str(good[0])]) == 2
+
+
+def test_verify_looks_below_build_only(tmp_path, capsys):
+    """Results of another working folder would all look right, for none is addressed there."""
+    elsewhere = tmp_path / "elsewhere/build/smoke"
+    elsewhere.mkdir(parents=True)
+    assert verify.main([str(elsewhere)]) == 2
+    assert f"error: {elsewhere} is not below build/" in capsys.readouterr().err
 
 
 def test_verify_leaves_what_is_no_result(capsys):

@@ -187,6 +187,10 @@ MISTAKES = [
     ("distill/seeds", [0, 1, 0], "distill.seeds is [0, 1, 0]; name each seed once"),
     ("distill/seeds", [0, "1"], 'distill.seeds[1] is "1"; it must be a whole number'),
     ("distill/cases", {}, "distill.cases is empty; name at least one case"),
+    ("distill/cases", {"..": {}}, "distill.cases... is no name of a case; use letters, digits"),
+    ("distill/cases", {"a b": {}}, "distill.cases.a b is no name of a case; use letters, digits"),
+    ("distill/cases", {"$(x)": {}}, "distill.cases.$(x) is no name of a case; use letters, digi"),
+    ("distill/cases", {5: {}}, "distill.cases.5 is no name of a case; use letters, digits"),
     ("distill/cases/soft", 3, "distill.cases.soft is 3; it must be a mapping"),
     (
         "distill/cases/soft/step",
