@@ -219,7 +219,7 @@ def test_a_steps_own_mistake_is_told_and_what_was_done_before_it_is_kept(untrain
     assert re.search(cause, sentence)
     assert nets(untrained)  # the training in the same job had ended well
     left = job_table(run(untrained, cluster, "--dry-run", *goal))
-    # What was damaged is removed; it is made again, and with it what has read other files of its job
+    # What was damaged was removed; it is made again, with what has read its other files
     assert left == {"data_arrays": 1, "distill_train": 1, "distill_evaluate": 1}
 
 
