@@ -206,7 +206,7 @@ def test_reports_need_no_heavy_package():
     modules += [
         f"pr12.workflow.{path.stem}" for path in sorted(ROOT.glob("src/pr12/workflow/*.py"))
     ]
-    modules += [f"pr12.{paper}.figures" for paper in PAPERS]
+    modules += [f"pr12.{paper}.figures.__main__" for paper in PAPERS]
     lines = [f"import {name.removesuffix('.__init__')}" for name in modules]
     lines += ["import sys", "print(*{name.partition('.')[0] for name in sys.modules})"]
     environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}

@@ -173,6 +173,9 @@ def test_a_result_that_is_not_of_todays_code_is_not_noted(build):
 
 
 def test_comparing_needs_no_torch():
-    code = "import pr12.report.golden, sys; sys.exit('torch' in sys.modules)"
+    code = "import pr12.report.golden, sys; print('json' in sys.modules, 'torch' in sys.modules)"
     environment = {"PYTHONPATH": str(Path(golden.__file__).parents[2])}
-    subprocess.run([sys.executable, "-c", code], env=environment, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "True False\n"
