@@ -1,4 +1,4 @@
-"""Run one paper's embedded cases from nothing: wall time, busy cores, peak memory per job."""
+"""Run the embedded cases from nothing: wall time, busy cores, the longest job; warm and cold."""
 
 import argparse
 import json
@@ -24,38 +24,57 @@ def tracked_copy(folder: Path) -> None:
         shutil.copy2(ROOT / name, target)
 
 
-def timed(command: list[str], folder: Path) -> tuple[float, float]:
-    """Give wall seconds and CPU seconds of a command and all its children."""
+def timed(command: list[str], folder: Path, **environment: str) -> tuple[float, float]:
+    """Return wall seconds and processor seconds of a command and all its children."""
     before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    subprocess.run(command, cwd=folder, check=True, capture_output=True)
+    subprocess.run(
+        command, cwd=folder, check=True, capture_output=True, env=os.environ | environment
+    )
     wall, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     return wall, cpu
 
 
-def peak_memory(folder: Path) -> float:
-    """Give the largest peak memory of a job with its workers in MiB, as the jobs measured it."""
-    timings = (
-        json.loads(path.read_text()) for path in (folder / "build").glob("*/*/*/*/timings.json")
-    )
-    return max(took["peak_memory_bytes"] for took in timings) / 2**20
+def timings(folder: Path) -> list[tuple[str, dict]]:
+    """Return what each job took, as it measured itself: its folder, and its timings."""
+    paths = (folder / "build").glob("*/*/*/*/timings.json")
+    return [(str(path.parent.relative_to(folder)), json.loads(path.read_text())) for path in paths]
 
 
-def main() -> None:
-    """Print the three figures, and the time of a dry run on the finished tree."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("paper", nargs="?", default="distill")
-    paper = parser.parse_args().paper
-    cores = min(2, os.cpu_count() or 1)
+def run(papers: list[str], cores: int, warm: bool) -> float:
+    """Run from nothing in a folder of its own and print its figures; return wall seconds."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         tracked_copy(folder)
-        wall, cpu = timed(["snakemake", "--cores", str(cores), paper], folder)
-        print(f"from nothing: {wall:.0f} s wall on {cores} cores, {cpu:.0f} s CPU")
-        print(f"cores busy: {100 * cpu / (cores * wall):.0f} %")
-        print(f"peak memory of a job: {peak_memory(folder):.0f} MiB")
-        wall, _ = timed(["snakemake", "-n"], folder)
-        print(f"snakemake -n on the finished tree: {wall:.1f} s")
+        command = ["snakemake", "--cores", str(cores), *papers]
+        wall, cpu = timed(command, folder, PR12_WARM="" if warm else "0")
+        took = timings(folder)
+        steps = sum(each["cpu_seconds"] for _, each in took)
+        # Forks of the warm process are nobody's children here; they have measured themselves
+        cpu += steps if warm else 0
+        print(f"{'warm' if warm else 'cold'} start, {len(took)} steps, from nothing:")
+        print(f"  {wall:.0f} s wall on {cores} cores, {cpu:.0f} processor-seconds")
+        print(f"  cores busy: {100 * cpu / (cores * wall):.0f} %")
+        place, longest = max(took, key=lambda each: each[1]["seconds"])
+        print(f"  longest job: {longest['seconds']:.0f} s ({place})")
+        peak = max(each["peak_memory_bytes"] for _, each in took) / 2**20
+        print(f"  peak memory of a job: {peak:.0f} MiB")
+        dry, _ = timed(["snakemake", "-n", *papers], folder)
+        print(f"  snakemake -n on the finished tree: {dry:.1f} s", flush=True)
+    return wall
+
+
+def main() -> None:
+    """Print the figures of a run, and beside them those of a run whose steps start cold."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("papers", nargs="*", help="of all papers without it")
+    parser.add_argument("--cold", action="store_true", help="also without warm start")
+    given = parser.parse_args()
+    cores = min(2, os.cpu_count() or 1)
+    warm = run(given.papers, cores, warm=True)
+    if given.cold:
+        cold = run(given.papers, cores, warm=False)
+        print(f"warm / cold: {warm / cold:.2f} of the wall time")
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import torch
 from pr12.core import determinism
 from pr12.data import splits
 from pr12.distill import train
+from pr12.distill.model import training
 from pr12.workflow import settings, yaml_files
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -38,7 +39,7 @@ def seconds(call: Callable[[], object]) -> float:
 
 def epoch(params: train.Params, seeds: tuple[int, ...], data: splits.Split) -> float:
     """Give the seconds of one epoch after a first one, which warms up."""
-    transfer, _ = train.transfer_set(params, data, None)
+    transfer, _ = training.transfer_set(params, data, None)
     few = splits.Split(data.images[:100], data.labels[:100])
     epochs = train.train(params, seeds, transfer, few)
     next(epochs)

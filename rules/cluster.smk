@@ -1,5 +1,4 @@
-# Where Snakemake submits to Slurm: a look at the nodes before, the causes of failures after. And what
-# Snakemake gets wrong, there and here.
+# Slurm: a look at the nodes before, the causes of failures after. And what Snakemake gets wrong.
 from snakemake.dag import DAG
 from snakemake.jobs import GroupJob
 from snakemake.scheduling.job_scheduler import JobScheduler
@@ -14,17 +13,8 @@ def on_slurm():
 
 
 def is_first():
-    """Whether no other Snakemake is running in this folder, or was and left its lock."""
-    if any(Path(".snakemake/locks").glob("*")):
-        return False  # Snakemake will refuse, and say how to unlock
-    try:
-        with open(".snakemake/pr12.lock", "a") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return True
-    except OSError:  # held, or a file system without such locks
-        return False
-    return True
+    """Whether no other Snakemake runs here, or left its lock: it will be refused, with the remedy."""
+    return not (any(Path(".snakemake/locks").glob("*")) or lock.is_held())
 
 
 # Jobs outlive a killed Snakemake: wait for them before looking at what is missing. (While this file
@@ -37,6 +27,7 @@ if workflow.is_main_process and REMOTE and not DRY and is_first():
 
 mended.wake_once(JobScheduler)
 mended.ignore_dates(DAG)
+mended.forget_incomplete(DAG)
 REFUSED = mended.hear_refusals(GroupJob)  # group -> why it could not be submitted
 
 

@@ -1,5 +1,4 @@
 # What every rules file uses: checked params and texts, and the graphs of all papers.
-import fcntl
 import os
 import shutil
 import sys
@@ -12,10 +11,12 @@ sys.path.insert(0, str(SRC))
 # The code beside this Snakefile runs, whatever pr12 is installed (DVC runs copies of the tree).
 os.environ.update(PYTHONPATH=str(SRC))
 
+from snakemake.exceptions import LockException
+
 from pr12.cluster import measured
 from pr12.cluster.requests import Requests, has_gpu
 from pr12.report.targets import Targets
-from pr12.workflow import address, files, settings, yaml_files
+from pr12.workflow import address, files, lock, results, settings, warm, yaml_files
 from pr12.workflow.errors import UserError
 from pr12.workflow.papers import Graphs
 
@@ -33,10 +34,14 @@ def one_sentence():
         os._exit(2)
 
 
+if workflow.is_main_process:
+    with one_sentence():
+        files.check_writable(Path.cwd())
+
 # Snakemake's own reader takes the last of two equal keys without a word.
 with one_sentence():
     for path in ("params.yaml", *map(str, workflow.overwrite_configfiles)):
-        yaml_files.load(path)
+        yaml_files.load_mapping(path)
 
 
 configfile: "params.yaml"
@@ -44,6 +49,7 @@ configfile: "params.yaml"
 
 with one_sentence():
     P = settings.resolve(config)
+    REPORT = any(word.partition("=")[0] == "--report" for word in sys.argv)
     PAPERS = config["papers"]
     RUN = P["run"]
     BUILD = f"build/{RUN}"
@@ -54,7 +60,12 @@ with one_sentence():
     GRAPHS = Graphs(P, PAPERS)
     TARGETS = Targets(GRAPHS, P, ABOUT, HERE)
     TABLE = measured.read(HERE / f"benchmarks/measured/{RUN}.csv")
-REQUESTS = Requests(TABLE, workflow.cores or 1, has_gpu())
+REQUESTS = Requests(TABLE, workflow.resource_settings.cores or 1, has_gpu())
+
+
+wildcard_constraints:
+    digest="[0-9a-f]{10}",
+    scope="all|there",
 
 
 def job_of(step):
@@ -104,15 +115,8 @@ def shared(step):
     return group
 
 
-# What rules/report.smk makes: evidence of today's cases, and pages of the evidence that there is.
-
-
 def untrue(mark):
-    """A mark that says "done" of what is so no longer; without it the job runs again.
-
-    (Snakemake does not make a `temp` output that only a target rule asks for.)
-    """
-    # On a node, the job that writes the mark may be at work
+    """A mark of what is so no longer, removed so that its job runs (a node may be at work)."""
     if workflow.is_main_process:
         Path(mark).unlink(missing_ok=True)
     return mark
@@ -138,7 +142,10 @@ def evidence_made(paper):
 
 
 def pages(paper, scope):
-    """The mark of pages that are still to be written."""
+    """The mark of pages that are still to be written, or that Snakemake's own report shows."""
+    if REPORT:
+        with one_sentence():
+            return TARGETS.written(paper)
     mark = f"{BUILD}/report/{paper}/{scope}.done"
     return [untrue(mark)] if TARGETS.awaited(paper, scope) else []
 
@@ -146,23 +153,24 @@ def pages(paper, scope):
 def index(scope, missing):
     """The mark of the page over all papers, if it is to be written."""
     mark = f"{BUILD}/report/{scope}.done"
-    return [untrue(mark)] if TARGETS.index_awaited(scope, missing) else []
+    awaited = not REPORT and TARGETS.index_awaited(scope, missing)
+    return [untrue(mark)] if awaited else []
 
 
-# Snakemake's own lock has a fault: a second, refused start can delete the first one's lock. The
-# kernel releases this one, so that nothing is left behind after a crash.
+def refuse(self):
+    """Say who holds Snakemake's own lock, and the command that helps, also where DVC calls."""
+    with one_sentence():
+        raise UserError(lock.refusal())
+
+
+LockException.__init__ = refuse
 LOCK = None
 
 
 onstart:
     global LOCK  # a local file would be closed, and the lock gone, as soon as this block ends
-    LOCK = open(".snakemake/pr12.lock", "w")
-    try:
-        fcntl.flock(LOCK, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        said = "another snakemake is running in this folder; wait for it to end"
-        print(f"error: {said}", file=sys.stderr, flush=True)
-        os._exit(2)
-    except OSError:  # a file system without such locks: Snakemake's own is left
-        pass
+    with one_sentence():
+        LOCK = lock.take()
     probe_nodes()
+    if not REMOTE:
+        warm.enter()

@@ -15,10 +15,7 @@ rule evidence:
         mark=f"{BUILD}/{{place}}.{{digest}}/evidence.json",
     log:
         f"{BUILD}/{{place}}.{{digest}}/evidence.log",
-    wildcard_constraints:
-        digest="[0-9a-f]{10}",
     localrule: True
-    threads: 1
     resources:
         mem_mb=500,
         runtime=5,
@@ -41,8 +38,7 @@ for paper in PAPERS:
         name:
             f"{paper}_results"
         input:
-            evidence_made(paper),
-            # What DVC locks is whole: also what only a finished step has read
+            evidence_made(paper),  # and what DVC locks besides, which only finished steps have read
             [ancient(file) for file in TARGETS.files(paper)],
 
     rule:
@@ -58,22 +54,30 @@ for paper in PAPERS:
             lambda w, paper=paper: evidence_made(paper) if w.scope == "all" else [],
         output:
             touch(f"{BUILD}/report/{paper}/{{scope}}.done"),
+            shown=report(
+                directory(f"{BUILD}/report/{paper}/{{scope}}.shown"),
+                patterns=["{name}.html", "{name}.svg"],
+                caption="../docs/shown.rst",
+                category=ABOUT[paper]["title"],
+                subcategory=lambda w: "Claims" if w.name == "claims" else "Figures",
+                labels={"shows": "{name}"},
+            ),
         log:
             f"{BUILD}/report/{paper}/{{scope}}.log",
-        wildcard_constraints:
-            scope="all|there",
         localrule: True
-        threads: 1
         resources:
             mem_mb=1000,
             runtime=5,
         params:
             public=TARGETS.public(paper),
             commands=TARGETS.page_commands(paper),
+            out=lambda w, output: str(Path(output.shown).parent),
+            captions=lambda w, paper=paper: TARGETS.shown(paper),
         shell:
             "mkdir -p {params.public}/evidence {params.public}/figures"
             " && {params.commands[0]} > {log} 2>&1 && {params.commands[1]} >> {log} 2>&1"
-            " && {params.commands[2]} >> {log} 2>&1"
+            " && {params.commands[2]} >> {log} 2>&1 && mkdir -p {output.shown}"
+            " && cp {params.out}/claims.html $(find {params.out}/figures -name '*.svg') {output.shown}"
 
 
 rule index:
@@ -83,8 +87,6 @@ rule index:
         touch(f"{BUILD}/report/{{scope}}.done"),
     log:
         f"{BUILD}/report/{{scope}}.log",
-    wildcard_constraints:
-        scope="all|there",
     localrule: True
     params:
         timings=f"{BUILD}/timings",

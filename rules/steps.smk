@@ -17,7 +17,6 @@ for step in GRAPHS.steps:
             f"{folder}/{step.name}.log",
         wildcard_constraints:
             case="[^/]+",
-            digest="[0-9a-f]{10}",
         priority: lambda w, job=job_of(step): job(w).ask("priority")
         group:
             shared(step)

@@ -9,9 +9,12 @@ import signal
 import subprocess
 import sys
 import time
+from functools import cache
 from pathlib import Path
 
 import yaml
+
+from pr12.workflow import warm
 
 UP_TO_DATE = "Data and pipelines are up to date."  # what DVC says
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -49,6 +52,9 @@ for name in ("PYTHONPATH", "SNAKEMAKE_PROFILE", "MAKEFLAGS", "GIT_DIR", "GIT_IND
     ENVIRONMENT.pop(name, None)
 
 
+warm_start = cache(warm.start)  # one server for all runs of a process of the tests
+
+
 def copy_repository(root):
     """Copy what git tracks (and would track: new files that are not ignored)."""
     listed = subprocess.run(
@@ -68,7 +74,7 @@ def copy_repository(root):
 
 
 def trimmed(params, cases=CASES):
-    """Give params.yaml with few cases and little to compute in every run."""
+    """Return params.yaml with few cases and little to compute in every run."""
     params = copy.deepcopy(params)
     section = params["distill"]
     section["cases"] = {case: section["cases"][case] for case in cases}
@@ -100,8 +106,9 @@ class Checkout:
         return Checkout(root)
 
     def environment(self, **more):
-        """Give the environment of every command; DVC's site-wide folder lies beside the copy."""
-        return ENVIRONMENT | {"DVC_SITE_CACHE_DIR": f"{self.root}.site"} | more
+        """Return the environment of every command; DVC's site-wide folder lies beside the copy."""
+        beside = {"DVC_SITE_CACHE_DIR": f"{self.root}.site", "PR12_WARM": str(warm_start())}
+        return ENVIRONMENT | beside | more
 
     def start(self, *command, **more):
         """Start a command in a process group of its own; what it prints goes to a file."""
@@ -192,28 +199,41 @@ class Checkout:
 
     def folder(self, case, step, run="smoke"):
         """Find the one folder of a step's results."""
-        (found,) = (self / f"build/{run}/distill/{case}").glob(f"{step}.*")
-        return found
+        (result,) = (self / f"build/{run}/distill/{case}").glob(f"{step}.*")
+        return result
 
     def bytes(self, *patterns):
-        """Give path -> content of all files that match."""
-        found = (path for pattern in patterns for path in self.root.glob(pattern))
-        return {str(p.relative_to(self.root)): p.read_bytes() for p in found if p.is_file()}
+        """Return path -> content of all files that match."""
+        result = (path for pattern in patterns for path in self.root.glob(pattern))
+        return {str(p.relative_to(self.root)): p.read_bytes() for p in result if p.is_file()}
 
     def results(self):
-        """Give all that must be the same after every way to make it."""
-        return self.bytes("build/smoke/**/*.safetensors", "reports/smoke/distill/**/*")
+        """Return all that must be the same after every way to make it."""
+        # Copies of nets, which DVC alone makes, are one folder less deep
+        return self.bytes("build/smoke/*/*/*/*.safetensors", "reports/smoke/distill/**/*")
 
-    def processes(self):
-        """List the processes that work in this folder, by the kernel's word."""
-        found = []
+    def processes(self, log=None):
+        """List the processes that work in this folder, by the kernel's word, or write to a log.
+
+        A step that was forked for a run writes to its log before it works in its folder.
+        """
+        result = []
         for entry in Path("/proc").glob("[0-9]*"):
             try:
-                if Path(os.readlink(entry / "cwd")).is_relative_to(self.root):
-                    found.append(int(entry.name))
+                here = Path(os.readlink(entry / "cwd")).is_relative_to(self.root)
+                if here or (log and any(_is(path, log) for path in (entry / "fd").iterdir())):
+                    result.append(int(entry.name))
             except OSError:  # it ended meanwhile, or is not ours
                 continue
-        return found
+        return result
+
+
+def _is(descriptor, path):
+    """Tell whether a file descriptor in /proc is of a file; it may be closed meanwhile."""
+    try:
+        return os.readlink(descriptor) == str(path)
+    except OSError:
+        return False
 
 
 def job_table(text):

@@ -1,11 +1,9 @@
 """Checkouts that tests start from: each is made once, also by several workers."""
 
 import fcntl
-import os
 
 import pytest
 
-import warm
 from checkout import Checkout, copy_repository
 
 
@@ -25,13 +23,6 @@ def once(tmp_path_factory, worker_id, name, make):
     return Checkout(root)
 
 
-def run_once(checkout, root):
-    """Run Snakemake with steps that start fast; what it printed is kept beside the checkout."""
-    with warm.python(root.with_suffix(".warm")) as folder:
-        path = f"{folder}{os.pathsep}{checkout.environment()['PATH']}"
-        root.with_suffix(".log").write_text(checkout.snakemake(PATH=path), encoding="utf-8")
-
-
 @pytest.fixture(scope="session")
 def worker(request):
     return getattr(request.config, "workerinput", {}).get("workerid", "master")
@@ -39,7 +30,7 @@ def worker(request):
 
 @pytest.fixture(scope="session")
 def bare(tmp_path_factory, worker):
-    """Give the repository with trimmed params and no results."""
+    """Return the repository with trimmed params and no results."""
 
     def make(root):
         checkout = copy_repository(root)
@@ -50,18 +41,18 @@ def bare(tmp_path_factory, worker):
 
 @pytest.fixture(scope="session")
 def complete(tmp_path_factory, worker, bare):
-    """Give the same with the results of one complete run."""
+    """Return the same with the results of one complete run."""
 
     def make(root):
         root.rmdir()
-        run_once(bare.copy(root), root)
+        root.with_suffix(".log").write_text(bare.copy(root).snakemake())
 
     return once(tmp_path_factory, worker, "complete", make)
 
 
 @pytest.fixture(scope="session")
 def bare_smoke(tmp_path_factory, worker):
-    """Give the repository with all papers and cases at smoke scale, and no results."""
+    """Return the repository with all papers and cases at smoke scale, and no results."""
 
     def make(root):
         checkout = copy_repository(root)
@@ -72,30 +63,30 @@ def bare_smoke(tmp_path_factory, worker):
 
 @pytest.fixture(scope="session")
 def everything(tmp_path_factory, worker, bare_smoke):
-    """Give the same with the results of one complete run."""
+    """Return the same with the results of one complete run."""
 
     def make(root):
         root.rmdir()
-        run_once(bare_smoke.copy(root), root)
+        root.with_suffix(".log").write_text(bare_smoke.copy(root).snakemake())
 
     return once(tmp_path_factory, worker, "everything", make)
 
 
 @pytest.fixture
 def empty(bare, tmp_path):
-    """Give a copy of the repository without results."""
+    """Return a copy of the repository without results."""
     return bare.copy(tmp_path / "repository")
 
 
 @pytest.fixture
 def made(complete, tmp_path):
-    """Give a copy of the repository with all results."""
+    """Return a copy of the repository with all results."""
     return complete.copy(tmp_path / "repository")
 
 
 @pytest.fixture(scope="session")
 def locked(tmp_path_factory, worker, complete):
-    """Give a git repository whose results DVC has locked and pushed to a folder beside it."""
+    """Return a git repository whose results DVC has locked and pushed to a folder beside it."""
 
     def make(root):
         root.rmdir()
@@ -112,12 +103,12 @@ def locked(tmp_path_factory, worker, complete):
 
 @pytest.fixture
 def versioned(locked, tmp_path):
-    """Give a copy of that git repository."""
+    """Return a copy of that git repository."""
     return locked.copy(tmp_path / "repository")
 
 
 @pytest.fixture
 def clone(locked, tmp_path):
-    """Give a fresh clone: what is in git, no results."""
+    """Return a fresh clone: what is in git, no results."""
     locked.git("clone", "--quiet", ".", str(tmp_path / "clone"))
     return Checkout(tmp_path / "clone")

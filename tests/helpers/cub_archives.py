@@ -26,7 +26,7 @@ def jpeg(colour=(200, 100, 50), size=(40, 30), mode="RGB"):
 
 
 def members(**changes):
-    """Give the members of the real archive, by name, after changes; None leaves one out."""
+    """Return the members of the real archive, by name, after changes; None leaves one out."""
     lists = {f"CUB_200_2011/{name}": text.encode() for name, text in LISTS.items()}
     pictures = {f"CUB_200_2011/images/{name}": jpeg() for name in NAMES.values()}
     every = {"CUB_200_2011/README": b"text", **pictures, **lists}

@@ -17,21 +17,21 @@ from pr12.workflow import files, settings
 
 
 def node(place, digest="0123456789", source="abcdef0123", params=None, reads=(), raw=None):
-    """Give the node of a folder, such as of the place ``vae/z2/train``."""
+    """Return the node of a folder, such as of the place ``vae/z2/train``."""
     paper, _, step = place.split("/")
     return {
         "folder": f"build/test/{place}.{digest}",
         "step": f"pr12.{paper}.{step}",
         "params": params or {},
         "source": source,
-        "reads": list(reads),
+        "reads": {f"read{i}": [folder, "file"] for i, folder in enumerate(reads)},
         "raw": raw or {},
     }
 
 
 def today(nodes, results):
-    """Give what the Snakefile writes of a paper's graph."""
-    by_folder = {own["folder"]: own for own in nodes}
+    """Return what the Snakefile writes of a paper's graph."""
+    by_folder = {ours["folder"]: ours for ours in nodes}
     return {"cases": [*results], "nodes": by_folder, "results": results, "before": {}}
 
 
@@ -41,7 +41,7 @@ def packed(picture, scratch):
     path = scratch / f"picture.{'safetensors' if arrays else 'json'}"
     path.parent.mkdir(parents=True, exist_ok=True)
     if arrays:
-        save_file({name: np.ascontiguousarray(own) for name, own in picture.items()}, path)
+        save_file({name: np.ascontiguousarray(ours) for name, ours in picture.items()}, path)
     else:
         path.write_text(json.dumps(picture))
     return stored_pictures.packed(path)
@@ -51,7 +51,7 @@ def write_case(folder, case, metrics, chain, picture=None):
     """Write one case's evidence."""
     provenance = {"command": "python -m pr12.any", "inputs": {}, "source": chain[-1]["source"]}
     result = {"metrics": metrics, "provenance": provenance}
-    content = evidence.content(case, result, chain, {}, Path.cwd())
+    content = evidence.content_of(case, result, chain, {}, Path.cwd())
     pictures = {} if picture is None else packed(picture, folder.parent / "scratch")
     evidence.write(folder / case, content, pictures)
 
@@ -62,10 +62,10 @@ def write(folder, paper, metrics, pictures):
     nodes = {case: node(f"{paper}/{case}/evaluate") for case in cases}
     for name in ("evidence", "committed", "texts"):
         (folder / name).mkdir(parents=True, exist_ok=True)
-    for case, own in nodes.items():
+    for case, ours in nodes.items():
         picture = pictures.get(f"{case}_picture")
-        write_case(folder / "evidence", case, metrics.get(case, {}), [own], picture)
-    results = {case: own["folder"] for case, own in nodes.items()}
+        write_case(folder / "evidence", case, metrics.get(case, {}), [ours], picture)
+    results = {case: ours["folder"] for case, ours in nodes.items()}
     files.write_json(folder / "chains.json", today(nodes.values(), results))
     names = ("evidence", "committed", "texts")
     return [*(f"{name}={folder / name}" for name in names), f"chains={folder / 'chains.json'}"]
@@ -98,12 +98,12 @@ runpy.run_module("pr12.{paper}.figures", run_name="__main__", alter_sys=True)
 def drawn(figures, metrics, pictures):
     """Draw figures in the project's style from what each names: file -> plot."""
     by_case = {name.removesuffix("_picture"): picture for name, picture in pictures.items()}
-    found = {}
+    actual = {}
     with plots.style():
         for figure in figures:
             given = report_figures.inputs(figure, metrics, by_case)
             plot = figure.draw(*given) if any(given) else None
             if plot:
                 assert plot.file == figure.file
-                found[figure.file] = plot
-    return found
+                actual[figure.file] = plot
+    return actual

@@ -51,7 +51,7 @@ def settle(cores):
 
 
 def born(pid):
-    """Give when a process started, None if it has ended: a number may be given out again."""
+    """Return when a process started, None if it has ended: a number may be given out again."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
@@ -61,11 +61,11 @@ def born(pid):
 
 
 def running_in(folder):
-    """Give process number -> node of all daemons and jobs of the cluster in a folder.
+    """Return process number -> node of all daemons and jobs of the cluster in a folder.
 
     The controller's own helper, slurmscriptd, is on node None.
     """
-    found = {}
+    result = {}
     for entry in Path("/proc").glob("[0-9]*"):
         try:
             environment = (entry / "environ").read_bytes().split(b"\0")
@@ -74,13 +74,13 @@ def running_in(folder):
                 files = " ".join(os.readlink(path) for path in (entry / "fd").iterdir())
                 if f"{folder}/" in files:
                     at = files.find("slurmd.")
-                    found[int(entry.name)] = files[at + 7 :].partition(".log")[0]
+                    result[int(entry.name)] = files[at + 7 :].partition(".log")[0]
             elif f"SLURM_CONF={folder}/slurm.conf".encode() in environment and born(entry.name):
                 node = [e[16:] for e in environment if e.startswith(b"SLURMD_NODENAME=")]
-                found[int(entry.name)] = node[0].decode() if node else None
+                result[int(entry.name)] = node[0].decode() if node else None
         except OSError:  # it ended meanwhile, or is not ours
             continue
-    return found
+    return result
 
 
 def watch(folder):
@@ -193,7 +193,7 @@ class Cluster:
             (self.bin / name).chmod(0o755)
 
     def environment(self):
-        """Give what commands need to talk to this cluster, and to no other."""
+        """Return what commands need to talk to this cluster, and to no other."""
         kept = {
             k: v for k, v in os.environ.items() if not k.startswith(("SLURM", "SBATCH", "SRUN"))
         }
@@ -258,8 +258,8 @@ class Cluster:
 
     def wait_for_nodes(self, nodes):
         def ready():
-            said = self.call("sinfo", "-hN", "-o", "%N %t").split()
-            return all(said[said.index(n) + 1] in ("idle", "mix", "alloc") for n in nodes)
+            message = self.call("sinfo", "-hN", "-o", "%N %t").split()
+            return all(message[message.index(n) + 1] in ("idle", "mix", "alloc") for n in nodes)
 
         wait_until(ready, f"nodes {nodes}")
 
@@ -275,17 +275,17 @@ class Cluster:
                 with_pid(os.kill, pid, number)
 
     def jobs(self):
-        """Give process number -> node of all that runs on this cluster's nodes, in jobs."""
+        """Return process number -> node of all that runs on this cluster's nodes, in jobs."""
         daemons = {process.pid for process in self.processes.values()}
-        found = running_in(self.folder).items()
-        return {pid: node for pid, node in found if node and pid not in daemons}
+        result = running_in(self.folder).items()
+        return {pid: node for pid, node in result if node and pid not in daemons}
 
     def wait_for_silence(self):
         """Wait for what outlives a job by a moment."""
         wait_until(lambda: not self.jobs(), "all processes of jobs to end", seconds=10)
 
     def number_of_job(self):
-        """Give the number of the one job that runs now, None if there is none."""
+        """Return the number of the one job that runs now, None if there is none."""
         running = self.call("squeue", "-h", "-t", "RUNNING", "-o", "%i").split()
         return running[0] if len(running) == 1 else None
 

@@ -141,7 +141,7 @@ def make(folder):
 
 
 def scored(folder):
-    """Give the outputs of the step `quality`."""
+    """Return the outputs of the step `quality`."""
     return {
         "scores": folder / "real_scores",
         "metrics": folder / "quality.json",
@@ -165,7 +165,7 @@ def calibrate(folder, params, scores, to):
 
 @functools.cache
 def chain():
-    """Give the folder of the whole chain, made once per process; nothing is written to it."""
+    """Return the folder of the whole chain, made once per process; nothing is written to it."""
     folder = Path(tempfile.mkdtemp(prefix="rca_chain_"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return make(folder)

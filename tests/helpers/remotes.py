@@ -45,7 +45,7 @@ class SSH(NamedTuple):
 
 
 def free_port() -> int:
-    """Give a port of the loopback that nobody listens on."""
+    """Return a port of the loopback that nobody listens on."""
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         return listening.getsockname()[1]
@@ -122,12 +122,12 @@ def make_key(path: Path) -> str:
 
 
 def find_sshd() -> str:
-    """Give sshd's path; without it skip the test, or fail where servers are required."""
-    found = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin")
-    if found is None:
+    """Return sshd's path; without it skip the test, or fail where servers are required."""
+    result = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin")
+    if result is None:
         say = pytest.fail if os.environ.get("PR12_SERVERS") == "required" else pytest.skip
         say("sshd is not installed: apt-get install openssh-server")
-    return found
+    return result
 
 
 @contextmanager

@@ -65,7 +65,7 @@ OUT = Path("build/report/distill")
 
 
 def row(case, metrics, standing=CURRENT, ratios=None, **provenance):
-    """Give a case's row, of which no file is there."""
+    """Return a case's row, of which no file is there."""
     made_by = {"command": f"python -m pr12.any out={case}", "inputs": {}} | provenance
     return Row(
         Evidence(case, Path(case), metrics, ratios or {}, made_by, chain(case), {}), standing
@@ -73,7 +73,7 @@ def row(case, metrics, standing=CURRENT, ratios=None, **provenance):
 
 
 def result(case, errors, seconds=SECONDS, root=""):
-    """Give what the last step of a case wrote on a machine."""
+    """Return what the last step of a case wrote on a machine."""
     model = f"{root}build/{case}.safetensors"
     return {
         "metrics": {"test/errors": errors},
@@ -94,7 +94,7 @@ def result(case, errors, seconds=SECONDS, root=""):
 
 
 def chain(case, source="abcdef0123", epochs=3):
-    """Give the two steps of a case; a change of the first gives other folders."""
+    """Return the two steps of a case; a change of the first gives other folders."""
     digest = "0123456789" if (source, epochs) == ("abcdef0123", 3) else "fedcba9876"
     first = evidence_cases.node(f"distill/{case}/train", digest, source, {"epochs": epochs})
     last = evidence_cases.node(f"distill/{case}/evaluate", digest, reads=[first["folder"]])
@@ -106,7 +106,7 @@ def write_evidence(run="embedded", seconds=SECONDS, paper="distill"):
     for case, errors in ERRORS.items():
         made = result(case, errors, seconds, root=f"{Path.cwd()}/")
         ratios = evidence.ratios(made["timings"]) if run in evidence.TIMED_RUNS else {}
-        content = evidence.content(case, made, chain(case), ratios, Path.cwd())
+        content = evidence.content_of(case, made, chain(case), ratios, Path.cwd())
         evidence.write(Path("reports", run, paper, "evidence", case), content, {})
 
 
@@ -153,7 +153,7 @@ def write_paper(run="embedded"):
 
 
 def paths(run="embedded", out=OUT):
-    """Give the paths of the report step."""
+    """Return the paths of the report step."""
     return {
         "evidence": Path("reports", run, "distill/evidence"),
         "chains": OUT / "chains.json",
@@ -168,7 +168,8 @@ def paths(run="embedded", out=OUT):
 def read_by_figures(given):
     """Note, as the figures step does, what evidence they were drawn from."""
     if given["figures"].is_dir():
-        files.write_json(given["figures"] / "read.json", freshness.listing(given["evidence"]))
+        read = freshness.drawn_from("distill", given["evidence"], given["texts"])
+        files.write_json(given["figures"] / "read.json", read)
 
 
 def write_report(run="embedded", **more):
@@ -181,11 +182,11 @@ def write_report(run="embedded", **more):
 
 
 def published(folder):
-    """Give what lies in a folder, evidence aside: name -> bytes."""
-    found = (path for path in folder.rglob("*") if path.is_file())
+    """Return what lies in a folder, evidence aside: name -> bytes."""
+    actual = (path for path in folder.rglob("*") if path.is_file())
     return {
         str(path.relative_to(folder)): path.read_bytes()
-        for path in found
+        for path in actual
         if "evidence" not in path.relative_to(folder).parts
     }
 

@@ -6,7 +6,7 @@ from pr12.workflow import files, results
 
 
 def smallest_of_each_step(build):
-    """Give module -> the folder of its quickest result, below the folder of a run."""
+    """Return module -> the folder of its quickest result, below the folder of a run."""
     quickest = {}
     for path in build.glob("*/*/*.*/files.json"):
         seconds = files.read_json(path.with_name("timings.json"))["seconds"]
@@ -16,7 +16,7 @@ def smallest_of_each_step(build):
 
 
 def command(folder):
-    """Give the command that made a result: the first line of its step's log."""
+    """Return the command that made a result: the first line of its step's log."""
     log = folder / f"{folder.name.partition('.')[0]}.log"
     return log.read_text(encoding="utf-8").partition("\n")[0]
 
@@ -29,7 +29,8 @@ def differences(checkout, folder):
     for path in folder.iterdir():
         path.unlink()
     folder.rmdir()
-    checkout.run("bash", "-c", line, OMP_NUM_THREADS=str(threads), CUDA_VISIBLE_DEVICES="")
+    other = {"PYTHONHASHSEED": "7", "LC_ALL": "C", "TZ": "Asia/Tokyo"}  # no bytes hang on them
+    checkout.run("bash", "-c", line, OMP_NUM_THREADS=str(threads), CUDA_VISIBLE_DEVICES="", **other)
     second = bytes_of(folder)
     return sorted(
         name for name in first.keys() | second.keys() if first.get(name) != second.get(name)
@@ -37,7 +38,7 @@ def differences(checkout, folder):
 
 
 def bytes_of(folder):
-    """Give the digest of every file of a result, and check that files.json vouches for them."""
+    """Return the digest of every file of a result, and check that files.json vouches for them."""
     vouched = json.loads((folder / results.NAME).read_text(encoding="utf-8"))
     actual = {name: files.sha256(folder / name) for name in vouched}
     assert vouched == actual

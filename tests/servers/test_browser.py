@@ -5,8 +5,10 @@ import shutil
 
 import numpy as np
 import pytest
+from PIL import Image
 from playwright.sync_api import sync_playwright
 
+import report_cases
 from pr12.report import index, paper
 from pr12.vae.data import packed_arrays
 from pr12.vae.figures import latent_page
@@ -18,6 +20,20 @@ SHAPES = {
     "decoder.0.bias": (1, 500),
     "decoder.mean.weight": (500, 784),
     "decoder.mean.bias": (1, 784),
+}
+# A page as wide as it gets: long numbers, names without a space, tables of many columns
+METRICS = {f"test/a_quantity_of_a_long_name_{i}": [-1234.5, -1200.0, -1180.0] for i in range(9)}
+CLAIM = {"says": "Test bound after 1 million samples", "where": "Fig. 2", "case": "z2"}
+CLAIM |= {"metric": "test/a_quantity_of_a_long_name_0"}
+CLAIMS = [
+    CLAIM | {"id": "bound", "published": -1190.5, "tolerance": 2.5, "better": "up"},
+    CLAIM | {"id": "least", "at_least": -9000, "reason": "none"},
+    CLAIM | {"id": "later", "metric": "test/none", "at_least": 0},
+]
+TABLE = {
+    "title": "Bounds",
+    "rows": [{"case": "z2", "label": "two latents"}],
+    "columns": [{"metric": key, "label": key.replace("_", " ")} for key in METRICS],
 }
 # A browser rounds 255 times a mean to a byte
 ROUNDING = 0.5 + 1e-3
@@ -32,8 +48,8 @@ def weights(kind, shapes=SHAPES, seed=0):
 def plane(title, packed, height=28, width=28, labels=("",)):
     places = np.random.default_rng(1).normal(size=(1000, 2))
     codes = [[*place, labels[i % len(labels)]] for i, place in enumerate(places.tolist())]
-    found = {"title": title, "height": height, "width": width, "likelihood": "bernoulli"}
-    return found | {"weights": packed, "codes": codes, "extent": [-3, 3, -2, 4]}
+    result = {"title": title, "height": height, "width": width, "likelihood": "bernoulli"}
+    return result | {"weights": packed, "codes": codes, "extent": [-3, 3, -2, 4]}
 
 
 DEEP = {
@@ -75,41 +91,43 @@ def chromium():
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Give a folder with index.html, and the report of one interactive figure."""
+    """Return a folder with index.html, and the report of one interactive figure."""
     root = tmp_path_factory.mktemp("pages")
     figure = {"file": "latent_plane", "title": "Plane", "caption": "All images.", "alt": "A grid."}
     figure |= {"cases": ["z2"], "pictures": ["z2"], "page": "latent_plane.html"}
     drawn = root / "vae/figures"
     files.write_json(drawn / "figures.json", [figure])
-    for suffix in (".svg", ".png"):
-        (drawn / f"latent_plane{suffix}").write_bytes(b"<svg/>")
+    (drawn / "latent_plane.svg").write_bytes(b"<svg/>")
+    Image.new("RGB", (1500, 500), "white").save(drawn / "latent_plane.png")
     (drawn / "latent_plane.html").write_text(latent_page.page(PLANES), encoding="utf-8")
-    about = {"title": "AEVB", "citation": "2013", "claims": [], "tables": [], "deviations": []}
+    about = {"title": "AEVB", "citation": "2013", "deviations": [], "cited_for": "bound"}
+    about |= {"claims": CLAIMS, "tables": [TABLE], "card": "latent_plane"}
+    rows = {"z2": report_cases.row("z2", METRICS)}
     params = paper.Params("embedded", "vae", "0")
-    contents = paper.compiled(params, about, ["z2"], {}, [figure], None)
+    contents = paper.compiled(params, about, ["z2"], rows, [figure], None)
     for name, value in contents.items():
         files.write_json(root / f"vae/{name}.json", value)
     (root / "timings").mkdir()
-    params = json.dumps({"run": "embedded", "papers": ["vae"], "fixed": "0"})
+    params = json.dumps({"run": "embedded", "papers": ["vae"]})
     paths = [f"{name}={root / name}" for name in ("vae", "timings", "stamp")]
     shutil.copytree(address.SRC.parent / "papers/vae", root / "texts/vae")
-    (root / "texts/vae/claims.yaml").write_text("[]\n", encoding="utf-8")
+    (root / "texts/vae/claims.yaml").write_text(json.dumps(CLAIMS), encoding="utf-8")
     index.main(["--params", params, f"out={root}/index.html", f"texts={root}/texts", *paths])
     return root
 
 
 @pytest.fixture
 def opened(chromium, folder):
-    """Give a function that opens a file; all that went wrong is told at the end."""
-    contexts, said, asked = [], [], []
+    """Return a function that opens a file; all that went wrong is told at the end."""
+    contexts, message, asked = [], [], []
 
     def open_page(name, **options):
         context = chromium.new_context(**options)
         contexts.append(context)
         context.set_offline(True)
         page = context.new_page()
-        page.on("console", lambda m: said.append(m.text) if m.type == "error" else None)
-        page.on("pageerror", lambda error: said.append(str(error)))
+        page.on("console", lambda m: message.append(m.text) if m.type == "error" else None)
+        page.on("pageerror", lambda error: message.append(str(error)))
         page.on("request", lambda request: asked.append(request.url))
         page.goto((folder / name).as_uri())
         return page
@@ -117,7 +135,7 @@ def opened(chromium, folder):
     yield open_page
     for context in contexts:
         context.close()
-    assert said == []
+    assert message == []
     assert [url for url in asked if not url.startswith(("file://", "data:", "about:srcdoc"))] == []
     assert sum(url.startswith("file://") for url in asked) == len(contexts)
 
@@ -186,8 +204,8 @@ def test_the_image_follows_the_mouse(frame):
 def test_decode_is_numpys(opened, which, tolerance):
     page = opened("vae/figures/latent_plane.html")
     for z in ([0, 0], [1.5, -2.25], [-3, 4], [100, -100]):
-        found = page.evaluate("([p, z1, z2]) => [...window.decode(p, z1, z2)]", [which, *z])
-        np.testing.assert_allclose(found, decoded(which, z), atol=tolerance, rtol=0)
+        result = page.evaluate("([p, z1, z2]) => [...window.decode(p, z1, z2)]", [which, *z])
+        np.testing.assert_allclose(result, decoded(which, z), atol=tolerance, rtol=0)
 
 
 def test_a_full_size_decoder_is_decoded_in_less_than_10_ms(opened):
@@ -261,11 +279,11 @@ def test_the_cross_stands_where_the_mouse_is(opened):
     frame = opened("vae/figures/latent_plane.html").main_frame
     point(frame, 0.3, 0.6)
     sheet, cross = (frame.locator(s).bounding_box() for s in (".plane canvas", ".cross"))
-    found = [
+    result = [
         (cross[at] + cross[size] / 2 - sheet[at]) / sheet[size]
         for at, size in (("x", "width"), ("y", "height"))
     ]
-    np.testing.assert_allclose(found, [0.3, 0.4], atol=0.005)
+    np.testing.assert_allclose(result, [0.3, 0.4], atol=0.005)
 
 
 def test_codes_are_drawn_in_the_colour_of_their_class(opened):
@@ -308,3 +326,35 @@ def test_a_script_whose_hash_the_policy_lacks_does_not_run_in_the_frame(chromium
     assert inner.locator("output").count() == 1
     assert inner.evaluate("typeof window.decode") == "undefined"
     page.close()
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_a_phone_shows_cards_claims_and_tables_without_scrolling_sideways(opened, theme):
+    page = opened("index.html", viewport={"width": 390, "height": 800}, color_scheme=theme)
+    for details in page.locator("details").all():
+        details.evaluate("element => { element.open = true; }")
+    wide = page.evaluate(
+        """() => [...document.querySelectorAll("body *")]
+            .filter((e) => e.getBoundingClientRect().right > innerWidth + 1)
+            .map((e) => `${e.tagName} ${e.textContent.slice(0, 40)}`)"""
+    )
+    assert wide == []
+    card = page.locator(".card")
+    assert card.bounding_box()["y"] < 400  # it opens the page
+    assert card.locator("img").bounding_box()["width"] > 300
+    card.click()
+    assert page.url.endswith("#vae")
+
+
+def test_the_filter_shows_what_was_not_run_and_hides_empty_groups(opened):
+    page = opened("index.html")
+    assert not page.locator("#vae-claim-later").is_visible()
+    page.get_by_role("button", name="not run").click()
+    assert page.locator("#vae-claim-later").is_visible()
+    assert not page.locator("#vae-claim-bound").is_visible()
+    page.get_by_role("button", name="reproduced").click()
+    assert page.locator("#vae-claim-least").is_visible()
+    assert not page.locator("details.not-run").is_visible()
+    page.get_by_role("button", name="all").click()
+    assert page.locator("#vae-claim-bound").is_visible()
+    assert not page.locator("#vae-claim-later").is_visible()

@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 
 import mini_slurm
-import warm
 from checkout import UP_TO_DATE, job_table, wait_for
 from checkouts import once
 
@@ -39,7 +38,7 @@ def cluster():
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory, worker, bare):
-    """Give a checkout in which a longer training has run, on this machine."""
+    """Return a checkout in which a longer training has run, on this machine."""
 
     def make(root):
         root.rmdir()
@@ -53,7 +52,7 @@ def trained(tmp_path_factory, worker, bare):
 
 @pytest.fixture
 def untrained(trained, tmp_path):
-    """Give a copy of it in which all is to be done but the data."""
+    """Return a copy of it in which all is to be done but the data."""
     checkout = trained.copy(tmp_path / "repository")
     shutil.rmtree(checkout / "build/smoke/distill")
     yield checkout
@@ -62,7 +61,7 @@ def untrained(trained, tmp_path):
 
 
 def targets(checkout):
-    """Give the result of the longer training, and its nets."""
+    """Return the result of the longer training, and its nets."""
     text = checkout.snakemake("--dry-run", "distill")
     text = re.sub(r"(?m)^ +output: \S+/evidence.json$", "", text)
     wanted = r"^ +output: (build/smoke/distill/hard_800/(?:evaluate|train)\S+?)(?:,|$)"
@@ -70,9 +69,9 @@ def targets(checkout):
 
 
 def nets(checkout):
-    found = checkout.bytes("build/smoke/distill/hard_800/**/*.safetensors")
-    assert found
-    return found
+    result = checkout.bytes("build/smoke/distill/hard_800/**/*.safetensors")
+    assert result
+    return result
 
 
 def submit(checkout, cluster, *arguments, **more):
@@ -87,7 +86,7 @@ def run(checkout, cluster, *arguments, code=0, **more):
 
 
 def saved(checkout):
-    """Give the checkpoints of the longer training."""
+    """Return the checkpoints of the longer training."""
     return checkout.bytes("build/smoke/distill/hard_800/train.*/resume_*")
 
 
@@ -102,8 +101,8 @@ def errors(text, start="error: Slurm job "):
     return [line for line in text.splitlines() if line.startswith(start)]
 
 
-def told(number, cause):
-    """Give the pattern of a sentence on a failed job of the longer training."""
+def message(number, cause):
+    """Return the pattern of a sentence on a failed job of the longer training."""
     name = r"distill_students_\w+"
     logs = rf"build/smoke/distill/hard_800/train\.\w+/train\.log, \S+/{number}\.log"
     return rf"error: Slurm job {number} \({name}\) on n[12] {cause}; log: {logs}"
@@ -117,10 +116,10 @@ def test_all_papers_give_the_same_bytes_through_the_cluster(
     skewed = threading.Thread(target=skew_clocks, args=(checkout.root / "build", ended))
     skewed.start()
     try:
-        with warm.python(tmp_path / "warm") as folder:
-            path = f"{folder}{os.pathsep}{cluster.bin}{os.pathsep}{checkout.environment()['PATH']}"
-            command = ("snakemake", "--profile", "profiles/slurm", "--cores", "2", *QUICK)
-            text = checkout.finish(checkout.start(*command, PATH=path), timeout=1500)
+        environment = checkout.environment()
+        path = os.pathsep.join([environment["PR12_WARM"], str(cluster.bin), environment["PATH"]])
+        command = ("snakemake", "--profile", "profiles/slurm", "--cores", "2", *QUICK)
+        text = checkout.finish(checkout.start(*command, PATH=path), timeout=1500)
     finally:
         ended.set()
         skewed.join()
@@ -166,7 +165,7 @@ def test_a_cancelled_job_is_named_and_goes_on_where_it_was(untrained, trained, c
     cluster.call("scancel", number)
     text = untrained.finish(running, code=1)
     (sentence,) = errors(text)
-    assert re.fullmatch(told(number, "was cancelled"), sentence)
+    assert re.fullmatch(message(number, "was cancelled"), sentence)
     assert text.index("the same command goes on from there") > text.index(sentence)
     assert saved(untrained)
     untrained.snakemake(*goal)  # here or there: what was reached is gone on from
@@ -175,7 +174,7 @@ def test_a_cancelled_job_is_named_and_goes_on_where_it_was(untrained, trained, c
 
 
 def first_epoch(checkout):
-    """Give the first epoch that the log of the longer training tells of."""
+    """Return the first epoch that the log of the longer training tells of."""
     (log,) = checkout.bytes("build/smoke/distill/hard_800/train.*/train.log").values()
     return int(re.search(rf"(\d+)/{EPOCHS} ", log.decode())[1])
 
@@ -187,18 +186,18 @@ def test_a_job_out_of_time_is_named_with_its_limit(untrained, cluster):
     for pid in training_processes(untrained):  # it would end in time
         os.kill(pid, signal.SIGSTOP)
     (sentence,) = errors(untrained.finish(running, code=1))
-    assert re.fullmatch(told(number, "ran past its time limit of 1:00"), sentence)
+    assert re.fullmatch(message(number, "ran past its time limit of 1:00"), sentence)
     assert saved(untrained)
 
 
 def training_processes(checkout):
-    found = []
+    result = []
     for pid in checkout.processes():
         arguments = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
         if b"pr12.distill.train" in arguments and b"-m" in arguments:
-            found.append(pid)
-    assert found
-    return found
+            result.append(pid)
+    assert result
+    return result
 
 
 def test_a_job_out_of_memory_is_named_with_what_it_asked_for(untrained, cluster):
@@ -285,18 +284,18 @@ def test_a_full_disk_is_told_and_leaves_no_partial_result(untrained, trained, cl
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "none", place], check=True)
     try:
         text = run(untrained, cluster, "--retries", "0", *targets(untrained), code=1)
-        found = untrained.bytes("build/smoke/distill/hard_800/**/*.safetensors")
+        result = untrained.bytes("build/smoke/distill/hard_800/**/*.safetensors")
     finally:
         subprocess.run(["umount", place], check=True)
     (sentence,) = errors(text)
     assert re.search(r"on n[12] found no space left on a disk \(df -h build \$TMPDIR\)", sentence)
-    assert not found
+    assert not result
     untrained.snakemake(*targets(untrained))
     assert nets(untrained) == nets(trained)
 
 
 def refused(checkout, cluster, *arguments, **more):
-    """Give the one sentence with which Snakemake refuses to start, having submitted nothing."""
+    """Return the one sentence with which Snakemake refuses to start, having submitted nothing."""
     text = run(checkout, cluster, *arguments, "--", *targets(checkout), code=2, **more)
     assert "submitted with SLURM jobid" not in text
     assert "Traceback" not in text
@@ -316,11 +315,11 @@ def test_a_cluster_ends_with_its_owner_also_one_that_was_killed(cluster):
         text=True,
     ) as owner:
         folder = Path(owner.stdout.readline().strip())
-        own = mini_slurm.running_in
-        mini_slurm.wait_until(lambda: len(own(folder)) > 4, "daemons and a job")
+        ours = mini_slurm.running_in
+        mini_slurm.wait_until(lambda: len(ours(folder)) > 4, "daemons and a job")
         owner.kill()
-    mini_slurm.wait_until(lambda: not own(folder) and not folder.exists(), "their end")
-    assert not own(folder)
+    mini_slurm.wait_until(lambda: not ours(folder) and not folder.exists(), "their end")
+    assert not ours(folder)
 
 
 def test_a_partition_that_does_not_exist_is_told_before_any_job(untrained, cluster):

@@ -80,7 +80,7 @@ def ssh(checkout, tmp_path):
 
 
 def in_git(checkout):
-    """Give the text of every commit, and of every file that the next commit would have."""
+    """Return the text of every commit, and of every file that the next commit would have."""
     checkout.git("add", "--all")
     history = checkout.git("log", "--all", "--patch", "--format=%B", "--", ".dvc")
     names = checkout.git("ls-files", "-z").split("\0")
@@ -123,19 +123,19 @@ def test_this_repository_holds_no_credentials():
     keys = (
         r"AKIA[0-9A-Z]{16}|-----BEGIN [A-Z ]*PRIVATE KEY-----|^\s*(secret_access_key|password) *="
     )
-    found = subprocess.run(
+    result = subprocess.run(
         ["git", "grep", "--untracked", "--extended-regexp", "--name-only", "--text", "-e", keys],
         cwd=REPOSITORY,
         capture_output=True,
         text=True,
     )
-    assert found.returncode == 1, found.stdout + found.stderr
+    assert result.returncode == 1, result.stdout + result.stderr
     ignored = ["git", "check-ignore", "--quiet", "--no-index", ".dvc/config.local"]
     assert subprocess.run(ignored, cwd=REPOSITORY).returncode == 0
 
 
 def refused(checkout, *arguments, **environment):
-    """Give the few words with which a command fails, having lost nothing local."""
+    """Return the few words with which a command fails, having lost nothing local."""
     before = checkout.bytes(".dvc/cache/**/*", "build/smoke/**/*", "dvc.lock")
     text = dvc(checkout, *arguments, code=255, **environment)
     assert "Traceback" not in text
@@ -205,12 +205,14 @@ def test_damage_in_a_remote_is_not_taken_for_a_result(locked, clone, tmp_path):
 
 
 def test_servers_leave_no_process(tmp_path):
+    before = psutil.Process().children(recursive=True)  # such as the warm start of other tests
     with (
         remotes.s3_server(tmp_path),
         remotes.ssh_server(tmp_path / "ssh") as server,
         remotes.ssh_agent(server.folder),
     ):
-        started = psutil.Process().children(recursive=True)
+        children = psutil.Process().children(recursive=True)
+        started = [process for process in children if process not in before]
         assert {process.name() for process in started} >= {"sshd", "ssh-agent"}
     assert not [process for process in started if process.is_running()]
 
@@ -226,12 +228,12 @@ def test_without_sshd_tests_are_skipped_only_where_servers_are_not_required(monk
 
 
 def cached(checkout, storage):
-    """Give the names of what is in the cache and in the remote."""
-    found = []
+    """Return the names of what is in the cache and in the remote."""
+    result = []
     for root in (checkout / ".dvc/cache", storage):
         paths = (path for path in (root / "files/md5").rglob("*") if path.is_file())
-        found.append({path.parent.name + path.name for path in paths})
-    return found
+        result.append({path.parent.name + path.name for path in paths})
+    return result
 
 
 def test_gc_keeps_what_commits_need_and_removes_the_rest(versioned, tmp_path):

@@ -29,7 +29,7 @@ def test_all_cases_of_all_papers_run_at_smoke_scale_and_every_claim_finds_its_me
             json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
             for name in ("metrics", "claims")
         )
-        wanted = {c for c, own in section["cases"].items() if not read_in_the_full_run_only(own)}
+        wanted = {c for c, ours in section["cases"].items() if not read_in_the_full_run_only(ours)}
         assert set(metrics) == wanted
         judged = {
             claim["id"]
@@ -42,8 +42,8 @@ def test_all_cases_of_all_papers_run_at_smoke_scale_and_every_claim_finds_its_me
             record["id"] for record in records
         } - judged
         page = (folder / "README.md").read_text(encoding="utf-8")
-        told = [line for line in page.splitlines() if line.startswith("Cases without result")]
-        assert set(re.findall(r"`(\w+)`", " ".join(told))) == set(section["cases"]) - wanted
+        message = [line for line in page.splitlines() if line.startswith("Cases without result")]
+        assert set(re.findall(r"`(\w+)`", " ".join(message))) == set(section["cases"]) - wanted
         figures = {path.stem for path in (folder / "figures").glob("*.svg")}
         assert len(figures) > 5
         assert figures == {path.stem for path in (folder / "figures").glob("*.png")}

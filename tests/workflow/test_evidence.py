@@ -18,16 +18,16 @@ OF_STUDENT = {"distilled_beats_hard", "gap_closed"}  # claims that need soft_800
 
 
 def pages(checkout):
-    """Give path -> content of all that the pages are."""
-    found = checkout.bytes(f"{FOLDER}/*", f"{FOLDER}/figures/*")
-    assert len(found) > 10
-    return found
+    """Return path -> content of all that the pages are."""
+    result = checkout.bytes(f"{FOLDER}/*", f"{FOLDER}/figures/*")
+    assert len(result) > 10
+    return result
 
 
 def evidence(checkout):
-    found = checkout.bytes(f"{FOLDER}/evidence/**/*")
-    assert len(found) > 6
-    return found
+    result = checkout.bytes(f"{FOLDER}/evidence/**/*")
+    assert len(result) > 6
+    return result
 
 
 def report(checkout, **more):
@@ -36,19 +36,19 @@ def report(checkout, **more):
 
 
 def claims(checkout):
-    """Give claim's id -> record."""
+    """Return claim's id -> record."""
     records = json.loads((checkout / f"{FOLDER}/claims.json").read_text(encoding="utf-8"))
     return {record["id"]: record for record in records}
 
 
 def words(checkout):
-    """Give the text of the page without what escapes it."""
+    """Return the text of the page without what escapes it."""
     return (checkout / f"{FOLDER}/README.md").read_text(encoding="utf-8").replace("\\", "")
 
 
 @pytest.fixture(scope="module")
 def reported(locked, tmp_path_factory):
-    """Give a clone without build/ whose pages were made from its evidence: see the first test."""
+    """Return a clone without build/ whose pages were made from its evidence: see the first test."""
     root = tmp_path_factory.mktemp("reported") / "repository"
     locked.git("clone", "--quiet", ".", str(root))
     clone = type(locked)(root)
@@ -60,7 +60,7 @@ def reported(locked, tmp_path_factory):
 
 @pytest.fixture
 def copied(reported, tmp_path):
-    """Give a copy of it: there is evidence, and no result."""
+    """Return a copy of it: there is evidence, and no result."""
     return reported.copy(tmp_path / "repository")
 
 
@@ -110,8 +110,8 @@ def test_an_edited_bound_makes_the_report_anew_and_no_result(versioned):
     text = path.read_text(encoding="utf-8")
     assert text.count("at_least: 0.5") == 1
     path.write_text(text.replace("at_least: 0.5", "at_least: 0.6"), encoding="utf-8")
-    told = versioned.dvc("repro", "--dry")
-    assert re.findall(r"Running stage '(.+)'", told) == ["report@distill"]
+    message = versioned.dvc("repro", "--dry")
+    assert re.findall(r"Running stage '(.+)'", message) == ["report@distill"]
     report(versioned)
     assert claims(versioned)["gap_closed"]["bound"]["low"] == 0.6
 
@@ -150,7 +150,7 @@ def test_rows_of_an_earlier_source_stay_and_are_marked(copied):
 def digit(path):
     """Change one digit of a number."""
     text = path.read_text(encoding="utf-8")
-    changed = re.sub(r"(\d)(?=,?\n)", lambda found: str(9 - int(found[1])), text, count=1)
+    changed = re.sub(r"(\d)(?=,?\n)", lambda result: str(9 - int(result[1])), text, count=1)
     assert changed != text
     path.write_text(changed, encoding="utf-8")
 

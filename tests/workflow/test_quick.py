@@ -1,10 +1,7 @@
 """One small paper through Snakemake, DVC and git: what `make test` runs of the workflow."""
 
-import os
-
 import pytest
 
-import warm
 from checkout import UP_TO_DATE, Checkout, copy_repository, job_table
 
 CASES = ("teacher", "hard_800", "library", "compress_munge")
@@ -15,9 +12,7 @@ def test_a_small_paper_is_made_by_snakemake_locked_by_dvc_and_up_to_date_in_a_cl
     (tmp_path / "repository").mkdir()
     checkout = copy_repository(tmp_path / "repository")
     checkout.trim(CASES, claims=["teacher_beats_hard"])
-    with warm.python(tmp_path / "warm") as folder:
-        path = f"{folder}{os.pathsep}{checkout.environment()['PATH']}"
-        ran = job_table(checkout.snakemake(PATH=path))
+    ran = job_table(checkout.snakemake())
     assert (ran["distill_train"], ran["distill_evaluate"], ran["distill_pages"]) == (2, 1, 1)
     made = checkout.results()
     assert any(name.endswith("model.safetensors") for name in made)

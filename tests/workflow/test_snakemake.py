@@ -1,8 +1,10 @@
+import base64
 import os
 import random
 import re
 import shutil
 import signal
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -15,12 +17,12 @@ EVALUATE = "src/pr12/distill/evaluate.py"
 
 
 def after(cases):
-    """Give the jobs that follow when results of so many cases are new."""
+    """Return the jobs that follow when results of so many cases are new."""
     return {"evidence": cases} | PAGES
 
 
 def refusals(text):
-    """Give the sentences by which a command refused."""
+    """Return the sentences by which a command refused."""
     assert "Traceback" not in text
     lines = text.splitlines()
     return [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
@@ -60,6 +62,22 @@ def test_dates_comments_docstrings_and_lost_records_rerun_nothing(made):
     text = path.read_text(encoding="utf-8")
     assert text.startswith('"""')
     path.write_text('"""Another docstring.' + text.partition('"""')[2], encoding="utf-8")
+    assert made.jobs() == {}
+
+
+def test_what_a_killed_job_left_holds_up_nothing_that_comes_after_it(made):
+    """The job was killed when its files were there, before Snakemake had noted its end."""
+    model = made.folder("hard_800", "train") / "model.safetensors"
+    shutil.rmtree(made.folder("hard_800", "evaluate"))
+    name = base64.urlsafe_b64encode(str(model.relative_to(made.root)).encode()).decode()
+    parts = [name[place : place + 254] for place in range(0, len(name), 254)]
+    mark = made / ".snakemake/incomplete"
+    mark = mark.joinpath(*(f"@{part}" for part in parts[:-1]), parts[-1])
+    mark.parent.mkdir(parents=True, exist_ok=True)
+    mark.write_text('{"external_jobid": null}')
+    assert {"distill_train": 1, "distill_evaluate": 1}.items() <= made.jobs().items()
+    made.snakemake()
+    assert (made.folder("hard_800", "evaluate") / "metrics.json").is_file()
     assert made.jobs() == {}
 
 
@@ -163,8 +181,9 @@ def test_a_killed_run_goes_on_to_the_same_bytes(made):
     for pid in made.processes():  # jobs in process groups of their own
         os.kill(pid, signal.SIGKILL)
     assert not made.bytes("reports/smoke/*", "reports/smoke/distill/*")
-    assert "--unlock" in made.snakemake(code=1)
-    made.snakemake("--unlock")
+    (refused,) = refusals(made.snakemake(code=2))
+    command = re.search("remove it by `(.+)`, then run the same command again$", refused)[1]
+    made.run(*command.split())
     made.snakemake()
     assert made.results() == before
     assert not made.bytes("build/**/*.part*", "build/**/resume_*")
@@ -176,15 +195,12 @@ def test_a_second_run_is_refused_and_the_first_is_unharmed(made):
     forget_students(made)
     first = made.start("snakemake", "--cores", "2")
     wait_for(lambda: in_training(made), first)
-    refused = made.snakemake(code=1)
+    (refused,) = refusals(made.snakemake(code=2))
     # Also where Snakemake's own lock is gone, which a refused run may take away
-    refusals = [
-        line for line in made.snakemake("--nolock", code=2).splitlines() if "error:" in line.lower()
-    ]
+    (again,) = refusals(made.snakemake("--nolock", code=2))
     assert first.poll() is None  # it was running all the while
-    assert "cannot be locked" in refused
-    assert "Traceback" not in refused
-    assert refusals == ["error: another snakemake is running in this folder; wait for it to end"]
+    words = f"another snakemake is running in this folder, as process {first.pid}; wait for it to"
+    assert [message[: len(words)] for message in (refused, again)] == [words] * 2
     made.finish(first)
     assert made.results() == before
     assert made.jobs() == {}
@@ -193,22 +209,46 @@ def test_a_second_run_is_refused_and_the_first_is_unharmed(made):
 def test_reports_are_rebuilt_from_what_there_is_without_torch(made):
     shutil.rmtree(made / "build/smoke/distill")
     shutil.rmtree(made / "reports/smoke/distill/evidence/soft_800_T20")
-    # Python then tells all its imports on standard error, which steps send to their logs
-    tell = {"PYTHONPROFILEIMPORTTIME": "1"}
+    # Python then tells all its imports on standard error, which steps send to their logs; forks of
+    # a process that has imported before have none to tell
+    tell = {"PYTHONPROFILEIMPORTTIME": "1", "PR12_WARM": "0"}
     command = ("python", "-m", "pr12.distill.evaluate", "--params", "[]")
     assert IMPORTED_TORCH.search(made.run(*command, code=2, PYTHONPATH="src", **tell))
     text = made.snakemake("report", **tell)
     assert job_table(text) == {"distill_pages": 1, "index": 1, "report": 1}
     logs = [made / f"build/smoke/report/{name}there.log" for name in ("distill/", "")]
-    told = [text, *(path.read_text(encoding="utf-8") for path in logs)]
+    printed = [text, *(path.read_text(encoding="utf-8") for path in logs)]
     # Snakemake; the figures, the report and the table in README.md; the index
-    assert [len(re.findall(r"\| +site$", each, re.M)) for each in told] == [1, 3, 1]
-    assert not any(IMPORTED_TORCH.search(each) for each in told)
+    assert [len(re.findall(r"\| +site$", each, re.M)) for each in printed] == [1, 3, 1]
+    assert not any(IMPORTED_TORCH.search(each) for each in printed)
     report = (made / "reports/smoke/distill/README.md").read_text(encoding="utf-8")
     assert re.search(r"not run.*soft\\?_800\\?_T20", report, re.S)
     assert "soft_800_T20" not in (made / "reports/smoke/distill/metrics.json").read_text()
     assert "not run" in (made / "reports/smoke/index.html").read_text(encoding="utf-8")
     assert made.jobs("report") == {"report": 1}  # nothing but the target
+
+
+def test_snakemakes_own_report_shows_claims_and_figures(made):
+    made.snakemake("--report", "report.zip")
+    figures = {Path(name).name for name in made.bytes("reports/smoke/distill/figures/*.svg")}
+    with zipfile.ZipFile(made / "report.zip") as archive:
+        names = {Path(name).name for name in archive.namelist()}
+        page = archive.read("report/report.html").decode("utf-8")
+        (claims,) = [name for name in archive.namelist() if name.endswith("/claims.html")]
+        table = archive.read(claims).decode("utf-8")
+    assert {"claims.html"} | figures < names
+    assert "PR-009: Distilling the Knowledge in a Neural Network" in page  # the category
+    assert "Each claim beside what this run measured" in page  # a caption
+    assert "reproduced" in table
+    assert made.jobs() == {}
+    # After a partial run, and where pages came from elsewhere, it says what to do
+    (made / "build/smoke/report/distill/all.done").unlink()
+    (sentence,) = refusals(made.snakemake("--report", "again.zip", code=2))
+    assert "rm -f build/smoke/report/*/stamp.json" in sentence
+    shutil.rmtree(made.folder("hard_800", "train"))
+    (sentence,) = refusals(made.snakemake("--report", "again.zip", code=2))
+    assert "run `snakemake --cores all` first" in sentence
+    assert not (made / "again.zip").exists()
 
 
 def test_one_paper_is_a_target_of_its_own(empty):
@@ -241,7 +281,8 @@ def test_runs_never_overwrite_each_other(made):
         (
             "distill.cases.soft_800_T20.temperature",
             -1.0,
-            "distill.cases.soft_800_T20.temperature is -1.0; it must be a number above 0",
+            "distill.cases.soft_800_T20.temperature is -1.0; it must be a number above 0 "
+            "and at most 10000",
         ),
         ("distill.train.epoch", 3, "distill.train.epoch is unknown; allowed: .*epochs.*"),
         (

@@ -86,7 +86,13 @@ def read(path: Path) -> dict[Job, Measured]:
         return {}
     table = {}
     with open(path, encoding="utf-8", errors="replace", newline="") as stream:
-        for number_, row in enumerate(csv.DictReader(stream), start=2):
+        rows = csv.DictReader(stream)
+        if rows.fieldnames != list(HEADER):
+            raise UserError(
+                f"{path}, line 1: not {','.join(HEADER)}; "
+                "make measured RUN=... writes the table anew"
+            )
+        for number_, row in enumerate(rows, start=2):
             try:
                 figures = [float(row[key]) for key in HEADER[3:]]
                 if not all(math.isfinite(figure) and figure >= 0 for figure in figures):
@@ -119,5 +125,5 @@ def main(job: step.Job) -> None:
 
 
 if __name__ == "__main__":
-    with step.start(Params, optional=["folder"], writes=["table"]) as job:
+    with step.start(Params, reads=["folder"], writes=["table"]) as job:
         main(job)

@@ -27,6 +27,28 @@ def ignore_dates(dag: type) -> None:
     dag.check_output_mtime = no_look_at_dates
 
 
+def forget_incomplete(dag: type) -> None:
+    """Take what a killed job left for missing, as if its files were not there.
+
+    Snakemake makes it again, but asks nothing of the jobs that come after it; and as their inputs
+    are ancient and there, it would leave these jobs out and end well.
+
+    Parameters
+    ----------
+    dag : type
+        ``snakemake.dag.DAG``.
+    """
+    check = dag.check_incomplete
+
+    async def check_and_forget(self: Any) -> None:
+        await check(self)
+        if not self.ignore_incomplete:
+            for file in await self.incomplete_files():
+                self.workflow.iocache.exists_local[file] = False
+
+    dag.check_incomplete = check_and_forget
+
+
 def wake_once(scheduler: type) -> None:
     """Let the scheduler have one alarm for each second.
 
@@ -107,7 +129,7 @@ def hear_refusals(group_job: type) -> dict[str, str]:
 
 
 def words(lines: Iterable[str]) -> str:
-    """Give the first thing that sbatch said, or all."""
+    """Return the first thing that sbatch said, or all."""
     lines = list(lines)
-    said = [line.partition("sbatch: error: ")[2] for line in lines if "sbatch: error: " in line]
-    return (said[0] if said else " ".join(lines)).rstrip("'. ")
+    errors = [line.partition("sbatch: error: ")[2] for line in lines if "sbatch: error: " in line]
+    return (errors[0] if errors else " ".join(lines)).rstrip("'. ")

@@ -5,19 +5,22 @@ their groups, threads and files, a table of measured seconds, and what Slurm and
 each job, as measured by ``benchmarks/slurm_scaling.py``.
 """
 
+import dataclasses
 import statistics
 import sys
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Annotated
 
-from annotated_types import Ge
+from annotated_types import Interval
 from pydantic.dataclasses import dataclass
 
 from pr12.cluster import jobs, measured, requests
 from pr12.cluster.jobs import Step
 from pr12.cluster.replay import Overheads, replay, works
 from pr12.workflow import files, settings, step, yaml_files
+from pr12.workflow.errors import UserError
 from pr12.workflow.papers import Graphs
 from pr12.workflow.params import STRICT
 
@@ -30,14 +33,14 @@ class Params:
     """A run, nodes of a cluster, and cores of each: also the most that one job asks for."""
 
     run: str
-    nodes: Annotated[int, Ge(1)]
-    cores: Annotated[int, Ge(1)]
+    nodes: Annotated[int, Interval(ge=1, le=10_000)]
+    cores: Annotated[int, Interval(ge=1, le=10_000)]
 
 
 def seconds_of(
     steps: Sequence[Step], table: Mapping[measured.Job, measured.Measured]
 ) -> tuple[dict[Step, float], list[Step]]:
-    """Give each step's seconds, and the steps that were never measured.
+    """Return each step's seconds, and the steps that were never measured.
 
     A step that was never measured counts as the median of its rule's others, or, without such, as
     what its rule was once given as such a job's time.
@@ -70,15 +73,25 @@ def clock(seconds: float) -> str:
     return f"{int(seconds // 3600)}:{int(seconds // 60) % 60:02}:{int(seconds) % 60:02}"
 
 
+def overheads_of(path: Path) -> Overheads:
+    """Read what ``benchmarks/slurm_scaling.py`` wrote; another file is refused."""
+    values = files.read_json(path)
+    fields = [field.name for field in dataclasses.fields(Overheads)]
+    numbers = isinstance(values, dict) and all(type(v) in (int, float) for v in values.values())
+    if not numbers or set(values) != set(fields):
+        raise UserError(f"{path} must have numbers for {', '.join(fields)} and nothing else")
+    return Overheads(**values)
+
+
 def main(job: step.Job) -> None:
     """Print the replayed run, and what it does not know."""
     nodes, cores = job.params.nodes, job.params.cores
-    config = yaml_files.load(job.paths["params"]) | {"run": job.params.run}
+    table = measured.read(job.paths["measured"]) if "measured" in job.paths else {}
+    overheads = overheads_of(job.paths["overheads"])
+    config = {**yaml_files.load_mapping(job.paths["params"]), "run": job.params.run}
     graphs = Graphs(settings.resolve(config), config["papers"])
-    table = measured.read(job.paths["measured"])
     steps = jobs.of_run(graphs, requests.Requests(table, cores, requests.has_gpu()))
     seconds, unknown = seconds_of(steps, table)
-    overheads = Overheads(**files.read_json(job.paths["overheads"]))
     plan = replay(works(steps), seconds, nodes, cores, overheads)
     available = nodes * cores * plan.makespan
     print(f"jobs: {plan.jobs} on the cluster, {plan.local_steps} steps on the submitting host")

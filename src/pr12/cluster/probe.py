@@ -53,14 +53,14 @@ def parse(text: str) -> list[Seen]:
     >>> parse("probe node=n1 clock=12.5 sees=yes writes=yes python=no scratch=900 build=7000")
     [Seen(node='n1', clock=12.5, sees=True, writes=True, python=False, scratch=900.0, build=7000.0)]
     """
-    found = []
+    nodes = []
     for line in text.splitlines():
         if line.startswith("probe "):
-            said = dict(re.findall(r"(\w+)=(\S*)", line))
-            flags = [said[key] == "yes" for key in ("sees", "writes", "python")]
-            free = [float(said[key] or "nan") for key in ("scratch", "build")]
-            found.append(Seen(said["node"], float(said["clock"]), *flags, *free))
-    return found
+            values = dict(re.findall(r"(\w+)=(\S*)", line))
+            flags = [values[key] == "yes" for key in ("sees", "writes", "python")]
+            free = [float(values[key] or "nan") for key in ("scratch", "build")]
+            nodes.append(Seen(values["node"], float(values["clock"]), *flags, *free))
+    return nodes
 
 
 def complaints(seen: Sequence[Seen], folder: Path, python: str) -> list[str]:
@@ -183,7 +183,7 @@ def answer(node: str, probe: subprocess.Popen[str]) -> list[Seen]:
         If Slurm refuses the job, or the node does not answer.
     """
     try:
-        said, refused = probe.communicate(timeout=PATIENCE + 60)
+        output, refused = probe.communicate(timeout=PATIENCE + 60)
     except subprocess.TimeoutExpired:
         probe.terminate()  # srun cancels its job
         probe.communicate()
@@ -192,7 +192,7 @@ def answer(node: str, probe: subprocess.Popen[str]) -> list[Seen]:
             "scontrol show node says how it is, PR12_PROBE=0 goes on without"
         ) from None
     refused = " ".join(refused.split())
-    seen = parse(said)
+    seen = parse(output)
     if seen or re.search("immediate|busy|timed out", refused, re.I):
         return seen
     raise UserError(f"Slurm refuses a job ({refused or 'without a word'}); {advice(refused)}")

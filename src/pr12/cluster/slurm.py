@@ -15,7 +15,9 @@ UNFINISHED = ("PENDING", "CONFIGURING", "RUNNING", "COMPLETING", "SUSPENDED", "R
 LOOK_EVERY = 5.0  # seconds between two looks at jobs that are waited for
 OUT_OF_MEMORY = re.compile(r"exceeded (job )?memory limit|oom[-_ ]?kill|Out Of Memory", re.I)
 # The last two are what torch says when it cannot write the whole of a file
-FULL_DISK = re.compile(r"No space left on device|inline_container\.cc|PytorchStreamWriter")
+FULL_DISK = re.compile(
+    r"No space left on device|Disk quota exceeded|the checkpoint .* cannot be written"
+)
 SUBMITTED = re.compile(r"submitted with SLURM jobid (\d+) \(log: (.+?)\)\.")
 STEP_LOG = re.compile(r"^\s+log: (build/\S+)", re.M)
 
@@ -53,13 +55,13 @@ def ask(command: Sequence[str]) -> str:
     except subprocess.TimeoutExpired:
         raise UserError(f"{command[0]} gave no answer in two minutes; is slurmctld up?") from None
     if done.returncode:
-        said = " ".join(done.stderr.split()) or f"exit code {done.returncode}"
-        raise UserError(f"{command[0]} failed ({said}); sinfo and squeue say how the cluster is")
+        message = " ".join(done.stderr.split()) or f"exit code {done.returncode}"
+        raise UserError(f"{command[0]} failed ({message}); sinfo and squeue say how the cluster is")
     return done.stdout
 
 
 def running(folder: Path) -> list[str]:
-    """Give the numbers of the jobs that Snakemake has started in a folder and that have not ended.
+    """Return the numbers of the jobs that Snakemake has started in a folder and that still run.
 
     Other jobs of the user may work there too: Snakemake itself may run in one. Those that it
     submits have a comment that says of which rule they are.
@@ -86,16 +88,16 @@ def wait(folder: Path) -> None:
     UserError
         If squeue cannot be asked.
     """
-    told: list[str] = []
+    shown: list[str] = []
     while jobs := running(folder):
-        if jobs != told:
+        if jobs != shown:
             print(
                 f"waiting for Slurm jobs {', '.join(jobs)} that an earlier run started here; "
                 f"their results are taken over (scancel {' '.join(jobs)} ends them)",
                 file=sys.stderr,
                 flush=True,
             )
-            told = jobs
+            shown = jobs
         time.sleep(LOOK_EVERY)
 
 
@@ -135,7 +137,7 @@ def states() -> dict[str, State]:
     return {row[0]: State(row[1].split(" ")[0], *row[2:5]) for row in rows if len(row) == 5}
 
 
-def explain(job: Submitted, state: State, log: str, own_logs: Mapping[str, str]) -> str:
+def explain(job: Submitted, state: State, log: str, step_logs: Mapping[str, str]) -> str:
     """Say in one sentence which job failed, why, and where to read on.
 
     Parameters
@@ -146,7 +148,7 @@ def explain(job: Submitted, state: State, log: str, own_logs: Mapping[str, str])
         How Slurm says it ended.
     log : str
         What Slurm's log of it holds.
-    own_logs : mapping of str to str
+    step_logs : mapping of str to str
         Path -> text of the logs of the steps in it.
 
     Examples
@@ -166,7 +168,7 @@ def explain(job: Submitted, state: State, log: str, own_logs: Mapping[str, str])
     cause = causes.get(state.state, f"ended as {state.state}")
     if OUT_OF_MEMORY.search(log):
         cause = causes["OUT_OF_MEMORY"]
-    elif any(FULL_DISK.search(text) for text in (log, *own_logs.values())):
+    elif any(FULL_DISK.search(text) for text in (log, *step_logs.values())):
         cause = "found no space left on a disk (df -h build $TMPDIR)"
     name = re.sub(r"^(group|rule)_", "", job.log.parent.name)
     if re.fullmatch(r"[0-9a-f]{8,}|unique", name):  # a rule's job: the folder above has its name
@@ -175,18 +177,18 @@ def explain(job: Submitted, state: State, log: str, own_logs: Mapping[str, str])
     sentence = f"Slurm job {job.number} ({name}){where} {cause}"
     errors = [
         line
-        for text in own_logs.values()
+        for text in step_logs.values()
         for line in text.splitlines()
         if line.startswith("error: ")
     ]
     if errors:
         sentence += f", {errors[-1].removeprefix('error: ')}"
-    logs = [*own_logs, str(job.log)]
+    logs = [*step_logs, str(job.log)]
     return f"{sentence}; log: {', '.join(logs)}"
 
 
 def failed_step(log: str) -> str | None:
-    """Give the log of the step that failed in a job, or of the last one that was begun.
+    """Return the log of the step that failed in a job, or of the last one that was begun.
 
     Parameters
     ----------
@@ -226,19 +228,19 @@ def failures(text: str) -> list[str]:
         If squeue cannot be asked.
     """
     jobs = submitted(text)
-    found = states()
+    known = states()
     sentences = []
     for job in jobs:
         # The plugin deletes the log of a job that ended well
-        if job.number not in found and not job.log.exists():
+        if job.number not in known and not job.log.exists():
             continue
-        state = found.get(job.number, State("an unknown state, forgotten by Slurm", "", "", ""))
+        state = known.get(job.number, State("an unknown state, forgotten by Slurm", "", "", ""))
         if state.state in (*UNFINISHED, "COMPLETED"):
             continue
         log = job.log.read_text(encoding="utf-8", errors="replace") if job.log.exists() else ""
         path = failed_step(log)
-        own = {}
+        logs = {}
         if path and Path(path).exists():
-            own[path] = Path(path).read_text(encoding="utf-8", errors="replace")
-        sentences.append(explain(job, state, log, own))
+            logs[path] = Path(path).read_text(encoding="utf-8", errors="replace")
+        sentences.append(explain(job, state, log, logs))
     return sentences

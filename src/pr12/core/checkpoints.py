@@ -1,6 +1,10 @@
-"""The state of a training: written, read, restored and checked, so that a kill costs little."""
+"""The state of a training: written, read, restored and checked, so that a kill costs little.
 
-from collections.abc import Mapping
+Every training resumes by `resumed`: it yields its whole state now and then, which is written to a
+file beside the step's output, and begins from such a state as well as from nothing.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,21 +12,83 @@ import torch
 from torch import Tensor, nn
 
 from pr12.core import determinism
-from pr12.workflow import files
+from pr12.workflow import address, files, progress, step
 from pr12.workflow.errors import UserError
 
+State = dict[str, Any]
 
-def save_state(path: Path | str, state: Mapping[str, Any], fingerprint: str) -> None:
+
+def fingerprint(job: step.Job) -> str:
+    """Return the digest of all that a step's result depends on: source, params, bytes of inputs.
+
+    Parameters
+    ----------
+    job : Job
+        Of the step. Where its files lie does not count.
+    """
+    provenance = job.provenance()
+    inputs = {name: entry["sha256"] for name, entry in provenance["inputs"].items()}
+    return address.digest(job.module, provenance["source"], provenance["params"], inputs)
+
+
+def resumed(
+    job: step.Job,
+    train: Callable[[State | None], Iterator[State]],
+    total: int,
+    describe: Callable[[State], str],
+    done: Callable[[State], int],
+    name: str = "resume.pt",
+) -> State:
+    """Run a training from its last checkpoint to its end.
+
+    Parameters
+    ----------
+    job : Job
+        The checkpoint lies beside its outputs, and is removed when they are written.
+    train : callable
+        From a state, or from None the beginning, it yields the states that follow.
+    total : int
+        How many states there are in all, for the progress.
+    describe : callable
+        A state in a line.
+    done : callable
+        How many of `total` were reached at a state.
+    name : str
+        Of the checkpoint; a step with several trainings gives each a name that begins with resume.
+
+    Returns
+    -------
+    dict
+        The last state.
+    """
+    outputs = sorted(set(job.paths) - set(job.reads))
+    path = job.paths[outputs[0]].with_name(name)
+    job.checkpoints.append(path)
+    digest = fingerprint(job)
+    last = load_state(path, digest)
+    states = train(last)
+    for state in progress.follow(states, total, describe, done(last) if last else 0):
+        save_state(path, state, digest)
+        last = state
+    return last
+
+
+def save_state(path: Path, state: Mapping[str, Any], fingerprint: str) -> None:
     """Write the whole state of a training, so that a kill costs at most one epoch.
 
     Parameters
     ----------
-    path : Path or str
+    path : Path
         The checkpoint, beside the output.
     state : mapping
         Tensors, numbers and lists and dicts of them.
     fingerprint : str
-        Digest of params and code; `load_state` refuses another one's state.
+        Digest of what the state depends on; `load_state` refuses another one's state.
+
+    Raises
+    ------
+    UserError
+        If the disk is full, or the place cannot be written to.
 
     Examples
     --------
@@ -32,8 +98,14 @@ def save_state(path: Path | str, state: Mapping[str, Any], fingerprint: str) -> 
     >>> load_state(path, "abc"), load_state(path, "other")
     ({'epoch': 2}, None)
     """
-    with files.atomic(path) as temporary:
-        torch.save({"fingerprint": fingerprint, "state": dict(state)}, temporary)
+    try:
+        with files.atomic(path) as temporary:
+            torch.save({"fingerprint": fingerprint, "state": dict(state)}, temporary)
+    except RuntimeError as error:  # torch's own writer does not say what the system said
+        raise UserError(
+            f"the checkpoint {path} cannot be written; free some space (df -h {path.parent}) and "
+            "run the same command again: it goes on from the checkpoint before"
+        ) from error
 
 
 def load_state(path: Path | str, fingerprint: str) -> dict[str, Any] | None:
@@ -63,7 +135,7 @@ def load_state(path: Path | str, fingerprint: str) -> dict[str, Any] | None:
 
 
 def streams(shuffle: torch.Generator) -> list[Tensor]:
-    """Give the states of all that draws: the order of images, and dropout on CPU and GPU.
+    """Return the states of all that draws: the order of images, and dropout on CPU and GPU.
 
     Parameters
     ----------

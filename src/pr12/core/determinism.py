@@ -7,7 +7,7 @@ import torch
 
 
 def device() -> torch.device:
-    """Give the first CUDA device if there is one, else the CPU.
+    """Return the first CUDA device if there is one, else the CPU.
 
     Examples
     --------
@@ -43,7 +43,7 @@ def deterministic(but_sampling: bool = False) -> None:
 
 
 def generator(seed: int, purpose: str, where: torch.device | str = "cpu") -> torch.Generator:
-    """Give a stream of random numbers that belongs to one seed and one purpose.
+    """Return a stream of random numbers that belongs to one seed and one purpose.
 
     Parameters
     ----------

@@ -8,7 +8,7 @@ from joblib import Parallel, delayed, parallel_config
 
 
 def workers() -> int:
-    """Give how many processes may work: what Snakemake or a scheduler grants, else every core.
+    """Return how many processes may work: what Snakemake or a scheduler grants, else every core.
 
     Examples
     --------

@@ -102,8 +102,8 @@ def forward(module: nn.Module, parameters: dict[str, Tensor], *inputs: Any) -> T
     """
     dims = tuple(None if value is None else 0 for value in inputs)
 
-    def call(own: dict[str, Tensor], *values: Any) -> Tensor:
-        return functional_call(module, own, values)
+    def call(parameters: dict[str, Tensor], *values: Any) -> Tensor:
+        return functional_call(module, parameters, values)
 
     return vmap(call, in_dims=(0, *dims))(parameters, *inputs)
 
@@ -136,7 +136,7 @@ def forward_shared(
     torch.Size([3, 5, 1])
     """
     with torch.inference_mode():
-        call = vmap(lambda own, x: functional_call(module, own, (x,)), in_dims=(0, None))
+        call = vmap(lambda weights, x: functional_call(module, weights, (x,)), in_dims=(0, None))
         return torch.cat([call(parameters, part) for part in inputs.split(batch)], dim=1)
 
 

@@ -1,7 +1,7 @@
 """Read a network's state dict from a file of torch or safetensors; nothing in it is executed.
 
 `torch.load(weights_only=True)` knows the few classes that tensors are made of and refuses every
-other name in a pickle. What `pr12.data.fetch` fetched is compared with its checksum before.
+other name in a pickle. Who reads a file that was fetched asks `pr12.data.fetched` before.
 """
 
 import re
@@ -15,7 +15,6 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from pr12.workflow import files
 from pr12.workflow.errors import UserError
 
 # Tensors may share numbers and records may be packed: a small file can ask for any memory.
@@ -25,7 +24,7 @@ SHOWN = 80  # characters of a text from the file that a message repeats
 WRITE = "write it with torch.save(model.state_dict(), path)"
 
 
-def read(path: Path | str, prefix: str = "", verified: Path | None = None) -> dict[str, Tensor]:
+def read(path: Path | str, prefix: str = "") -> dict[str, Tensor]:
     """Return the tensors whose names begin with a prefix.
 
     Parameters
@@ -34,8 +33,6 @@ def read(path: Path | str, prefix: str = "", verified: Path | None = None) -> di
         A file of `torch.save`, or a safetensors file.
     prefix : str
         Such as ``features.``; "" for all.
-    verified : Path, optional
-        The record of `pr12.data.fetch`, if the file was fetched: its checksum is compared.
 
     Returns
     -------
@@ -45,8 +42,8 @@ def read(path: Path | str, prefix: str = "", verified: Path | None = None) -> di
     Raises
     ------
     UserError
-        If the file cannot be read or is another than was fetched, holds more than plain tensors,
-        would fill far more memory than it is large, or has nothing under the prefix.
+        If the file cannot be read, holds more than plain tensors, would fill far more memory than
+        it is large, or has nothing under the prefix.
 
     Examples
     --------
@@ -57,8 +54,6 @@ def read(path: Path | str, prefix: str = "", verified: Path | None = None) -> di
     {'features.0.bias': tensor([1., 1.])}
     """
     path = Path(path)
-    if verified is not None:
-        check(path, verified)
     tensors = load(path) if is_torch_file(path) else _load_safetensors(path)
     chosen = {name: tensor for name, tensor in tensors.items() if name.startswith(prefix)}
     if not chosen:
@@ -66,37 +61,6 @@ def read(path: Path | str, prefix: str = "", verified: Path | None = None) -> di
         raise UserError(f"{path} has no tensor under {prefix!r}; its first names are {first}")
     _check_growth(path, sum(8 * tensor.numel() for tensor in chosen.values()))
     return {name: as_float32(tensor) for name, tensor in chosen.items()}
-
-
-def check(path: Path, verified: Path) -> None:
-    """Check that a file is still the one that was fetched.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-    verified : Path
-        The record: file -> "sha256:..." or "sha256-prefix:...".
-
-    Raises
-    ------
-    UserError
-        If it is missing, not listed or another one.
-    """
-    remedy = f"delete {verified} and run again, and the file is fetched anew"
-    checksums = files.read_json(verified)
-    expected = str(checksums.get(path.name, "")) if isinstance(checksums, dict) else ""
-    if not re.fullmatch(r"sha256:[0-9a-f]{64}|sha256-prefix:[0-9a-f]{8,63}", expected):
-        raise UserError(f"{verified} has no SHA-256 of {path.name}; {remedy}")
-    try:
-        digest = files.sha256(path)
-    except OSError as error:
-        raise UserError(f"cannot read {path} ({error.strerror}); {remedy}") from error
-    if not digest.startswith(expected.partition(":")[2]):
-        raise UserError(
-            f"{path} is not what was fetched (expected {expected}, measured sha256:{digest}); "
-            f"{remedy}"
-        )
 
 
 def is_torch_file(path: Path) -> bool:

@@ -34,10 +34,10 @@ def write_tensors(
     >>> read_tensors(path)["x"].tolist(), read_metadata(path)
     ([1.0, 1.0], {'unit': 'nats'})
     """
-    kept = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    copies = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with files.atomic(path) as temporary:
         # save_file would make a file that only its owner can read, useless to a group
-        temporary.write_bytes(safetensors.torch.save(kept, metadata=dict(metadata or {})))
+        temporary.write_bytes(safetensors.torch.save(copies, metadata=dict(metadata or {})))
 
 
 def read_tensors(path: Path | str) -> dict[str, Tensor]:

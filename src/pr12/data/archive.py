@@ -44,20 +44,20 @@ def read_folder(folder: Path, names: Set[str]) -> dict[str, bytes]:
     ...
     pr12.data.archive.UnusableError: cannot be read (No such file or directory)
     """
-    found = {}
+    contents = {}
     try:
         present = set(os.listdir(folder))
         for name in sorted(present & names):
             if not (folder / name).is_file():
                 raise UnusableError(f"holds {name}, which is not a file")
             with open(folder / name, "rb") as stream:
-                found[name] = stream.read(LARGEST + 1)
+                contents[name] = stream.read(LARGEST + 1)
     except OSError as error:
         raise UnusableError(f"cannot be read ({error.strerror})") from error
-    for name, content in found.items():
+    for name, content in contents.items():
         if len(content) > LARGEST:
             raise UnusableError(f"holds {name}, which has more than {LARGEST} bytes")
-    return found
+    return contents
 
 
 def read_tar(content: bytes, folder: str, names: Set[str]) -> dict[str, bytes]:
@@ -90,7 +90,7 @@ def read_tar(content: bytes, folder: str, names: Set[str]) -> dict[str, bytes]:
     ...
     pr12.data.archive.UnusableError: is not a whole .tar file
     """
-    found: dict[str, bytes] = {}
+    contents: dict[str, bytes] = {}
     try:
         with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as archive:
             for member in archive:
@@ -100,13 +100,13 @@ def read_tar(content: bytes, folder: str, names: Set[str]) -> dict[str, bytes]:
                 if above[-1:] != [folder] or name not in names:
                     continue  # also `._<name>`, which macOS puts beside each file
                 _check_member(member, above)
-                if name in found:
+                if name in contents:
                     raise UnusableError(f"holds {folder}/{name} twice")
-                found[name] = archive.extractfile(member).read()
+                contents[name] = archive.extractfile(member).read()
     # What a broken head holds may be no number, no text or beyond all bounds.
     except (tarfile.TarError, EOFError, ValueError, OverflowError, OSError):
         raise UnusableError("is not a whole .tar file") from None
-    return found
+    return contents
 
 
 def _check_member(member: tarfile.TarInfo, above: Iterable[str]) -> None:

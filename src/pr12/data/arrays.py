@@ -6,19 +6,19 @@ separate files, so that no training step can see a test example.
 """
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from pooch import file_hash
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 from torch import Tensor
 
 from pr12.core import determinism, tensor_files, vision
+from pr12.data import fetched
 from pr12.data.params import Arrays as Params
-from pr12.workflow import files, step
+from pr12.workflow import step
 from pr12.workflow.errors import UserError
 
 MAXIMUM = {"digits": 16, "mnist": 255}  # the value of a pixel that is all ink
@@ -160,48 +160,6 @@ def mnist_splits(
     }
 
 
-def verify(folder: Path, checksums: Mapping[str, str]) -> None:
-    """Check that MNIST's raw files are still those that were fetched.
-
-    Parameters
-    ----------
-    folder : Path
-        Where they lie.
-    checksums : mapping of str to str
-        File -> "md5:..." or "sha256:...", as `pr12.data.fetch` wrote it down.
-
-    Raises
-    ------
-    UserError
-        For the first file that is missing or another one.
-
-    Examples
-    --------
-    >>> verify(Path("/nowhere"), {})
-    Traceback (most recent call last):
-    ...
-    pr12.workflow.errors.UserError: verified.json says nothing of train-images-idx3-ubyte; \
-delete it and run again, and it is fetched anew
-    """
-    remedy = "delete it and run again, and it is fetched anew"
-    for file in (*MNIST_FILES["training"], *MNIST_FILES["test"]):
-        algorithm, _, expected = str(checksums.get(file, "")).partition(":")
-        if algorithm not in ("md5", "sha256") or not expected:
-            raise UserError(f"verified.json says nothing of {file}; {remedy}")
-        path = folder / file
-        try:
-            found = file_hash(path, alg=algorithm)
-        except OSError as error:
-            raise UserError(
-                f"cannot read {path} ({error.strerror}) though verified.json lists it; {remedy}"
-            ) from error
-        if found != expected:
-            raise UserError(
-                f"{path} is not what was fetched (expected {algorithm}:{expected}, found "
-                f"{algorithm}:{found}) by verified.json; {remedy}"
-            )
-
-
 def read_idx(folder: Path, images_file: str, labels_file: str) -> Examples:
     """Read a file of images and the file of their labels.
 
@@ -278,10 +236,7 @@ def main(job: step.Job) -> None:
     if params.dataset == "digits":
         splits = digits_splits(*sizes, params.split_seed)
     elif "verified" in paths and "folder" in paths:
-        checksums = files.read_json(paths["verified"])
-        if not isinstance(checksums, dict):
-            raise UserError(f"{paths['verified']} is no list of checksums; delete it and run again")
-        verify(paths["folder"], checksums)
+        fetched.check_all(paths["verified"], paths["folder"], sum(MNIST_FILES.values(), ()))
         training, testing = (read_idx(paths["folder"], *pair) for pair in MNIST_FILES.values())
         splits = mnist_splits(training, testing, *sizes)
     else:

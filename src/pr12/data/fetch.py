@@ -15,7 +15,6 @@ import io
 import os
 import re
 import shutil
-import subprocess
 import sys
 import time
 import zlib
@@ -28,7 +27,7 @@ import pooch
 import requests
 import urllib3
 
-from pr12.data import archive, volumes
+from pr12.data import archive, fetched, volumes
 from pr12.data.archive import UnusableError
 from pr12.data.params import Fetch as Params
 from pr12.workflow import files, step
@@ -40,10 +39,6 @@ PAUSES = (1.0, 2.0, 4.0)  # seconds before each new attempt at a busy server
 BUSY = (429, 500, 502, 503, 504)  # statuses that may be gone at the next attempt
 CHUNK = 1 << 16  # bytes
 LARGEST = 100_000_000  # bytes that a file may have whose size is not listed
-PIXELS = (560, 1965)  # of Frey Face, the one file known by its decoded pixels
-# SciPy's reader does not check the types of what it reads (scipy/scipy#25349): some broken files
-# end the whole process. A process of its own tries a file first.
-TRIAL = "import sys, scipy.io; scipy.io.loadmat(sys.stdin.buffer, variable_names=['ff'])"
 
 PART = r"[A-Za-z0-9_][A-Za-z0-9_.+-]*"  # no leading dot, hence no '..'
 URL = r"https?://[^\s/]+/\S+"
@@ -53,7 +48,7 @@ CELLS = {  # column -> what its cells must match, in words
     "urls": (rf"{URL}( {URL})*", "http or https addresses with one space between them"),
     "bytes": (r"([1-9][0-9]{0,14})?", "a whole number above 0, or empty if it is not known"),
     "checksum": (
-        r"md5:[0-9a-f]{32}|(pixels-|volumes-)?sha256:[0-9a-f]{64}|sha256-prefix:[0-9a-f]{8,63}",
+        fetched.CHECKSUM,
         "md5:, sha256: or pixels-sha256: and lower-case digits, sha256-prefix: and the first of "
         "them (8 or more), or volumes-sha256: for a folder",
     ),
@@ -177,28 +172,38 @@ def fetch(
     tried = []
     for place in _places(source, mirror):
         try:
-            if _is_folder(source):
-                contents = _contents(place, source, timeout, pauses)
-                archive.put_folder(target, contents, functools.partial(_check, source=source))
-                return _shown(place)
-            with files.atomic(target) as temporary:
-                if _is_url(place):
-                    _download(place, temporary, source, timeout, pauses)
-                else:
-                    _copy(place, temporary, source)
-                _check(temporary, source)
+            _put(place, target, source, timeout, pauses)
             return _shown(place)
         except UnusableError as error:
             tried.append(f"{_shown(place)} {error}")
             print(f"{source.name}/{source.file}: {tried[-1]}", file=sys.stderr, flush=True)
-    kept = f"a folder or web address that holds {source.name}/{source.file}"
+    raise UserError(
+        f"cannot fetch {source.name}/{source.file}: {'; '.join(tried)}; {_remedy(source, target)}"
+    )
+
+
+def _put(place: str, target: Path, source: Source, timeout: float, pauses: Sequence[float]) -> None:
+    """Put what one place gives at its target once it is checked; raise `UnusableError` if not."""
+    if _is_folder(source):
+        contents = _contents(place, source, timeout, pauses)
+        archive.put_folder(target, contents, functools.partial(_check, source=source))
+        return
+    with files.atomic(target) as temporary:
+        if _is_url(place):
+            _download(place, temporary, source, timeout, pauses)
+        else:
+            _copy(place, temporary, source)
+        _check(temporary, source)
+
+
+def _remedy(source: Source, target: Path) -> str:
+    """Say where a file or folder may be had that no place gave."""
+    place = f"a folder or web address that holds {source.name}/{source.file}"
     if _is_folder(source):
         published = f"{source.name}/{_name_on_the_web(source)}"
-        kept = f"a folder that holds {source.name}/{source.file} or a web address with {published}"
-    raise UserError(
-        f"cannot fetch {source.name}/{source.file}: {'; '.join(tried)}; set {MIRROR} to {kept}, or "
-        f"put the {'folder' if _is_folder(source) else 'file'} at {target}"
-    )
+        place = f"a folder that holds {source.name}/{source.file} or a web address with {published}"
+    kind = "folder" if _is_folder(source) else "file"
+    return f"set {MIRROR} to {place}, or put the {kind} at {target}"
 
 
 def _places(source: Source, mirror: str | None) -> Iterator[str]:
@@ -228,7 +233,7 @@ def _is_url(place: str) -> bool:
 
 
 def _shown(place: str) -> str:
-    """Give a place without the password or the checksum that an address may hold."""
+    """Return a place without the password or the checksum that an address may hold."""
     return re.sub(r"//[^/@]*@", "//", place).partition("#md5=")[0]
 
 
@@ -244,42 +249,9 @@ def _is_right(path: Path, source: Source) -> bool:
 
 
 def _check(path: Path, source: Source) -> None:
-    if _is_folder(source):
-        volumes.check_folder(path, source.checksum)
-        return
-    size = path.stat().st_size
-    if source.bytes is not None and size != source.bytes:
+    if source.bytes is not None and (size := path.stat().st_size) != source.bytes:
         raise UnusableError(f"has {size} bytes instead of {source.bytes}")
-    if not path.is_file():
-        raise UnusableError("is not a file")  # to read a pipe might never end
-    kind, _, expected = source.checksum.partition(":")
-    algorithm = kind.removesuffix("-prefix")
-    pixels = algorithm == "pixels-sha256"
-    digest = _pixels(path) if pixels else pooch.file_hash(path, alg=algorithm)
-    if not (digest.startswith(expected) if kind.endswith("-prefix") else digest == expected):
-        raise UnusableError(
-            f"has the wrong checksum (expected {source.checksum}, found {algorithm}:{digest})"
-        )
-
-
-def _pixels(path: Path) -> str:
-    """Give the SHA-256 of the pixels in the variable ff of a MATLAB file, row by row."""
-    import scipy.io  # a third of a second that no other file needs
-
-    with open(path, "rb") as stream:
-        trial = subprocess.run(
-            [sys.executable, "-c", TRIAL], stdin=stream, capture_output=True, check=False
-        )
-        if trial.returncode:
-            raise UnusableError("is not a whole MATLAB file")
-        stream.seek(0)
-        pixels = scipy.io.loadmat(stream, variable_names=["ff"]).get("ff")
-    if pixels is None:
-        raise UnusableError("has no variable ff")
-    found = (type(pixels).__name__, str(pixels.dtype), pixels.shape)
-    if found != ("ndarray", "uint8", PIXELS):
-        raise UnusableError(f"has as ff {found} instead of an ndarray of uint8 {PIXELS}")
-    return hashlib.sha256(pixels.tobytes(order="C")).hexdigest()
+    fetched.compare(path, source.checksum)
 
 
 def _copy(place: str, target: Path, source: Source) -> None:
@@ -328,7 +300,7 @@ def _receive(
 def _contents(
     place: str, source: Source, timeout: float, pauses: Sequence[float]
 ) -> dict[str, bytes]:
-    """Give the files of a folder, from a folder or from an archive on the web."""
+    """Return the files of a folder, from a folder or from an archive on the web."""
     names = volumes.file_names()
     if not _is_url(place):
         return archive.read_folder(Path(place), names)
@@ -341,9 +313,11 @@ def _archive(url: str, timeout: float, pauses: tuple[float, ...]) -> bytes:
     address, _, expected = url.partition("#md5=")
     stream = io.BytesIO()
     _receive(address, stream, LARGEST, timeout, pauses)
-    found = hashlib.md5(stream.getbuffer(), usedforsecurity=False).hexdigest()
-    if expected not in ("", found):
-        raise UnusableError(f"has the wrong checksum (expected md5:{expected}, found md5:{found})")
+    measured = hashlib.md5(stream.getbuffer(), usedforsecurity=False).hexdigest()
+    if expected not in ("", measured):
+        raise UnusableError(
+            f"has the wrong checksum (expected md5:{expected}, found md5:{measured})"
+        )
     return stream.getvalue()
 
 

@@ -55,6 +55,11 @@ def arrays(job: Job) -> dict[str, Raw]:
     return verified(job.params["dataset"])
 
 
+def size(dataset: str, name: str) -> int:
+    """Return the number of examples of a split of a data set's arrays."""
+    return data_sets.section[dataset][name]
+
+
 def split(dataset: str, *names: str) -> dict[str, File]:
     """Return splits of a data set's arrays, by name."""
     return {name: arrays(dataset)[name] for name in names}

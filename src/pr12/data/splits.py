@@ -1,5 +1,6 @@
 """The arrays of one split: images and labels, read by every training and evaluation."""
 
+import math
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,7 +28,7 @@ def load_split(path: Path | str) -> Split:
     Raises
     ------
     UserError
-        If the file is missing or is not a split.
+        If the file is missing or is not a split: no images of (N, H, W) with a label each.
 
     Examples
     --------
@@ -42,5 +43,28 @@ def load_split(path: Path | str) -> Split:
     tensors = tensor_files.read_tensors(path)
     maximum = tensor_files.read_metadata(path).get("maximum")
     if maximum is None or not {"images", "labels"} <= tensors.keys():
-        raise UserError(f"{path} holds no images with labels and a maximum; it is not a split")
-    return Split(tensors["images"].float() / float(maximum), tensors["labels"])
+        raise UserError(
+            f"{path} holds no images with labels and a maximum; it is not a split; make it anew"
+        )
+    images, labels = tensors["images"], tensors["labels"]
+    if images.ndim != 3 or 0 in images.shape[1:] or labels.shape != images.shape[:1]:
+        raise UserError(
+            f"{path} has images of the shape {tuple(images.shape)} and labels of the shape "
+            f"{tuple(labels.shape)}; they must be (N, height, width) and (N,): it is not a split; "
+            "make it anew"
+        )
+    return Split(images.float() / _positive(maximum, path), labels)
+
+
+def _positive(maximum: str, path: Path | str) -> float:
+    """Return what pixels are divided by."""
+    try:
+        number = float(maximum)
+    except ValueError:
+        number = math.nan
+    if not 0 < number < math.inf:
+        raise UserError(
+            f"{path} has the maximum {maximum!r}, by which pixels are divided; it must be a number "
+            "above 0: it is not a split; make it anew"
+        )
+    return number

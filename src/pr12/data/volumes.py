@@ -37,7 +37,7 @@ SUBJECTS = tuple(f"hippocampus_{number}" for number in NUMBERS.split())
 
 
 def file_names() -> set[str]:
-    """Give the names of the files, one per subject.
+    """Return the names of the files, one per subject.
 
     Examples
     --------
@@ -80,13 +80,13 @@ def check_folder(folder: Path, checksum: str) -> None:
         raise UnusableError(f"lacks {_first(missing)}")
     if extra := present - file_names():
         raise UnusableError(f"holds what does not belong there, {_first(extra)}")
-    found = folder_checksum(folder)
-    if found != checksum:
-        raise UnusableError(f"has the wrong checksum (expected {checksum}, found {found})")
+    measured = folder_checksum(folder)
+    if measured != checksum:
+        raise UnusableError(f"has the wrong checksum (expected {checksum}, found {measured})")
 
 
 def folder_checksum(folder: Path) -> str:
-    """Give the checksum of all subjects' volumes, whatever container they lie in.
+    """Return the checksum of all subjects' volumes, whatever container they lie in.
 
     For each subject, in order, the SHA-256 covers one line of JSON (its name; the shape along z, y
     and x; the spacing in mm and the direction, both to four decimals) and the voxels as float64,

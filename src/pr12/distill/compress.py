@@ -16,7 +16,8 @@ from torch import Tensor
 from pr12.core import checkpoints, determinism, replicas, tensor_files, uncompiled
 from pr12.distill.model import mimic, mimic_training
 from pr12.distill.params import Compress as Params
-from pr12.workflow import address, files, progress, step
+from pr12.workflow import files, step
+from pr12.workflow.errors import UserError
 
 
 def train(
@@ -52,22 +53,15 @@ def train(
         lambda g: mimic.MimicNet(transfer.inputs.shape[1], params.hidden, g), [s for _, s in nets]
     )
     optimiser = uncompiled.Adam(parameters.values(), lr=params.learning_rate, fused=True)
-    streams = [
-        determinism.generator(seed, f"shuffle {transfer.problem} {size}", determinism.device())
-        for size, seed in nets
-    ]
-    history = []
-    best = {"rmse": [float("inf")] * len(nets), "parameters": mimic_training.detached(parameters)}
-    if state:
-        mimic_training.restore(state, parameters, optimiser, streams)
-        history, best = state["history"], state["best"]
+    streams = mimic_training.streams(transfer.problem, nets)
+    history, best = mimic_training.restored(state, parameters, optimiser, streams)
     ends = [params.updates * (i + 1) // params.evaluations for i in range(params.evaluations)]
     for evaluation in range(len(history), params.evaluations):
         begin = ends[evaluation - 1] if evaluation else 0
         steps = ends[evaluation] - begin
         order = mimic.batch_order([size for size, _ in nets], steps * params.batch_size, streams)
         batches = enumerate(order.split(params.batch_size, dim=1), start=begin)
-        total = learn(params, transfer, module, parameters, optimiser, batches)
+        total = learn(params, transfer, parameters, optimiser, batches)
         outputs = replicas.forward_shared(module, parameters, transfer.validation_inputs)
         rmse = mimic.rmse(outputs, transfer.validation_probabilities).tolist()
         history = [
@@ -87,7 +81,6 @@ def train(
 def learn(
     params: Params,
     transfer: mimic_training.Transfer,
-    module: torch.nn.Module,
     parameters: dict[str, Tensor],
     optimiser: torch.optim.Optimizer,
     batches: Iterable[tuple[int, Tensor]],
@@ -96,7 +89,7 @@ def learn(
     total = torch.zeros(len(params.sizes) * len(params.seeds), device=transfer.inputs.device)
     for update, rows in batches:
         optimiser.param_groups[0]["lr"] = params.learning_rate * (1 - update / params.updates)
-        outputs = replicas.forward(module, parameters, transfer.inputs[rows])
+        outputs = mimic.forward(parameters, transfer.inputs[rows])
         losses = (outputs - transfer.probabilities[rows]).square().mean(dim=-1)
         optimiser.zero_grad(set_to_none=True)
         losses.sum().backward()  # the sum gives every net the gradient of its own loss
@@ -114,29 +107,41 @@ def describe(problem: str, row: dict[str, Any]) -> str:
     )
 
 
+def check(params: Params) -> None:
+    """Refuse params that contradict each other.
+
+    Raises
+    ------
+    UserError
+        If there are more evaluations than updates.
+    """
+    if params.evaluations > params.updates:
+        raise UserError(
+            f"--params.evaluations is {params.evaluations} and --params.updates is "
+            f"{params.updates}; evaluate no more often than the nets are updated"
+        )
+
+
 def main(job: step.Job) -> None:
     """Train the nets of every problem; a finished evaluation survives a kill."""
     params, paths = job.params, job.paths
+    check(params)
     determinism.deterministic()
     sets = mimic_training.transfer_sets(
         params.generator, params.sizes, tensor_files.read_tensors(paths["transfer"])
     )
-    inputs = job.provenance()["inputs"]
-    fingerprint = address.digest(job.command, address.source_digest(job.module), inputs)
     model = {"sizes": torch.tensor(params.sizes)}
-    history, resume_files = [], []
+    history = []
     for transfer in sets:
         name = transfer.problem
-        resume_files.append(paths["model"].with_name(f"resume_{name}.pt"))
-        state = checkpoints.load_state(resume_files[-1], fingerprint)
-        done = len(state["history"]) if state else 0
-        for state in progress.follow(
-            train(params, transfer, state),
-            params.evaluations,
-            lambda state, name=name: describe(name, state["history"][-1]),
-            done,
-        ):
-            checkpoints.save_state(resume_files[-1], state, fingerprint)
+        state = checkpoints.resumed(
+            job,
+            lambda state, transfer=transfer: train(params, transfer, state),
+            total=params.evaluations,
+            describe=lambda state, name=name: describe(name, state["history"][-1]),
+            done=lambda state: len(state["history"]),
+            name=f"resume_{name}.pt",
+        )
         shape = (len(params.sizes), len(params.seeds))
         for key, value in state["best"]["parameters"].items():
             model[f"{name}/{key}"] = value.unflatten(0, shape)
@@ -147,8 +152,6 @@ def main(job: step.Job) -> None:
         paths["history"],
         {"nets": nets, "history": history, "provenance": job.provenance()},
     )
-    for checkpoint in resume_files:
-        checkpoint.unlink(missing_ok=True)
 
 
 if __name__ == "__main__":

@@ -7,43 +7,48 @@ there are more members than cores.
 import os
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import safetensors.torch
 import torch
 from torch import Tensor
 
-from pr12.core import tensor_files
-from pr12.data import splits
+from pr12.data.splits import Split
+from pr12.distill.data import digits
 from pr12.distill.model import losses, mlp
 from pr12.distill.params import Cost as Params
 from pr12.workflow import files, step
 
-STUDENTS = ("student_800", "student_300", "student_30", "student_shallow", "student_bottleneck")
 BATCHES = (1, 1000)
 BLOCKS = 5  # medians of this many blocks of repeats give an interval
 
 
-def members(stacked: dict[str, Tensor]) -> list[mlp.MLP]:
-    """Unstack parameters (S, ...) into S nets.
+def nets(system: Mapping[str, Any], test: Split) -> list[mlp.MLP]:
+    """Return the nets of a system with fresh weights: trained ones take as long and as much.
 
     Examples
     --------
-    >>> net = mlp.MLP(4, (3,), 2, 0, torch.Generator())
-    >>> len(members({name: torch.stack([v, v]) for name, v in net.state_dict().items()}))
-    2
+    >>> test = Split(torch.zeros(5, 1, 4, 4), torch.tensor([0, 1, 2, 2, 1]))
+    >>> system = {"members": 2, "hidden": [60], "width_scale": 0.05, "bottleneck": 0}
+    >>> [mlp.parameter_count(net) for net in nets(system, test)]
+    [63, 63]
     """
-    nets = []
-    for index in range(len(next(iter(stacked.values())))):
-        net = mlp.restore(stacked)
-        net.load_state_dict({name: value[index] for name, value in stacked.items()})
-        nets.append(net.eval())
-    return nets
+    pixels, classes = test.images[0].numel(), 1 + int(test.labels.max())
+    hidden = mlp.scaled_widths(system["hidden"], system["width_scale"])
+    bottleneck = (
+        system["bottleneck"] and mlp.scaled_widths([system["bottleneck"]], system["width_scale"])[0]
+    )
+    generator = torch.Generator().manual_seed(0)
+    return [
+        mlp.MLP(pixels, hidden, classes, bottleneck, generator).eval()
+        for _ in range(system["members"])
+    ]
 
 
 def answer(nets: Sequence[mlp.MLP], images: Tensor) -> Tensor:
-    """Give the mean of the nets' class probabilities, shape (N, C)."""
+    """Return the mean of the nets' class probabilities, shape (N, C)."""
     return torch.stack([losses.soften(net(images), 1.0) for net in nets]).mean(dim=0)
 
 
@@ -64,7 +69,7 @@ def medians(call: Callable[[], object], params: Params) -> list[float]:
 
     Examples
     --------
-    >>> len(medians(lambda: None, Params(warmup=1, repeats=10)))
+    >>> len(medians(lambda: None, Params(warmup=1, repeats=10, systems={})))
     5
     """
     for _ in range(params.warmup):
@@ -78,16 +83,27 @@ def medians(call: Callable[[], object], params: Params) -> list[float]:
     return [statistics.median(times[i * size : (i + 1) * size]) for i in range(BLOCKS)]
 
 
+def students(systems: Iterable[str]) -> list[str]:
+    """Return the names of the systems that are compared with the ensemble.
+
+    Examples
+    --------
+    >>> students(["ensemble", "teacher", "student_30"])
+    ['student_30']
+    """
+    return [name for name in systems if name not in ("ensemble", "teacher")]
+
+
 def sizes(systems: dict[str, list[mlp.MLP]]) -> dict[str, list[float]]:
-    """Give parameters and bytes of every system, and how many times smaller each student is."""
-    found: dict[str, list[float]] = {}
+    """Return parameters and bytes of every system, and how many times smaller each student is."""
+    values: dict[str, list[float]] = {}
     for name, nets in systems.items():
-        found[f"{name}/parameters"] = [sum(map(mlp.parameter_count, nets))]
-        found[f"{name}/bytes"] = [bytes_on_disk(nets)]
-    for name in STUDENTS:
-        ratio = found["ensemble/parameters"][0] / found[f"{name}/parameters"][0]
-        found[f"{name}/times_smaller"] = [ratio]
-    return found
+        values[f"{name}/parameters"] = [sum(map(mlp.parameter_count, nets))]
+        values[f"{name}/bytes"] = [bytes_on_disk(nets)]
+    for name in students(systems):
+        ratio = values["ensemble/parameters"][0] / values[f"{name}/parameters"][0]
+        values[f"{name}/times_smaller"] = [ratio]
+    return values
 
 
 def latencies(
@@ -111,7 +127,7 @@ def latencies(
         than the ensemble each student is.
     """
     images = images.repeat(-(-max(BATCHES) // len(images)), 1)
-    found = {}
+    values = {}
     for threads, count in (("one", 1), ("all", os.cpu_count() or 1)):
         torch.set_num_threads(count)
         for batch in BATCHES:
@@ -119,13 +135,13 @@ def latencies(
                 part = images[:batch]
                 times = medians(lambda nets=nets, part=part: answer(nets, part), params)
                 key = f"{name}/milliseconds_batch{batch}_threads{threads}"
-                found[key] = [value / batch for value in times]
-    for name in STUDENTS:
+                values[key] = [value / batch for value in times]
+    for name in students(systems):
         for batch in BATCHES:
             key = f"milliseconds_batch{batch}_threadsone"
-            pairs = zip(found[f"ensemble/{key}"], found[f"{name}/{key}"], strict=True)
-            found[f"{name}/times_faster_batch{batch}"] = [a / b for a, b in pairs]
-    return found
+            pairs = zip(values[f"ensemble/{key}"], values[f"{name}/{key}"], strict=True)
+            values[f"{name}/times_faster_batch{batch}"] = [a / b for a, b in pairs]
+    return values
 
 
 def parallel_latencies(
@@ -142,7 +158,7 @@ def parallel_latencies(
     cores = os.cpu_count() or 1
     images = images.repeat(-(-max(BATCHES) // len(images)), 1)[: max(BATCHES)]
     torch.set_num_threads(1)  # one thread a member: the members are what runs in parallel
-    found = {}
+    values = {}
     with ThreadPoolExecutor(max_workers=cores) as pool:
         for count in range(1, 2 * cores + 1):
             chosen = [nets[i % len(nets)] for i in range(count)]
@@ -150,14 +166,14 @@ def parallel_latencies(
             def call(chosen: list[mlp.MLP] = chosen) -> list[Tensor]:
                 return list(pool.map(_inferred, chosen, [images] * len(chosen)))
 
-            found[f"ensemble/milliseconds_parallel_m{count}"] = medians(call, params)
-    found["ensemble/milliseconds_parallel_cores"] = found[
+            values[f"ensemble/milliseconds_parallel_m{count}"] = medians(call, params)
+    values["ensemble/milliseconds_parallel_cores"] = values[
         f"ensemble/milliseconds_parallel_m{cores}"
     ]
-    found["ensemble/milliseconds_parallel_twice_cores"] = found[
+    values["ensemble/milliseconds_parallel_twice_cores"] = values[
         f"ensemble/milliseconds_parallel_m{2 * cores}"
     ]
-    return found
+    return values
 
 
 def _inferred(net: mlp.MLP, images: Tensor) -> Tensor:
@@ -167,18 +183,16 @@ def _inferred(net: mlp.MLP, images: Tensor) -> Tensor:
 
 def main(job: step.Job) -> None:
     """Measure all systems; times are kept apart from what is the same on every machine."""
-    teachers = members(tensor_files.read_tensors(job.paths["teacher"]))
-    systems = {"ensemble": teachers, "teacher": teachers[:1]}
-    for name in STUDENTS:
-        systems[name] = members(tensor_files.read_tensors(job.paths[name]))[:1]
-    images = splits.load_split(job.paths["test"]).images.flatten(1)
+    test = digits.load(job.paths["test"])
+    systems = {name: nets(system, test) for name, system in job.params.systems.items()}
+    images = test.images.flatten(1)
     with torch.inference_mode():
         job.times.update(latencies(systems, images, job.params))
-        job.times.update(parallel_latencies(teachers, images, job.params))
+        job.times.update(parallel_latencies(systems["ensemble"], images, job.params))
     result = {"metrics": sizes(systems), "provenance": job.provenance()}
     files.write_json(job.paths["metrics"], result)
 
 
 if __name__ == "__main__":
-    with step.start(Params, reads=["teacher", *STUDENTS, "test"], writes=["metrics"]) as job:
+    with step.start(Params, reads=["test"], writes=["metrics"]) as job:
         main(job)

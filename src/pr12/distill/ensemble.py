@@ -2,9 +2,8 @@
 
 from torch import Tensor
 
-from pr12.core import determinism, replicas, tensor_files
-from pr12.data import splits
-from pr12.distill.model import losses, mlp
+from pr12.core import determinism
+from pr12.distill.model import losses, saved_nets
 from pr12.distill.params import Ensemble as Params
 from pr12.workflow import files, step
 
@@ -35,7 +34,7 @@ def ensembles(members: int, k: int) -> list[list[int]]:
 
 
 def metrics(member_logits: Tensor, labels: Tensor, split: str) -> dict[str, list[float]]:
-    """Give errors and negative log-likelihood by size of ensemble.
+    """Return errors and negative log-likelihood by size of ensemble.
 
     Parameters
     ----------
@@ -50,11 +49,11 @@ def metrics(member_logits: Tensor, labels: Tensor, split: str) -> dict[str, list
     --------
     >>> import torch
     >>> logits = torch.tensor([[[9.0, 0.0]], [[0.0, 1.0]]])
-    >>> found = metrics(logits, torch.tensor([0]), "test")
-    >>> found["test/errors_single"], found["test/errors_ensemble"]
+    >>> values = metrics(logits, torch.tensor([0]), "test")
+    >>> values["test/errors_single"], values["test/errors_ensemble"]
     ([0, 1], [0])
     """
-    found = {f"{split}/errors_single": (member_logits.argmax(-1) != labels).sum(-1).tolist()}
+    values = {f"{split}/errors_single": (member_logits.argmax(-1) != labels).sum(-1).tolist()}
     count = len(member_logits)
     for mean in ("arithmetic", "geometric"):
         for k in range(1, count + 1):
@@ -64,28 +63,21 @@ def metrics(member_logits: Tensor, labels: Tensor, split: str) -> dict[str, list
                 wrong.append(int((p.argmax(-1) != labels).sum()))
                 nll.append(-p.gather(-1, labels[:, None]).log().mean().item())
             suffix = "" if mean == "arithmetic" else "_geometric"
-            found[f"{split}/errors_ensemble{suffix}_k{k}"] = wrong
-            found[f"{split}/nll_ensemble{suffix}_k{k}_nats"] = nll
-        found[f"{split}/errors_ensemble{suffix}"] = wrong
-        found[f"{split}/nll_ensemble{suffix}_nats"] = nll
-    return found
+            values[f"{split}/errors_ensemble{suffix}_k{k}"] = wrong
+            values[f"{split}/nll_ensemble{suffix}_k{k}_nats"] = nll
+        values[f"{split}/errors_ensemble{suffix}"] = wrong
+        values[f"{split}/nll_ensemble{suffix}_nats"] = nll
+    return values
 
 
 def main(job: step.Job) -> None:
     """Evaluate the members and their ensembles on validation and test data."""
     determinism.deterministic()
-    members = {
-        n: v.to(determinism.device())
-        for n, v in tensor_files.read_tensors(job.paths["model"]).items()
-    }
-    module = mlp.restore(members)
-    found = {}
-    for name in ("validation", "test"):
-        split = splits.load_split(job.paths[name])
-        images = split.images.flatten(1).to(determinism.device())
-        logits = replicas.forward_shared(module, members, images).cpu()
-        found |= metrics(logits, split.labels, name)
-    files.write_json(job.paths["metrics"], {"metrics": found, "provenance": job.provenance()})
+    data = {name: job.paths[name] for name in ("validation", "test")}
+    values = {}
+    for name, (logits, labels) in saved_nets.answers(job.paths["model"], data).items():
+        values |= metrics(logits, labels, name)
+    files.write_json(job.paths["metrics"], {"metrics": values, "provenance": job.provenance()})
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from pr12.workflow.errors import UserError
 
 
 def errors(model: dict[str, Tensor], test: dict[str, Tensor], problem: str) -> Tensor:
-    """Give the test RMSE of a problem's mimic nets.
+    """Return the test RMSE of a problem's mimic nets.
 
     Parameters
     ----------
@@ -27,20 +27,51 @@ def errors(model: dict[str, Tensor], test: dict[str, Tensor], problem: str) -> T
     Tensor
         float64, shape (sizes, seeds).
     """
-    own = {
+    parameters = {
         name.partition("/")[2]: tensor.flatten(0, 1)
         for name, tensor in model.items()
         if name.startswith(f"{problem}/")
     }
-    _, width, hidden = own["w1"].shape
+    _, width, hidden = parameters["w1"].shape
     module = mimic.MimicNet(width, hidden, torch.Generator())
-    outputs = replicas.forward_shared(module, own, test[f"{problem}/inputs"])
+    outputs = replicas.forward_shared(module, parameters, test[f"{problem}/inputs"])
     shape = model[f"{problem}/w1"].shape[:2]
     return mimic.rmse(outputs.double(), test[f"{problem}/targets"]).reshape(shape)
 
 
+def check(model: dict[str, Tensor], test: dict[str, Tensor], problems: list[str]) -> None:
+    """Check that both files hold what is needed of every problem, and fit each other.
+
+    Raises
+    ------
+    UserError
+        If not.
+    """
+    if "sizes" not in model:
+        raise UserError("model has no sizes; give a file that distill.compress wrote")
+    for problem in problems:
+        for name, tensors, parts in (
+            ("model", model, ("w1", "b1", "w2", "b2")),
+            ("test", test, ("inputs", "targets", "ensemble", "best_net", "best_single")),
+        ):
+            missing = [part for part in parts if f"{problem}/{part}" not in tensors]
+            if missing:
+                raise UserError(
+                    f"{name} has no {problem}/{missing[0]}; give the {name} of distill."
+                    f"{'compress' if name == 'model' else 'library'}"
+                )
+        nets, inputs = model[f"{problem}/w1"], test[f"{problem}/inputs"]
+        if nets.dim() != 4 or len(nets) != len(model["sizes"]) or inputs.dim() != 2:
+            raise UserError(f"the nets or inputs of {problem} are of another shape; make them anew")
+        if nets.shape[2] != inputs.shape[1] or not len(inputs):
+            raise UserError(
+                f"the nets of {problem} take {nets.shape[2]} inputs and test has {len(inputs)} "
+                f"examples of {inputs.shape[1]}; both must come from one run of the step library"
+            )
+
+
 def retained_gain(net: Tensor, best_net: Tensor, ensemble: Tensor) -> Tensor:
-    """Give the share of the ensemble's gain over the best net that a mimic net retains (Table 2).
+    """Return the share of the ensemble's gain over the best net that a mimic net retains (Table 2).
 
     Parameters
     ----------
@@ -58,7 +89,7 @@ def retained_gain(net: Tensor, best_net: Tensor, ensemble: Tensor) -> Tensor:
 
 
 def measure(model: dict[str, Tensor], test: dict[str, Tensor]) -> dict[str, list[float]]:
-    """Give the metrics of a curve, each a value per seed.
+    """Return the metrics of a curve, each a value per seed.
 
     Parameters
     ----------
@@ -76,7 +107,7 @@ def measure(model: dict[str, Tensor], test: dict[str, Tensor]) -> dict[str, list
     Raises
     ------
     UserError
-        If the two files are not of the same problems.
+        If the two files are not of the same problems, or of another kind.
     """
     problems = sorted({name.split("/")[0] for name in model} - {"sizes"})
     others = sorted({name.split("/")[0] for name in test})
@@ -85,6 +116,7 @@ def measure(model: dict[str, Tensor], test: dict[str, Tensor]) -> dict[str, list
             f"model is of {', '.join(problems)} and test of {', '.join(others)}; both must come "
             "from one run of the step library"
         )
+    check(model, test, problems)
     curves = {problem: errors(model, test, problem) for problem in problems}
     teachers = {
         key: torch.stack(

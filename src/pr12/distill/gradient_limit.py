@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
-from pr12.core import determinism, tensor_files
-from pr12.data import splits
-from pr12.distill.model import losses, mlp
+from pr12.core import determinism
+from pr12.distill.data import digits
+from pr12.distill.model import losses, mlp, saved_nets
 from pr12.distill.params import GradientLimit as Params
 from pr12.workflow import files, step
 
@@ -24,7 +24,7 @@ def zero_mean(logits: Tensor) -> Tensor:
 
 
 def compare(first: Sequence[Tensor], second: Sequence[Tensor]) -> tuple[float, float]:
-    """Give the cosine of two gradients and the ratio of their lengths.
+    """Return the cosine of two gradients and the ratio of their lengths.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ def gradients(
     teacher_logits: Tensor,
     temperature: float | None,
 ) -> tuple[Tensor, ...]:
-    """Give the gradient in a student's parameters of the soft loss, or of the logit loss.
+    """Return the gradient in a student's parameters of the soft loss, or of the logit loss.
 
     Parameters
     ----------
@@ -81,22 +81,24 @@ def gradients(
 def main(job: step.Job) -> None:
     """Compare both gradients at every temperature, for every student."""
     determinism.deterministic()
-    params = job.params
-    stacked = tensor_files.read_tensors(job.paths["model"])
+    params, paths = job.params, job.paths
+    train, stacked = digits.load(paths["train"]), saved_nets.load(paths["model"])
+    saved_nets.check_fit(paths["model"], stacked, train)
     module = mlp.restore(stacked).double()  # at high T the soft loss's gradient is a tiny
-    images = splits.load_split(job.paths["train"]).images[: params.examples].flatten(1).double()
-    logits = tensor_files.read_tensors(job.paths["soft_labels"])["member_logits"].mean(dim=0)
+    images = train.images[: params.examples].flatten(1).double()
+    classes = module.layers[-1].weight.shape[1]
+    logits = digits.soft_labels(paths["soft_labels"], train.labels, classes).mean(dim=0)
     teacher_logits = logits[: params.examples].double()  # difference of nearly equal numbers
-    found: dict[str, list[float]] = {}
+    values: dict[str, list[float]] = {}
     for replica in range(len(next(iter(stacked.values())))):
-        own = {name: value[replica].double() for name, value in stacked.items()}
-        matching = gradients(module, own, images, teacher_logits, None)
+        student = {name: value[replica].double() for name, value in stacked.items()}
+        matching = gradients(module, student, images, teacher_logits, None)
         for t in params.temperatures:
-            soft = gradients(module, own, images, teacher_logits, t)
+            soft = gradients(module, student, images, teacher_logits, t)
             cosine, ratio = compare(soft, matching)
-            found.setdefault(f"train/cosine_T{t:g}", []).append(cosine)
-            found.setdefault(f"train/ratio_T{t:g}", []).append(ratio)
-    files.write_json(job.paths["metrics"], {"metrics": found, "provenance": job.provenance()})
+            values.setdefault(f"train/cosine_T{t:g}", []).append(cosine)
+            values.setdefault(f"train/ratio_T{t:g}", []).append(ratio)
+    files.write_json(paths["metrics"], {"metrics": values, "provenance": job.provenance()})
 
 
 if __name__ == "__main__":

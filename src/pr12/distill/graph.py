@@ -1,7 +1,11 @@
 """PR-009: teachers -> soft labels -> students; a library of models -> mimic nets; their cost."""
 
+from typing import Any
+
 from pr12.data import graph as data_graph
 from pr12.data.graph import raw
+from pr12.workflow import settings
+from pr12.workflow.errors import UserError
 from pr12.workflow.graph import File, Group, Job, Paper, Raw
 
 distill = Paper("distill")
@@ -73,12 +77,36 @@ def gradient_limit(job: Job) -> dict[str, File]:
     return {"model": train("hard_800")["model"]} | digits("train") | soft_targets()
 
 
+def systems(_: Job) -> dict[str, Any]:
+    """Return the shapes of nets, on which alone their cost depends: no net is read."""
+
+    def system(case: str, members: int = 1) -> dict[str, Any]:
+        params = train(case).params
+        shape = {key: params[key] for key in ("hidden", "width_scale", "bottleneck")}
+        return {"members": members} | shape
+
+    ensemble = system("teacher", len(train("teacher").params["seeds"]))
+    single = {name: system(case) for name, case in ({"teacher": "teacher"} | students()).items()}
+    return {"systems": {"ensemble": ensemble} | single}
+
+
 # All cores: whatever else ran would be in the measured times.
-@distill.step(makes=JUDGED, threads="all", minutes=20, group=Group("distill_cost"))
+@distill.step(makes=JUDGED, adds=systems, threads="all", minutes=20, group=Group("distill_cost"))
 def cost(job: Job) -> dict[str, File]:
-    """Read the teachers, and students by the names of their systems."""
-    nets = {"teacher": "teacher"} | distill.section["figures"]["student_cases"]
-    return {name: train(net)["model"] for name, net in nets.items()} | digits("test")
+    """Read what is answered."""
+    return digits("test")
+
+
+def students() -> dict[str, str]:
+    """Return system -> case of the students whose cost is measured."""
+    cases, place = distill.section["cases"], "distill.figures.student_cases"
+    trained = [case for case in cases if settings.case_step(distill.section, case) == "train"]
+    for system, case in distill.section["figures"]["student_cases"].items():
+        if system in ("teacher", "test"):
+            raise UserError(f"{place}.{system} names what is measured anyway; choose another name")
+        if case not in trained:
+            raise UserError(f"{place}.{system} is {case!r}; allowed: {', '.join(trained)}")
+    return distill.section["figures"]["student_cases"]
 
 
 # Model compression (Bucila et al.): its own data, its own teacher.
@@ -114,6 +142,26 @@ def compress(job: Job) -> dict[str, File]:
 def evaluate_compression(job: Job) -> dict[str, File]:
     """Read a mimic net."""
     return {"model": compress(job.case)["model"], "test": library("library")["test"]}
+
+
+@distill.constraint
+def check() -> None:
+    """Refuse what the library of models does not label, and shifts by a whole image."""
+    for case in distill.cases_of("compress"):
+        params, library = distill.params("compress", case), distill.params("library", "library")
+        first, *_, last = library["sizes"]
+        if not first <= params["sizes"][0] <= params["sizes"][-1] <= last:
+            place = distill.place("compress", "sizes", case)
+            allowed = f"it must lie between {first} and {last}, the first and the last of library"
+            raise UserError(f"{place} is {list(params['sizes'])}; {allowed}")
+        if params["generator"] not in library["generators"]:
+            place = distill.place("compress", "generator", case)
+            allowed = f"it must be one of library's generators, {', '.join(library['generators'])}"
+            raise UserError(f"{place} is {params['generator']!r}; {allowed}")
+    data = data_graph.data_sets.section[distill.section["dataset"]]
+    side = {"digits": 8, "mnist": 28}[data["dataset"]] + 2 * data["margin"]
+    for case in distill.cases_of("train"):
+        distill.at_most("train", "jitter", side - 1, f"a shifted image of {side} pixels", case)
 
 
 @distill.result

@@ -3,15 +3,16 @@
 import torch
 from torch import Tensor
 
-from pr12.core import determinism, tensor_files
-from pr12.data import splits
+from pr12.core import determinism
+from pr12.distill.data import digits
 from pr12.distill.model import losses
 from pr12.distill.params import Temperature as Params
 from pr12.workflow import files, step
+from pr12.workflow.errors import UserError
 
 
 def entropy(probabilities: Tensor) -> Tensor:
-    """Give the entropy of distributions in nats.
+    """Return the entropy of distributions in nats.
 
     Parameters
     ----------
@@ -51,22 +52,25 @@ def ambiguous(probabilities: Tensor, labels: Tensor, digits: int) -> Tensor:
     """
     doubt = entropy(probabilities).masked_fill(probabilities.argmax(-1) != labels, -1.0)
     order = doubt.argsort(descending=True, stable=True)
-    first = {int(labels[i]): int(i) for i in order.flip(0)}  # the last written is most hesitant
+    right = order[doubt[order] >= 0]
+    first = {int(labels[i]): int(i) for i in right.flip(0)}  # the last written is most hesitant
     chosen = sorted(first.values(), key=lambda i: -doubt[i].item())
-    return torch.tensor(chosen[:digits])
+    return torch.tensor(chosen[:digits], dtype=torch.int64)
 
 
 def main(job: step.Job) -> None:
     """Write pixels, soft labels and entropies of the chosen digits, and the mean entropies."""
     determinism.deterministic()
-    split = splits.load_split(job.paths["train"])
-    member_logits = tensor_files.read_tensors(job.paths["soft_labels"])["member_logits"].double()
+    split = digits.load(job.paths["train"])
+    member_logits = digits.soft_labels(job.paths["soft_labels"], split.labels).double()
     by_temperature = {
         t: losses.ensemble_probabilities(member_logits, t, "geometric")
         for t in job.params.temperatures
     }
     sharp = losses.ensemble_probabilities(member_logits, 1.0, "geometric")
     chosen = ambiguous(sharp, split.labels, job.params.digits)
+    if not len(chosen):
+        raise UserError("the ensemble of soft_labels is right on no example of train; train longer")
     picture = {
         "labels": split.labels[chosen].tolist(),
         "images": split.images[chosen].tolist(),
@@ -74,11 +78,11 @@ def main(job: step.Job) -> None:
         "probabilities": [p[chosen].tolist() for p in by_temperature.values()],
         "entropy_nats": [entropy(p[chosen]).tolist() for p in by_temperature.values()],
     }
-    found = {
+    metrics = {
         f"train/entropy_T{t:g}_nats": [entropy(p).mean().item()] for t, p in by_temperature.items()
     }
     files.write_json(job.paths["picture"], picture)
-    files.write_json(job.paths["metrics"], {"metrics": found, "provenance": job.provenance()})
+    files.write_json(job.paths["metrics"], {"metrics": metrics, "provenance": job.provenance()})
 
 
 if __name__ == "__main__":

@@ -5,7 +5,8 @@ case does not use has weight 0. Students read the data and the file of soft labe
 teacher.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,51 +15,11 @@ from torch.nn import functional
 
 from pr12.core import checkpoints, determinism, replicas, tensor_files, uncompiled
 from pr12.data import splits
-from pr12.distill.model import batches, losses, mlp, training
+from pr12.distill.data import digits
+from pr12.distill.model import batches, mlp, training
 from pr12.distill.params import Train as Params
-from pr12.workflow import address, files, progress, step
+from pr12.workflow import files, step
 from pr12.workflow.errors import UserError
-
-
-def batch_losses(
-    params: Params,
-    transfer: training.TransferSet,
-    rows: Tensor,
-    logits: Tensor,
-    noise: list[torch.Generator],
-) -> Tensor:
-    """Give each replica's loss on its batch: the weighted sum of the case's losses.
-
-    Parameters
-    ----------
-    rows : Tensor
-        Which examples, int64, shape (S, B).
-    logits : Tensor
-        The students' logits on them, shape (S, B, C).
-
-    Returns
-    -------
-    Tensor
-        Shape (S,).
-    """
-    total = logits.new_zeros(len(logits))
-    if params.hard_weight:
-        total = total + params.hard_weight * losses.hard_loss(logits, transfer.labels[rows])
-    if params.soft_weight:
-        soft = losses.soft_loss(logits, transfer.probabilities[rows], params.temperature)
-        total = total + params.soft_weight * soft
-    if params.logit_weight:
-        targets = transfer.logits[rows]
-        if params.noise_fraction:
-            pairs = zip(targets, noise, strict=True)
-            targets = torch.stack(
-                [
-                    losses.noisy_logits(own, params.noise_fraction, params.noise_sigma, g)
-                    for own, g in pairs
-                ]
-            )
-        total = total + params.logit_weight * losses.logit_loss(logits, targets)
-    return total
 
 
 def train(
@@ -106,7 +67,7 @@ def train(
         optimiser.param_groups[0]["lr"] = params.learning_rate * (1 - epoch / params.epochs)
         order = batches.epoch_order(indices, len(transfer.images), random.shuffle)
         rows = order[:, : steps * params.batch_size].chunk(steps, dim=1)
-        total = learn(params, transfer, padded, module, parameters, optimiser, rows, random)
+        total = learn(params, transfer, padded, parameters, optimiser, rows, random)
         wrong = training.errors(module, parameters, validation).tolist()
         history = [*history, training.row_of(epoch + 1, total / steps, wrong, history)]
         best = training.keep_best(best, parameters, wrong)
@@ -135,24 +96,21 @@ def learn(
     params: Params,
     transfer: training.TransferSet,
     padded: Tensor,
-    module: torch.nn.Module,
     parameters: dict[str, Tensor],
     optimiser: torch.optim.Optimizer,
     order: Sequence[Tensor],
     random: training.Streams,
 ) -> Tensor:
     """Learn from batches of rows, each (S, B); return the sums of their losses, (S,)."""
-    pixels, hidden = (
-        transfer.images[0].numel(),
-        mlp.scaled_widths(params.hidden, params.width_scale),
-    )
+    hidden = mlp.scaled_widths(params.hidden, params.width_scale)
+    widths = (transfer.images[0].numel(), *hidden)
     rates = [params.dropout_input] + [params.dropout_hidden] * len(hidden)
     total = torch.zeros(len(order[0]), device=order[0].device)
     for rows in order:
         images = batches.jittered(padded, rows, params.jitter, random.jitter)
-        masks = batches.dropout_masks((pixels, *hidden), rates, rows.shape[1], random.dropout)
-        logits = replicas.forward(module, parameters, images, masks)
-        each = batch_losses(params, transfer, rows, logits, random.noise)
+        masks = batches.dropout_masks(widths, rates, rows.shape[1], random.dropout)
+        logits = mlp.forward(parameters, images, masks)
+        each = training.batch_losses(params, transfer, rows, logits, random.noise)
         optimiser.zero_grad(set_to_none=True)
         each.sum().backward()  # the sum gives every replica the gradient of its own loss
         optimiser.step()
@@ -163,84 +121,62 @@ def learn(
     return total
 
 
-def transfer_set(
-    params: Params, split: splits.Split, member_logits: Tensor | None
-) -> tuple[training.TransferSet, tuple[Tensor, Tensor] | None]:
-    """Join the training data with the soft targets that the case asks for.
-
-    Returns
-    -------
-    transfer : TransferSet
-        What the net learns from.
-    scale : tuple of Tensor or None
-        Standard deviation and mean of each class's logit, to be folded into the trained net, if
-        the case standardises them.
+def read(
+    params: Params, paths: Mapping[str, Path]
+) -> tuple[splits.Split, splits.Split, Tensor | None]:
+    """Return training data, validation data and soft labels, if there are any, on the device.
 
     Raises
     ------
     UserError
-        If the case learns from a teacher and no soft labels are given, or they are of other data.
+        If a file is not what it should be, they do not fit each other, or images are too small
+        for the jitter.
     """
-    if params.soft_weight == params.logit_weight == 0:
-        return training.TransferSet(split.images, split.labels, None, None), None
-    if member_logits is None:
-        raise UserError("soft_weight or logit_weight is not 0: add soft_labels=PATH")
-    if member_logits.shape[1] != len(split.labels):
+    split, validation = digits.load_alike(paths["train"], paths["validation"])
+    smallest = min(split.images.shape[1:])
+    if params.jitter >= smallest:
         raise UserError(
-            f"soft_labels has {member_logits.shape[1]} examples and train has "
-            f"{len(split.labels)}; they must be made from the same split"
+            f"--params.jitter is {params.jitter} pixels and the images of train have {smallest}; "
+            "lower it, or nothing is left of a shifted image"
         )
-    probabilities = losses.ensemble_probabilities(member_logits, params.temperature, params.mean)
-    logits = member_logits.mean(dim=0)
-    scale = None
-    if params.standardise_logits:
-        deviation, mean = torch.std_mean(logits, dim=0, correction=0)
-        logits, scale = (logits - mean) / deviation, (deviation, mean)
-    return training.TransferSet(split.images, split.labels, probabilities, logits), scale
+    member_logits = None
+    if "soft_labels" in paths:
+        classes = 1 + int(max(split.labels.max(), validation.labels.max()))
+        member_logits = digits.soft_labels(paths["soft_labels"], split.labels, classes)
+        member_logits = member_logits.to(determinism.device())
+    return training.to_device(split), training.to_device(validation), member_logits
 
 
 def main(job: step.Job) -> None:
     """Train all stacks of the case; a finished epoch survives a kill."""
     params, paths = job.params, job.paths
+    training.check(params)
     determinism.deterministic()
     torch.set_float32_matmul_precision(params.matmul_precision)
-    split, validation = (
-        training.to_device(splits.load_split(paths[name])) for name in ("train", "validation")
-    )
-    member_logits = None
-    if "soft_labels" in paths:
-        member_logits = tensor_files.read_tensors(paths["soft_labels"])["member_logits"].to(
-            determinism.device()
-        )
-    transfer, scale = transfer_set(params, split, member_logits)
-    inputs = job.provenance()["inputs"]
-    fingerprint = address.digest(job.command, address.source_digest(job.module), inputs)
+    split, validation, member_logits = read(params, paths)
+    transfer, scale = training.transfer_set(params, split, member_logits)
     widest = max(mlp.scaled_widths(params.hidden, params.width_scale))
-    stacks, history, resume_files = [], [], []
+    stacks, history = [], []
     for seeds in replicas.groups(params.seeds, widest):
-        checkpoint = paths["model"].with_name(f"resume_{seeds[0]}.pt")
-        resume_files.append(checkpoint)
-        state = checkpoints.load_state(checkpoint, fingerprint)
-        done = state["epoch"] if state else 0
-        for state in progress.follow(
-            train(params, seeds, transfer, validation, state),
-            params.epochs,
-            lambda state, seeds=seeds: f"seeds {list(seeds)}  {describe(state['history'][-1])}",
-            done,
-        ):
-            checkpoints.save_state(checkpoint, state, fingerprint)
+        state = checkpoints.resumed(
+            job,
+            lambda state, seeds=seeds: train(params, seeds, transfer, validation, state),
+            total=params.epochs,
+            describe=lambda state, seeds=seeds: f"seeds {list(seeds)}  {describe(state)}",
+            done=lambda state: state["epoch"],
+            name=f"resume_{seeds[0]}.pt",
+        )
         parameters = state["best"]["parameters"] if params.early_stopping else state["parameters"]
         stacks.append(mlp.fold_scale(parameters, *scale) if scale else parameters)
         history.append({"seeds": list(seeds), "epochs": state["history"]})
     joined = {name: torch.cat([stack[name] for stack in stacks]) for name in stacks[0]}
     tensor_files.write_tensors(paths["model"], joined)
     files.write_json(paths["history"], {"history": history, "provenance": job.provenance()})
-    for checkpoint in resume_files:
-        checkpoint.unlink(missing_ok=True)
 
 
-def describe(row: dict[str, Any]) -> str:
-    """Say one epoch in a line: mean loss and validation errors over the replicas."""
+def describe(state: dict[str, Any]) -> str:
+    """Return the last epoch in a line: mean loss and validation errors over the replicas."""
+    row = state["history"][-1]
     loss, wrong = row["train/loss"], row["validation/errors"]
     return f"loss {sum(loss) / len(loss):.4f}  validation errors {sum(wrong) / len(wrong):.1f}"
 

@@ -18,7 +18,7 @@ from pr12.workflow.errors import UserError
 
 
 def gram_parts(features: Tensor, masks: Tensor) -> dict[str, float]:
-    """Give the parts of a Gram matrix, as shares of its Frobenius norm.
+    """Return the parts of a Gram matrix, as shares of its Frobenius norm.
 
     Parameters
     ----------
@@ -37,11 +37,11 @@ def gram_parts(features: Tensor, masks: Tensor) -> dict[str, float]:
     whole = torch.linalg.matrix_norm((sky + building) @ (sky + building).T)
     cross = sky @ building.T
     parts = {"sky": sky @ sky.T, "building": building @ building.T, "cross": cross + cross.T}
-    return {name: (torch.linalg.matrix_norm(own) / whole).item() for name, own in parts.items()}
+    return {name: (torch.linalg.matrix_norm(part) / whole).item() for name, part in parts.items()}
 
 
 def interaction(loss, content: Tensor, other: Tensor, masks: Tensor) -> dict[str, float]:
-    """Give what changes in two regions do to a loss, and what they do together.
+    """Return what changes in two regions do to a loss, and what they do together.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ def interaction(loss, content: Tensor, other: Tensor, masks: Tensor) -> dict[str
     --------
     >>> content, other = torch.zeros(1, 1, 1, 2), torch.ones(1, 1, 1, 2)
     >>> masks = torch.tensor([[[1.0, 0.0]], [[0.0, 1.0]]])
-    >>> interaction(lambda own: own.sum() ** 2, content, other, masks)
+    >>> interaction(lambda features: features.sum() ** 2, content, other, masks)
     {'sky': 1.0, 'building': 1.0, 'cross': 2.0}
     """
     sky, building = masks
@@ -78,6 +78,7 @@ def interaction(loss, content: Tensor, other: Tensor, masks: Tensor) -> dict[str
 def main(job: step.Job) -> None:
     """Run the step."""
     params = job.params
+    experiments.check_distinct(params)
     determinism.deterministic()
     photographs = tensor_files.read_tensors(job.paths["photographs"])
     images = {
@@ -92,7 +93,7 @@ def main(job: step.Job) -> None:
         masks[name] = deep_photo_style.as_masks(labels, 2).to(image.device)
     features = experiments.features_of(params, params.layers, photographs, job.paths.get("weights"))
     with torch.no_grad():
-        own, wanted = features(images["content"]), features(images["style"])
+        content, wanted = features(images["content"]), features(images["style"])
     soft = carried_masks.carried(features, masks["content"])
     soft_style = carried_masks.carried(features, masks["style"])
     metrics: dict[str, list[float]] = {}
@@ -101,36 +102,36 @@ def main(job: step.Job) -> None:
         with torch.no_grad():
             noise = features(drawn)
         for depth, layer in enumerate(params.layers, start=1):
-            found = layer_parts(
-                *(tensor.double() for tensor in (own[layer], noise[layer], wanted[layer])),
+            parts = layer_parts(
+                *(tensor.double() for tensor in (content[layer], noise[layer], wanted[layer])),
                 soft[layer].double(),
                 soft_style[layer].double(),
             )
-            for key, value in found.items():
+            for key, value in parts.items():
                 metrics.setdefault(f"{key}_depth{depth}", []).append(value)
     for kind in ("gram/share_cross", "plain/ratio_cross", "masked/ratio_cross", "soft/ratio_cross"):
         values = [metrics[f"{kind}_depth{depth}"] for depth in range(1, len(params.layers) + 1)]
-        metrics[f"{kind}_largest"] = [max(map(abs, own)) for own in zip(*values, strict=True)]
+        metrics[f"{kind}_largest"] = [max(map(abs, row)) for row in zip(*values, strict=True)]
     files.write_json(job.paths["metrics"], {"metrics": metrics, "provenance": job.provenance()})
 
 
 def layer_parts(
-    own: Tensor, other: Tensor, style: Tensor, soft: Tensor, soft_style: Tensor
+    content: Tensor, other: Tensor, style: Tensor, soft: Tensor, soft_style: Tensor
 ) -> dict[str, float]:
-    """Give all parts of one layer: of the Gram matrix, and of the loss without and with masks."""
+    """Return all parts of one layer: of the Gram matrix, and of the loss without and with masks."""
     hard = torch.stack([(soft[0] >= 0.5), (soft[0] < 0.5)]).double()
     grams = {"a": losses.gram(style)}
     masked = {"a": losses.masked_grams(style, soft_style)}
-    parts = {f"gram/share_{name}": value for name, value in gram_parts(own, soft).items()}
+    parts = {f"gram/share_{name}": value for name, value in gram_parts(content, soft).items()}
     for name, loss in {
         "plain": lambda image: losses.style_loss({"a": image}, grams, ["a"]),
         "masked": lambda image: losses.masked_style_loss({"a": image}, {"a": hard}, masked, ["a"]),
         "soft": lambda image: losses.masked_style_loss({"a": image}, {"a": soft}, masked, ["a"]),
     }.items():
-        found = interaction(loss, own, other, hard)
-        parts[f"{name}/change_sky"] = found["sky"]
-        parts[f"{name}/change_building"] = found["building"]
-        parts[f"{name}/ratio_cross"] = found["cross"]
+        changes = interaction(loss, content, other, hard)
+        parts[f"{name}/change_sky"] = changes["sky"]
+        parts[f"{name}/change_building"] = changes["building"]
+        parts[f"{name}/ratio_cross"] = changes["cross"]
     return parts
 
 

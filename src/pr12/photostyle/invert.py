@@ -7,12 +7,12 @@ from pr12.core import determinism, tensor_files
 from pr12.photostyle.model import experiments, losses, optimise
 from pr12.photostyle.model.experiments import Task
 from pr12.photostyle.params import Invert as Params
-from pr12.workflow import address, files, step
+from pr12.workflow import files, step
 from pr12.workflow.errors import UserError
 
 
 def objective(features, target: Tensor, mean: Tensor, size: float, layer: str, tv: float, params):
-    """Give the loss of an inversion: error of features, and the two priors.
+    """Return the loss of an inversion: error of features, and the two priors.
 
     Pixels are counted from 0 to 255 around the photographs' mean colour; both priors are halved
     and divided by the mean squared length of an image, as in the authors' code.
@@ -32,6 +32,7 @@ def objective(features, target: Tensor, mean: Tensor, size: float, layer: str, t
 def main(job: step.Job) -> None:
     """Run the step."""
     params = job.params
+    experiments.check_distinct(params)
     if len(params.total_variation) != len(params.layers):
         count = len(params.layers)
         raise UserError(f"total_variation needs {count} numbers, one for each of layers")
@@ -47,25 +48,23 @@ def main(job: step.Job) -> None:
     tasks = {}
     for name, image in images.items():
         with torch.no_grad():
-            own = features(image)
+            wanted = features(image)
         for layer, tv in zip(params.layers, params.total_variation, strict=True):
-            loss = objective(features, own[layer], mean, size, layer, tv, params)
+            loss = objective(features, wanted[layer], mean, size, layer, tv, params)
             for seed in params.seeds:
                 start = optimise.noise(*image.shape[-2:], seed).to(image.device)
                 tasks[f"{name}/{layer}/{seed}"] = Task(
-                    lambda made, start=start: start, loss, params.iterations
+                    lambda images, start=start: start, loss, params.iterations
                 )
-    fingerprint = address.digest(address.source_digest(job.module), job.provenance()["params"])
-    checkpoint = job.paths["metrics"].with_name("resume.pt")
-    made = experiments.completed(tasks, params.history, checkpoint, fingerprint)
+    results = experiments.completed(job, tasks, params.history)
     metrics: dict[str, list[float]] = {}
     for depth, layer in enumerate(params.layers, start=1):
         by_seed = {"features": [], "image": []}
         for seed in params.seeds:
-            own = {name: made[f"{name}/{layer}/{seed}"] for name in images}
-            errors = [each.parts["error"] for each in own.values()]
+            row = {name: results[f"{name}/{layer}/{seed}"] for name in images}
+            errors = [result.parts["error"] for result in row.values()]
             lost = [
-                losses.inversion_error(own[name].image - mean, image - mean).item()
+                losses.inversion_error(row[name].image - mean, image - mean).item()
                 for name, image in images.items()
             ]
             by_seed["features"].append(sum(errors) / len(errors))
@@ -75,13 +74,12 @@ def main(job: step.Job) -> None:
     first = params.seeds[0]
     shown = {f"{name}/photograph": photographs[f"photograph/{name}"] for name in images}
     shown |= {
-        f"{name}/depth{depth}": experiments.pixels(made[f"{name}/{layer}/{first}"].image)
+        f"{name}/depth{depth}": experiments.pixels(results[f"{name}/{layer}/{first}"].image)
         for name in images
         for depth, layer in enumerate(params.layers, start=1)
     }
     tensor_files.write_tensors(job.paths["picture"], shown)
     files.write_json(job.paths["metrics"], {"metrics": metrics, "provenance": job.provenance()})
-    checkpoint.unlink(missing_ok=True)
 
 
 if __name__ == "__main__":

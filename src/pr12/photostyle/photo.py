@@ -13,12 +13,13 @@ from pr12.photostyle.model import deep_photo_style, experiments, matting, optimi
 from pr12.photostyle.model.deep_photo_style import Weights
 from pr12.photostyle.model.experiments import Task
 from pr12.photostyle.params import Photo as Params
-from pr12.workflow import address, step
+from pr12.workflow import step
 
 
 def main(job: step.Job) -> None:
     """Run the step."""
     params = job.params
+    experiments.check_distinct(params)
     determinism.deterministic()
     photographs = tensor_files.read_tensors(job.paths["photographs"])
     content = experiments.picture(photographs, f"{params.pair}/content")
@@ -28,8 +29,8 @@ def main(job: step.Job) -> None:
     }
     classes = int(labels["content"].max()) + 1
     masks = {
-        name: deep_photo_style.as_masks(own, classes).to(content.device)
-        for name, own in labels.items()
+        name: deep_photo_style.as_masks(values, classes).to(content.device)
+        for name, values in labels.items()
     }
     layers = [*params.style_layers, *params.content_layers]
     features = experiments.features_of(params, layers, photographs, job.paths.get("weights"))
@@ -45,33 +46,30 @@ def main(job: step.Job) -> None:
         for name, masked, stages in (("neural", False, 2), ("first", True, 1)):
             loss = deep_photo_style.objective(features, target, weights, masked=masked)
             tasks[f"{name}/{seed}"] = Task(
-                lambda made, noise=noise: noise, loss, stages * params.iterations
+                lambda images, noise=noise: noise, loss, stages * params.iterations
             )
         for strength in params.photorealism:
             loss = deep_photo_style.objective(features, target, weights, strength, matrix)
             tasks[f"lambda{strength:g}/{seed}"] = Task(
-                lambda made, seed=seed: made[f"first/{seed}"], loss, params.iterations
+                lambda images, seed=seed: images[f"first/{seed}"], loss, params.iterations
             )
-    fingerprint = address.digest(address.source_digest(job.module), job.provenance()["params"])
-    checkpoint = job.paths["results"].with_name("resume.pt")
-    made = experiments.completed(tasks, params.history, checkpoint, fingerprint)
-    images = {name: own.image for name, own in made.items()} | {"content": content}
+    results = experiments.completed(job, tasks, params.history)
+    images = {name: result.image for name, result in results.items()} | {"content": content}
     if f"{params.pair}/published" in photographs:
         images["published"] = experiments.picture(photographs, f"{params.pair}/published")
     distances: dict[str, dict[str, float]] = {"style_distance": {}, "style_distance_plain": {}}
     for name, image in images.items():
         with torch.no_grad():
-            own = features(image)
+            activations = features(image)
             for (_, values), masked in zip(distances.items(), (True, False), strict=True):
-                error = deep_photo_style.style_error(own, target, weights, masked)
+                error = deep_photo_style.style_error(activations, target, weights, masked)
                 values[name] = error.item()
     info = {"pair": params.pair, "seeds": params.seeds, **distances}
     info["photorealism"] = [f"lambda{strength:g}" for strength in params.photorealism]
-    tensors = {name: own.image[0] for name, own in made.items()}
+    tensors = {name: result.image[0] for name, result in results.items()}
     tensor_files.write_tensors(
         job.paths["results"], tensors, {"info": json.dumps(info, sort_keys=True)}
     )
-    checkpoint.unlink(missing_ok=True)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import sys
 import numpy as np
 import safetensors.numpy
 
+from pr12.data import fetched
 from pr12.photostyle.data import package_photographs, pairs
 from pr12.photostyle.params import Photographs as Params
 from pr12.workflow import files, step
@@ -27,7 +28,7 @@ def main(job: step.Job) -> None:
     if params.source == "packages":
         tensors, info = pairs.package_pairs(params.size, params.classes)
     elif "verified" in paths and "folder" in paths:
-        files.read_json(paths["verified"])  # the fetch has checked every image
+        fetched.check_all(paths["verified"], paths["folder"], pairs.FILES)
         tensors, info = pairs.published_pairs(paths["folder"], params.published_size)
     else:
         raise UserError("deep_photo_style is read from files: add verified=PATH and folder=PATH")
@@ -45,8 +46,8 @@ def main(job: step.Job) -> None:
     )
     with files.atomic(paths["photographs"]) as temporary:
         temporary.write_bytes(content)
-    for pair, own in info.items():
-        for warning in own["warnings"]:
+    for pair, details in info.items():
+        for warning in details["warnings"]:
             print(f"{pair}: {warning}", file=sys.stderr)
     print(f"{len(info)} pairs, {len(tensors)} tensors", file=sys.stderr)
 

@@ -17,10 +17,13 @@ from pr12.core import tensor_files
 from pr12.photostyle.model import experiments, local_affine, matting, measures
 from pr12.photostyle.params import Quality as Params
 from pr12.workflow import files, step
+from pr12.workflow.errors import UserError
+
+MAIN = "lambda10000"  # the paper's lambda
 
 
 def measured(image, content, style, labels, laplacian, radius: int) -> dict[str, float]:
-    """Give all measures of one result.
+    """Return all measures of one result.
 
     Parameters
     ----------
@@ -77,14 +80,25 @@ def images_by_seed(
         seed: {name: experiments.as_array(results[f"{name}/{seed}"][None]) for name in names}
         for seed in info["seeds"]
     }
-    main_result = info["photorealism"][0] if len(info["photorealism"]) == 1 else "lambda10000"
+    main_result = main_of(info["photorealism"])
     for images in by_seed.values():
         image = images[main_result]
         images["smoothed"] = local_affine.smoothed(
             content, image, params.smoothing_radius, params.smoothing_epsilon
         )
-        images["rounded"] = np.round(image * 255) / 255  # as the published results are kept
+        images["rounded"] = np.round(image * 255) / 255  # as the published results are stored
     return by_seed
+
+
+def main_of(names: list[str]) -> str:
+    """Return the result of a sweep of lambda that is smoothed too: the paper's, else the first.
+
+    Examples
+    --------
+    >>> main_of(["lambda1", "lambda10000"]), main_of(["lambda100", "lambda1e+06"])
+    ('lambda10000', 'lambda100')
+    """
+    return MAIN if MAIN in names else names[0]
 
 
 def with_style_distances(
@@ -100,7 +114,7 @@ def with_style_distances(
 
 def ratios(metrics: Mapping[str, list[float]], result: str) -> dict[str, list[float]]:
     """Return how a photorealistic result stands to the neural one, seed by seed."""
-    found = {}
+    values = {}
     for kind, over, under in (
         ("matting_energy", "neural", result),
         ("style_distance", result, "neural"),
@@ -108,8 +122,8 @@ def ratios(metrics: Mapping[str, list[float]], result: str) -> dict[str, list[fl
         ("colour_distance", result, "neural"),
     ):
         pairs = zip(metrics[f"{over}/{kind}"], metrics[f"{under}/{kind}"], strict=True)
-        found[f"{result}/ratio_{kind}"] = [a / max(b, 1e-12) for a, b in pairs]
-    return found
+        values[f"{result}/ratio_{kind}"] = [a / max(b, 1e-12) for a, b in pairs]
+    return values
 
 
 def main(job: step.Job) -> None:
@@ -117,8 +131,15 @@ def main(job: step.Job) -> None:
     params = job.params
     photographs = tensor_files.read_tensors(job.paths["photographs"])
     results = tensor_files.read_tensors(job.paths["results"])
-    info = json.loads(tensor_files.read_metadata(job.paths["results"])["info"])
+    metadata = tensor_files.read_metadata(job.paths["results"])
+    if "photorealism" not in (info := json.loads(metadata.get("info", "{}"))):
+        raise UserError(f"{job.paths['results']} is no result of photo; give one as results=PATH")
     pair, seeds = info["pair"], info["seeds"]
+    if f"{pair}/content" not in photographs:
+        raise UserError(
+            f"{job.paths['photographs']} has no pair {pair}, of which {job.paths['results']} is; "
+            "give the photographs that photo has read"
+        )
     content, style = (
         photographs[f"{pair}/{name}"].numpy() / 255.0 for name in ("content", "style")
     )
@@ -133,21 +154,21 @@ def main(job: step.Job) -> None:
     metrics: dict[str, list[float]] = {}
     fixed = {name: measure(image) for name, image in common.items()}
     for seed in seeds:
-        own = {name: measure(image) for name, image in by_seed[seed].items()}
-        for name, values in (fixed | own).items():
+        varied = {name: measure(image) for name, image in by_seed[seed].items()}
+        for name, values in (fixed | varied).items():
             for key, value in with_style_distances(values, info, name, seed).items():
                 metrics.setdefault(f"{name}/{key}", []).append(value)
     for result in info["photorealism"]:
         metrics |= ratios(metrics, result)
     shown = {name: as_uint8(image) for name, image in (common | by_seed[seeds[0]]).items()}
     shown["style"] = photographs[f"{pair}/style"]
-    shown |= {f"{name}_mask": torch.from_numpy(own) for name, own in labels.items()}
+    shown |= {f"{name}_mask": torch.from_numpy(values) for name, values in labels.items()}
     tensor_files.write_tensors(job.paths["picture"], shown)
     files.write_json(job.paths["metrics"], {"metrics": metrics, "provenance": job.provenance()})
 
 
 def as_uint8(image: np.ndarray) -> torch.Tensor:
-    """Give an image as it is kept for figures: uint8 (H, W, 3)."""
+    """Return an image as figures draw it: uint8 (H, W, 3)."""
     return torch.from_numpy(np.round(image.clip(0, 1) * 255).astype(np.uint8))
 
 

@@ -10,19 +10,20 @@ from pr12.core import determinism, tensor_files
 from pr12.photostyle.model import experiments, losses, measures, optimise
 from pr12.photostyle.model.experiments import Task
 from pr12.photostyle.params import Stylise as Params
-from pr12.workflow import address, files, step
+from pr12.workflow import files, step
 from pr12.workflow.errors import UserError
 
 
 def objective(features, content, grams, content_layer: str, style_layers, ratio: float):
-    """Give alpha L_content + beta L_style with beta = 1 (Gatys et al. 2016, eq. 7)."""
+    """Return alpha L_content + beta L_style with beta = 1 (Gatys et al. 2016, eq. 7)."""
 
     def loss(image: Tensor) -> dict[str, Tensor]:
-        own = features(image)
+        activations = features(image)
         # Divided by the number of features, so that alpha / beta means the same at every size
-        kept = losses.content_loss(own, content, [content_layer]) / own[content_layer].numel()
-        style = losses.style_loss(own, grams, style_layers)
-        return {"loss": ratio * kept + style, "content": kept, "style": style}
+        error = losses.content_loss(activations, content, [content_layer])
+        error = error / activations[content_layer].numel()
+        style = losses.style_loss(activations, grams, style_layers)
+        return {"loss": ratio * error + style, "content": error, "style": style}
 
     return loss
 
@@ -41,8 +42,12 @@ def label(content: int, depth: int, ratio: float, start: str) -> str:
 def main(job: step.Job) -> None:
     """Run the step."""
     params = job.params
-    if max(params.depths) > len(params.style_layers) or min(params.depths) < 1:
-        raise UserError(f"depths must be from 1 to {len(params.style_layers)}")
+    experiments.check_distinct(params)
+    if max(params.depths) > len(params.style_layers):
+        raise UserError(
+            f"depths has {max(params.depths)}; give numbers from 1 to {len(params.style_layers)}, "
+            "as many as there are style_layers"
+        )
     determinism.deterministic()
     photographs = tensor_files.read_tensors(job.paths["photographs"])
     content = experiments.picture(photographs, f"{params.pair}/content")
@@ -53,33 +58,31 @@ def main(job: step.Job) -> None:
     layers = [*params.style_layers, *params.content_layers]
     features = experiments.features_of(params, layers, photographs, job.paths.get("weights"))
     with torch.no_grad():
-        kept = features(content)
-        grams = {name: losses.gram(own) for name, own in features(style).items()}
+        wanted = features(content)
+        grams = {name: losses.gram(values) for name, values in features(style).items()}
     numbers = range(1, len(params.content_layers) + 1)
     settings = list(product(numbers, params.depths, params.ratios, params.starts))
     tasks = {}
     for content_number, depth, ratio, start in settings:
         content_layer = params.content_layers[content_number - 1]
-        loss = objective(features, kept, grams, content_layer, params.style_layers[:depth], ratio)
+        loss = objective(features, wanted, grams, content_layer, params.style_layers[:depth], ratio)
         for seed in params.seeds:
             drawn = optimise.noise(*content.shape[-2:], seed).to(content.device)
             # The content too gets a little noise: else all seeds would give the same
             first = drawn if start == "noise" else (content + drawn - 0.5).clamp(min=0, max=1)
             name = f"{label(content_number, depth, ratio, start)}/{seed}"
-            tasks[name] = Task(lambda made, first=first: first, loss, params.iterations)
-    fingerprint = address.digest(address.source_digest(job.module), job.provenance()["params"])
-    checkpoint = job.paths["metrics"].with_name("resume.pt")
-    made = experiments.completed(tasks, params.history, checkpoint, fingerprint)
+            tasks[name] = Task(lambda images, first=first: first, loss, params.iterations)
+    results = experiments.completed(job, tasks, params.history)
     metrics: dict[str, list[float]] = {}
     content_layer, array = params.content_layers[0], experiments.as_array(content)
     for setting in settings:
         name = label(*setting)
         for seed in params.seeds:
-            image = made[f"{name}/{seed}"].image
+            image = results[f"{name}/{seed}"].image
             with torch.no_grad():
-                own = features(image)
-                apart = losses.inversion_error(own[content_layer], kept[content_layer])
-                distance = losses.style_loss(own, grams, params.style_layers)
+                activations = features(image)
+                apart = losses.inversion_error(activations[content_layer], wanted[content_layer])
+                distance = losses.style_loss(activations, grams, params.style_layers)
             values = {
                 "content_distance": apart.item(),
                 "style_distance": distance.item(),
@@ -87,17 +90,13 @@ def main(job: step.Job) -> None:
             }
             for key, value in values.items():
                 metrics.setdefault(f"{name}/{key}", []).append(value)
-    shown = {
-        "content": experiments.pixels(content),
-        "style": experiments.pixels(style),
-    }
+    shown = {"content": experiments.pixels(content), "style": experiments.pixels(style)}
     shown |= {
-        label(*setting): experiments.pixels(made[f"{label(*setting)}/{params.seeds[0]}"].image)
+        label(*setting): experiments.pixels(results[f"{label(*setting)}/{params.seeds[0]}"].image)
         for setting in settings
     }
     tensor_files.write_tensors(job.paths["picture"], shown)
     files.write_json(job.paths["metrics"], {"metrics": metrics, "provenance": job.provenance()})
-    checkpoint.unlink(missing_ok=True)
 
 
 if __name__ == "__main__":

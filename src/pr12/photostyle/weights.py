@@ -5,13 +5,17 @@ VGG-19's weights of torchvision (K. Simonyan and A. Zisserman, 2015) are publish
 """
 
 from pr12.core import state_dicts, tensor_files
+from pr12.data import fetched
 from pr12.photostyle.params import Weights as Params
 from pr12.workflow import step
 
 
 def main(job: step.Job) -> None:
     """Read the raw file, which `verified` knows if it was fetched, and write its tensors."""
-    tensors = state_dicts.read(job.paths["raw"], job.params.prefix, job.paths.get("verified"))
+    raw = job.paths["raw"]
+    if "verified" in job.paths:
+        fetched.check_all(job.paths["verified"], raw.parent, [raw.name])
+    tensors = state_dicts.read(raw, job.params.prefix)
     tensor_files.write_tensors(job.paths["weights"], tensors)
 
 

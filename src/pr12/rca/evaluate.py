@@ -1,9 +1,11 @@
 """Judge what RCA predicts, by one reverse classifier and one estimator, on test scans."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from pr12.rca.data import scan_files, subjects
-from pr12.rca.model import estimates
+from pr12.rca.data import score_files
+from pr12.rca.model import estimates, parts
 from pr12.rca.model.measures import MEASURES
 from pr12.rca.params import Evaluate as Params
 from pr12.workflow import files, step
@@ -12,8 +14,15 @@ from pr12.workflow.errors import UserError
 DICE = MEASURES.index("dice")
 
 
+WITH_REFERENCES = ("atlas", "atlas_to_test")  # whose references may be fewer
+
+
 def judged(
-    real: np.ndarray, scores: np.ndarray, params: Params, structures: tuple[str, ...]
+    real: np.ndarray,
+    scores: np.ndarray,
+    params: Params,
+    structures: Sequence[str],
+    segmenters: Sequence[str],
 ) -> dict[str, float]:
     """Judge the predictions of one seed.
 
@@ -25,41 +34,38 @@ def judged(
         Shape (subjects, segmenters, references, structures, measures).
     params : Params
         The step's.
-    structures : tuple of str
+    structures, segmenters : sequence of str
         Names.
 
     Returns
     -------
     dict of str to float
-        Metric key -> value, over all segmentations (``pooled``) and by structure; Dice also by the
-        number of references (1, 2, 4, ...).
+        Metric key -> value, over all segmentations (``pooled``) and by structure; Dice also by
+        segmenter, and by the number of references (1, 2, 4, ... and all).
 
     Examples
     --------
     >>> real = np.linspace(0, 1, 16).reshape(2, 2, 1, 4)
     >>> params = Params("atlas", "max", None, None, 0.7, 0.1)
-    >>> judged(real, real[:, :, None], params, ("liver",))["liver/mae_dice"]
-    0.0
+    >>> metrics = judged(real, real[:, :, None], params, ("liver",), ("forest_5", "unet_8"))
+    >>> metrics["liver/mae_dice"], metrics["unet_1/mae_dice"]
+    (0.0, 0.0)
     """
     predicted = estimates.estimate(scores, params.estimator)
-    found = estimates.agreement_metrics(predicted, real, "pooled")
+    metrics = estimates.agreement_metrics(predicted, real, "pooled")
     for index, name in enumerate(structures):
-        own = estimates.agreement_metrics(predicted[:, :, index], real[:, :, index], name)
-        found |= own
+        by_structure = estimates.agreement_metrics(predicted[:, :, index], real[:, :, index], name)
+        metrics |= by_structure
     dice = (predicted[..., DICE], real[..., DICE])
-    found |= estimates.failure_metrics(*dice, params.threshold, params.false_positive_rate)
-    number = 1
-    while number <= scores.shape[2]:
-        fewer = estimates.estimate(scores[:, :, :number], params.estimator)[..., DICE]
-        found[f"references_{number}/mae_dice"] = float(np.abs(fewer - real[..., DICE]).mean())
-        found[f"references_{number}/bias_dice"] = float((fewer - real[..., DICE]).mean())
-        found[f"references_{number}/correlation_dice"] = estimates.correlation(fewer, dice[1])
-        number *= 2
-    return found
+    metrics |= estimates.failure_metrics(*dice, params.threshold, params.false_positive_rate)
+    metrics |= parts.by_segmenter(*dice, segmenters, params)
+    if params.reverse in WITH_REFERENCES:
+        metrics |= parts.by_references(scores, dice[1], params.estimator)
+    return metrics
 
 
 def picture(real: np.ndarray, predicted: np.ndarray) -> dict[str, list]:
-    """Give every point of the scatter plots, rounded.
+    """Return every point of the scatter plots, rounded.
 
     Parameters
     ----------
@@ -78,13 +84,13 @@ def picture(real: np.ndarray, predicted: np.ndarray) -> dict[str, list]:
     [0, 1]
     """
     _, segmenter, structure = np.indices(real.shape[:3])
-    found = {"segmenter": segmenter.ravel().tolist(), "structure": structure.ravel().tolist()}
+    points = {"segmenter": segmenter.ravel().tolist(), "structure": structure.ravel().tolist()}
     for name, values in (("real", real), ("predicted", predicted)):
-        found[name] = {
+        points[name] = {
             measure: [None if np.isnan(v) else round(float(v), 4) for v in values[..., i].ravel()]
             for i, measure in enumerate(MEASURES)
         }
-    return found
+    return points
 
 
 def paired(
@@ -93,7 +99,7 @@ def paired(
     names: tuple[dict[str, list[str]], dict[str, list[str]]],
     params: Params,
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Give for each seed the real scores and those on references of the same test scans.
+    """Return for each seed the real scores and those on references of the same test scans.
 
     Parameters
     ----------
@@ -110,33 +116,30 @@ def paired(
         If the seeds differ, or there are more references or subjects asked than scored.
     """
     seeds = sorted(seed for seed, split in real if split == "test")
-    if seeds != sorted(seed for seed, split in scores if split == "test"):
+    if not seeds or seeds != sorted(seed for seed, split in scores if split == "test"):
         raise UserError("real and reverse scores are of other seeds; make both again")
-    found = []
+    pairs = []
     for seed in seeds:
-        own = scores[seed, "test"][: params.subjects, :, : params.references]
+        reverse = scores[seed, "test"][: params.subjects, :, : params.references]
         asked = (params.subjects or 0, params.references or 0)
-        if own.shape[0] < asked[0] or own.shape[2] < asked[1]:
+        if reverse.shape[0] < asked[0] or reverse.shape[2] < asked[1]:
             raise UserError(
-                f"{asked[0]} subjects and {asked[1]} references are asked, {own.shape[0]} and "
-                f"{own.shape[2]} were scored; lower them or score more"
+                f"{asked[0]} subjects and {asked[1]} references are asked, {reverse.shape[0]} and "
+                f"{reverse.shape[2]} were scored; lower them or score more"
             )
-        rows = subjects.rows(*names, seed, "test")[: params.subjects]
-        found.append((real[seed, "test"][rows], own))
-    return found
+        rows = score_files.rows(*names, seed, "test")[: params.subjects]
+        pairs.append((real[seed, "test"][rows], reverse))
+    return pairs
 
 
 def main(job: step.Job) -> None:
     """Judge all seeds."""
     params, paths = job.params, job.paths
-    real, metadata = scan_files.read_scores(paths["real"])
-    scores, whose = scan_files.read_scores(paths["scores"])
-    names = subjects.named(metadata)
-    pairs = paired(real, scores, (names, subjects.named(whose)), params)
-    structures = tuple(names["structures"])
-    found = [judged(*pair, params, structures) for pair in pairs]
-    shared = [key for key in found[0] if all(key in own for own in found)]
-    metrics = {key: [own[key] for own in found] for key in shared}
+    (real, names), (scores, other_names) = score_files.read_both(paths)
+    pairs = paired(real, scores, (names, other_names), params)
+    by_name = names["structures"], names["segmenters"]
+    by_seed = [judged(*pair, params, *by_name) for pair in pairs]
+    metrics = estimates.by_metric(by_seed)
     files.write_json(paths["metrics"], {"metrics": metrics, "provenance": job.provenance()})
     all_real = np.concatenate([pair[0] for pair in pairs])
     all_predicted = np.concatenate(

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pr12.data.graph import verified
+from pr12.workflow.errors import UserError
 from pr12.workflow.graph import File, Group, Job, Paper, Raw
 
 rca = Paper("rca")
@@ -16,7 +17,13 @@ REGISTERED = {
     "atlas": (["reference"], ["calibration", "test"]),  # the paper's direction
     "atlas_to_test": (["test"], ["reference"]),  # Robinson et al.
 }
-DIRECTIONS = {"atlas": "to_reference", "atlas_to_test": "to_test"}
+# Whose registrations, and what is made of them
+DIRECTIONS = {
+    "atlas": ("atlas", "to_reference"),
+    "atlas_to_test": ("atlas_to_test", "to_test"),
+    "consensus": ("atlas_to_test", "consensus"),
+}
+BASELINES = ("known_segmenter", "agreement")
 
 CHAIN = Group("rca_segmentation", "chain")
 
@@ -129,7 +136,7 @@ def quality(job: Job) -> dict[str, File]:
 
 @rca.step(
     makes=SCORES,
-    params=lambda job: {"direction": DIRECTIONS[job.case]},
+    params=lambda job: {"direction": DIRECTIONS[job.case][1]},
     threads=8,
     memory=4000,
     minutes=(10, 60),
@@ -137,7 +144,7 @@ def quality(job: Job) -> dict[str, File]:
 )
 def reverse_atlas(job: Job) -> dict[str, File]:
     """Read segmentations that registrations carry to references."""
-    return correspondences(job.case) | segmentations() | split("reference")
+    return correspondences(DIRECTIONS[job.case][0]) | segmentations() | split("reference")
 
 
 @rca.step(place="forest", makes=SCORES, threads=8, memory=4000, minutes=(10, 240), group=CHAIN)
@@ -154,10 +161,27 @@ def reverse_cnn(job: Job) -> dict[str, File]:
     return split("test") | segmentations() | split("reference")
 
 
+@rca.step(makes=SCORES, params=lambda job: {"kind": job.case}, memory=1000, group=CHAIN)
+def baseline(job: Job) -> dict[str, File]:
+    """Read real scores of calibration scans, or all segmentations of test scans."""
+    if job.case == "agreement":
+        return split("test") | segmentations()
+    return {"real": quality()["scores"]}
+
+
+@rca.step(place="regressor", makes=SCORES, minutes=(10, 60), gpu=True, group=CHAIN)
+def regress(job: Job) -> dict[str, File]:
+    """Read references, on whose damaged labels a net learns, and what it judges."""
+    return split("reference", "test") | segmentations()
+
+
 def scores(job: Job) -> dict[str, File]:
     """Return what a judgement reads: real scores, and those of the case's reverse classifier."""
     name = job.params["reverse"]
-    reverse = reverse_atlas(name) if name in DIRECTIONS else rca.steps[f"reverse_{name}"]()
+    if name in DIRECTIONS or name in BASELINES:
+        reverse = (reverse_atlas if name in DIRECTIONS else baseline)(name)
+    else:
+        reverse = regress() if name == "regressor" else rca.steps[f"reverse_{name}"]()
     return {"real": quality()["scores"], "scores": reverse["scores"]}
 
 
@@ -171,3 +195,26 @@ def evaluate(job: Job) -> dict[str, File]:
 def calibrate(job: Job) -> dict[str, File]:
     """Read scores."""
     return scores(job)
+
+
+@rca.constraint
+def check() -> None:
+    """Refuse more atlases, references and subjects than there are."""
+    sizes, atlases = rca.params("scans"), rca.params("segment")["atlases"]
+    count = len(rca.params("register")["affine_iterations"])
+    if len(atlases) > count or max(atlases) > sizes["train"]:
+        raise UserError(
+            f"rca.segment.atlases is {list(atlases)}; it must be at most {count} numbers, the "
+            f"efforts of rca.register, up to {sizes['train']}, as many as rca.scans.train has"
+        )
+    for step in ("reverse_forest", "reverse_cnn"):
+        rca.at_most(step, "subjects", sizes["test"], "rca.scans.test")
+    for case in rca.cases_of("evaluate"):
+        judged = f"reverse_{rca.params('evaluate', case)['reverse']}"
+        asked = (
+            rca.params(judged).get("subjects")
+            if judged in ("reverse_forest", "reverse_cnn")
+            else None
+        )
+        rca.at_most("evaluate", "subjects", asked or sizes["test"], f"rca.{judged}", case)
+        rca.at_most("evaluate", "references", sizes["reference"], "rca.scans.reference", case)

@@ -1,13 +1,16 @@
 """How good the segmentations under test really are, by their true labels."""
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from pr12.core.parallel import spread
-from pr12.rca.data import scan_files, subjects
-from pr12.rca.data.scan_files import Scan
+from pr12.rca.data import scan_files, score_files, segmenter_names
+from pr12.rca.data.scan_files import Scan, Scans
 from pr12.rca.model import measures
 from pr12.rca.params import Quality as Params
 from pr12.workflow import files, step
+from pr12.workflow.errors import UserError
 
 DICE = measures.MEASURES.index("dice")
 EXAMPLES = 4  # scans that the figures show
@@ -36,18 +39,14 @@ def summary(real: np.ndarray, names: tuple[str, ...]) -> dict[str, float]:
     0.5
     """
     dice = real[..., DICE]
-    found = {
+    metrics = {
         "pooled/dice": float(dice.mean()),
         "pooled/dice_percentile_10": float(np.percentile(dice, 10)),
         "pooled/dice_percentile_90": float(np.percentile(dice, 90)),
         "pooled/failures": float((dice < LOW).mean()),
     }
-    ranks: dict[str, int] = {}
-    for index, name in enumerate(names):
-        kind = name.partition("_")[0]
-        ranks[kind] = ranks.get(kind, 0) + 1  # by rank: strengths differ between runs
-        found[f"{kind}_{ranks[kind]}/dice"] = float(dice[:, index].mean())
-    return found
+    by_name = zip(segmenter_names.ranked(names), np.moveaxis(dice, 1, 0), strict=True)
+    return metrics | {f"{name}/dice": float(values.mean()) for name, values in by_name}
 
 
 def example(scan: Scan, segmentations: np.ndarray) -> dict[str, list]:
@@ -82,7 +81,7 @@ def example(scan: Scan, segmentations: np.ndarray) -> dict[str, list]:
 def picture(
     dice: np.ndarray, scans: list[Scan], segmentations: list[np.ndarray]
 ) -> dict[str, list]:
-    """Give what the figures show of the segmenters.
+    """Return what the figures show of the segmenters.
 
     Parameters
     ----------
@@ -102,7 +101,17 @@ def picture(
     pairs = zip(scans, segmentations, strict=True)
     return {
         "dice": np.round(by_segmenter.astype(float), 4).tolist(),
-        "examples": [example(scan, own) for scan, own in pairs],
+        "examples": [example(scan, maps) for scan, maps in pairs],
+    }
+
+
+def by_key(splits: Mapping[str, Scans]) -> dict[tuple[int, str, str], Scan]:
+    """Return the scans of several splits by seed, split and name."""
+    return {
+        (seed, split, scan.name): scan
+        for split, scans in splits.items()
+        for seed, subjects_of_seed in scans.by_seed.items()
+        for scan in subjects_of_seed
     }
 
 
@@ -110,29 +119,36 @@ def main(job: step.Job) -> None:
     """Measure every segmentation."""
     paths = job.paths
     segmentations, names = scan_files.read_segmentations(paths["segmentations"])
-    tests = scan_files.read_scans(paths["test"])
-    structures, truths = tests.structures, {}
-    for split in ("calibration", "test"):
-        for seed, own in scan_files.read_scans(paths[split]).by_seed.items():
-            truths |= {(seed, split, scan.name): scan.labels for scan in own}
-    work = [(own, truths[key], len(structures)) for key, own in segmentations.items()]
+    splits = scan_files.read_splits(paths, ("calibration", "test"))
+    tests = splits["test"]
+    structures, scans = tests.structures, by_key(splits)
+    for key, scan in scans.items():
+        scan_files.maps_of(segmentations, key, scan.image, len(structures), paths["segmentations"])
+    if unknown := sorted(set(segmentations) - set(scans)):
+        raise UserError(
+            f"{paths['segmentations']} has the scan {'/'.join(map(str, unknown[0]))}, which is "
+            f"neither in {paths['calibration']} nor in {paths['test']}; make all three again"
+        )
+    work = [(maps, scans[key].labels, len(structures)) for key, maps in segmentations.items()]
     real: dict[tuple[int, str], list[np.ndarray]] = {}
     scanned: dict[tuple[int, str], list[str]] = {}
     measured = zip(segmentations, spread(measures.agreement, work), strict=True)
-    for (seed, split, name), own in measured:
-        real.setdefault((seed, split), []).append(own)
+    for (seed, split, name), values in measured:
+        real.setdefault((seed, split), []).append(values)
         scanned.setdefault((seed, split), []).append(name)
-    scores = {key: np.stack(own) for key, own in real.items()}
-    said = subjects.told(scanned, structures=structures, segmenters=names)
-    scan_files.write_scores(paths["scores"], scores, said)
-    found = [summary(own, names) for (_, split), own in sorted(scores.items()) if split == "test"]
-    metrics = {key: [own[key] for own in found] for key in found[0]}
+    scores = {key: np.stack(values) for key, values in real.items()}
+    texts = score_files.metadata(scanned, structures=structures, segmenters=names)
+    score_files.write_scores(paths["scores"], scores, texts)
+    by_seed = [
+        summary(values, names) for (_, split), values in sorted(scores.items()) if split == "test"
+    ]
+    metrics = {key: [values[key] for values in by_seed] for key in by_seed[0]}
     files.write_json(paths["metrics"], {"metrics": metrics, "provenance": job.provenance()})
     first = min(tests.by_seed)
     by_name = {scan.name: scan for scan in tests.by_seed[first]}
     shown = [by_name[name] for name in scanned[first, "test"][:EXAMPLES]]
     every = np.concatenate(
-        [own[..., DICE] for (_, s), own in sorted(scores.items()) if s == "test"]
+        [values[..., DICE] for (_, s), values in sorted(scores.items()) if s == "test"]
     )
     maps = [segmentations[first, "test", scan.name] for scan in shown]
     names_of = {"structures": list(structures), "segmenters": list(names)}

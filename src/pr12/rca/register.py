@@ -5,22 +5,24 @@ direction (the pseudo-labelled scan is the atlas), references moved to the test 
 Robinson et al. (2017), training scans moved to the test scan makes multi-atlas segmentations.
 """
 
-from pathlib import Path
+import shutil
+from collections.abc import Mapping
 
 import numpy as np
 
+from pr12.core import checkpoints
 from pr12.core.parallel import spread
 from pr12.rca.data import scan_files
 from pr12.rca.data.scan_files import SPLITS, Scan
 from pr12.rca.model import registration
 from pr12.rca.model.registration import Effort
 from pr12.rca.params import Register as Params
-from pr12.workflow import address, files, progress, step
+from pr12.workflow import progress, step
 from pr12.workflow.errors import UserError
 
 
 def efforts(params: Params) -> list[Effort]:
-    """Give the efforts that params list.
+    """Return the efforts that params list.
 
     Parameters
     ----------
@@ -74,11 +76,18 @@ def registered(
     >>> list(registered(scan, [scan], [Effort(1, (1,), 0, 1.0)]))
     [('a', 0)]
     """
-    return {
-        (scan.name, number): registration.correspondence(fixed.image, scan.image, effort)
-        for scan in moving
-        for number, effort in enumerate(searches)
-    }
+    try:
+        return {
+            (scan.name, number): registration.correspondence(fixed.image, scan.image, effort)
+            for scan in moving
+            for number, effort in enumerate(searches)
+        }
+    except RuntimeError as error:  # of ITK
+        raise UserError(
+            f"the scan {fixed.name} ({' x '.join(map(str, fixed.image.shape))} voxels) cannot be "
+            f"registered ({str(error).splitlines()[-1]}); give larger scans, or lower "
+            "rca.register.shrink"
+        ) from None
 
 
 def main(job: step.Job) -> None:
@@ -89,44 +98,57 @@ def main(job: step.Job) -> None:
     for split in wanted:
         if split not in paths:
             raise UserError(f"the split {split} is named in params; add {split}=PATH")
-    splits = {split: scan_files.read_scans(paths[split]).by_seed for split in wanted}
-    fingerprint = address.digest(
-        address.source_digest(job.module), repr(params), [files.sha256(paths[s]) for s in wanted]
-    )
-    work = []  # key of the parts, scan, atlases
-    for seed in splits[params.fixed[0]]:
-        atlases = [(s, scan) for s in params.moving for scan in splits[s][seed][: params.scans]]
-        for split in params.fixed:
-            for scan in splits[split][seed]:
-                moving = [atlas._replace(name=f"{s}/{atlas.name}") for s, atlas in atlases]
-                work.append((f"{seed}/{split}/{scan.name}", scan, moving))
-    folder = paths["correspondences"].parent / f"resume_{fingerprint}"
+    splits = scan_files.read_splits(paths, wanted)
+    work = pairs(params, {split: scans.by_seed for split, scans in splits.items()})
+    folder = paths["correspondences"].with_name(f"resume_{checkpoints.fingerprint(job)}")
     parts = [folder / f"{index}.safetensors" for index in range(len(work))]
     missing = [index for index, part in enumerate(parts) if not part.exists()]
-    found = spread(registered, ((*work[index][1:], searches) for index in missing))
+    results = spread(registered, ((*work[index][1:], searches) for index in missing))
     done = len(work) - len(missing)
-    shown = progress.follow(found, len(work), _told, done=done)
-    for index, own in zip(missing, shown, strict=True):
-        scan_files.write_arrays(
-            parts[index],
-            {f"{work[index][0]}/{name}/{number}": array for (name, number), array in own.items()},
-        )
-    arrays: dict[str, np.ndarray] = {}
+    shown = progress.follow(results, len(work), _describe, done=done)
+    for index, result in zip(missing, shown, strict=True):
+        key = work[index][0]
+        arrays = {f"{key}/{name}/{number}": array for (name, number), array in result.items()}
+        scan_files.write_arrays(parts[index], arrays)
+    joined: dict[str, np.ndarray] = {}
     for part in parts:
-        arrays |= scan_files.read_arrays(part)[0]
-    scan_files.write_arrays(paths["correspondences"], arrays)
-    _remove(folder)
+        joined |= scan_files.read_arrays(part)[0]
+    scan_files.write_arrays(paths["correspondences"], joined)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
-def _told(own: dict[tuple[str, int], np.ndarray]) -> str:
-    return f"{len(own)} registrations"
+def pairs(
+    params: Params, splits: Mapping[str, Mapping[int, list[Scan]]]
+) -> list[tuple[str, Scan, list[Scan]]]:
+    """Return which scans are moved to which.
+
+    Parameters
+    ----------
+    params : Params
+        The step's.
+    splits : mapping of str to mapping of int to list of Scan
+        By split and seed.
+
+    Returns
+    -------
+    list of (str, Scan, list of Scan)
+        For each fixed scan ``seed/split/subject``, itself, and its atlases of the same seed, whose
+        names begin with their split.
+    """
+    work = []
+    for seed in splits[params.fixed[0]]:
+        atlases = [
+            scan._replace(name=f"{split}/{scan.name}")
+            for split in params.moving
+            for scan in splits[split][seed][: params.scans]
+        ]
+        for split in params.fixed:
+            work += [(f"{seed}/{split}/{scan.name}", scan, atlases) for scan in splits[split][seed]]
+    return work
 
 
-def _remove(folder: Path) -> None:
-    """Remove the parts of a finished run."""
-    for part in folder.glob("*"):
-        part.unlink()
-    folder.rmdir()
+def _describe(result: dict[tuple[str, int], np.ndarray]) -> str:
+    return f"{len(result)} registrations"
 
 
 if __name__ == "__main__":

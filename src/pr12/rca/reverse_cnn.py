@@ -51,15 +51,15 @@ def scored(
     True
     """
     if len(params.channels) != len(unet.STEPS) + 1:
-        raise UserError(f"channels has {len(params.channels)} levels; it must have 3")
+        raise UserError(f"rca.reverse_cnn.channels has {len(params.channels)} levels; give 3")
     determinism.deterministic()
-    found = []
+    scores = []
     for labels in segmentations:
         net = trained(image, labels, structures, seed, params)
         images = [reference.image for reference in references]
         maps = unet.segment(net, images, determinism.device())
-        found.append(reverse.on_references(maps, references, structures))
-    return np.stack(found)
+        scores.append(reverse.on_references(maps, references, structures))
+    return np.stack(scores)
 
 
 def trained(

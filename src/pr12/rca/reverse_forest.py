@@ -46,17 +46,17 @@ def scored(
     >>> scored(image, scan.labels[None], [scan], 1, 0, Params(4, 4, None))[0, 0, 0].tolist()
     [1.0, 1.0, 0.0, 0.0]
     """
-    own = features.voxel_features(image)
+    voxels = features.voxel_features(image)
     theirs = [features.voxel_features(reference.image) for reference in references]
-    found = []
+    scores = []
     for labels in segmentations:
-        grown = forest.grow(own, labels.ravel(), params.trees, params.depth, seed)
+        grown = forest.grow(voxels, labels.ravel(), params.trees, params.depth, seed)
         maps = [
             grown.predict(x).astype(np.uint8).reshape(reference.labels.shape)
             for x, reference in zip(theirs, references, strict=True)
         ]
-        found.append(reverse.on_references(maps, references, structures))
-    return np.stack(found)
+        scores.append(reverse.on_references(maps, references, structures))
+    return np.stack(scores)
 
 
 if __name__ == "__main__":

@@ -8,10 +8,11 @@ subject of one seed is a test subject of another, so that results of seeds are o
 import sys
 from pathlib import Path
 
+from pr12.data import fetched
 from pr12.rca.data import hippocampus, phantom
 from pr12.rca.data.scan_files import SPLITS, Scan, Scans, write_scans
 from pr12.rca.params import Scans as Params
-from pr12.workflow import files, step
+from pr12.workflow import step
 from pr12.workflow.errors import UserError
 
 
@@ -78,7 +79,7 @@ def hippocampus_splits(params: Params, folder: Path) -> dict[str, Scans]:
     return {
         split: Scans(
             hippocampus.STRUCTURES,
-            {seed: [scans[name] for name in own[split]] for seed, own in dealt.items()},
+            {seed: [scans[name] for name in names[split]] for seed, names in dealt.items()},
         )
         for split in SPLITS
     }
@@ -87,10 +88,12 @@ def hippocampus_splits(params: Params, folder: Path) -> dict[str, Scans]:
 def main(job: step.Job) -> None:
     """Make the four files."""
     params, paths = job.params, job.paths
+    if len(set(params.seeds)) < len(params.seeds):
+        raise UserError(f"rca.scans.seeds is {list(params.seeds)}; name each seed only once")
     if params.source == "phantom":
         splits = phantom_splits(params)
     elif "verified" in paths and "folder" in paths:
-        files.read_json(paths["verified"])  # the fetch has checked every volume
+        fetched.check_all(paths["verified"], paths["folder"], ("imagesTr", "labelsTr"))
         splits = hippocampus_splits(params, paths["folder"])
     else:
         raise UserError("hippocampus is read from files: add verified=PATH and folder=PATH")

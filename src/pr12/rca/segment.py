@@ -4,12 +4,15 @@ Three kinds at several strengths each: forests by depth, a U-Net by updates, and
 propagation by the number of atlases and the effort of their registration.
 """
 
+from collections.abc import Mapping
+from pathlib import Path
+
 import numpy as np
 
 from pr12.core import determinism, tensor_files
 from pr12.rca.data import scan_files
 from pr12.rca.data.scan_files import Scan
-from pr12.rca.model import features, forest, unet
+from pr12.rca.model import features, forest, segmenters, unet, voting
 from pr12.rca.model.registration import propagate
 from pr12.rca.params import Segment as Params
 from pr12.workflow import step
@@ -35,32 +38,8 @@ def by_forest(arrays: dict[str, np.ndarray], scan: Scan) -> np.ndarray:
     return shares.argmax(axis=1).astype(np.uint8).reshape(scan.image.shape)
 
 
-def by_vote(votes: np.ndarray, structures: int) -> np.ndarray:
-    """Give each voxel the label that most atlases give it; the smaller label wins a tie.
-
-    Parameters
-    ----------
-    votes : ndarray
-        uint8, shape (atlases, *image).
-    structures : int
-        S.
-
-    Returns
-    -------
-    ndarray
-        uint8, the shape of the image.
-
-    Examples
-    --------
-    >>> by_vote(np.array([[0, 2], [1, 2], [1, 1]], np.uint8), 2).tolist()
-    [1, 2]
-    """
-    counts = np.stack([(votes == label).sum(axis=0) for label in range(structures + 1)])
-    return counts.argmax(axis=0).astype(np.uint8)
-
-
 def by_atlases(
-    found: dict[tuple[str, str, int], np.ndarray],
+    carried: dict[tuple[str, str, int], np.ndarray],
     atlases: list[Scan],
     number: int,
     effort: int,
@@ -70,7 +49,7 @@ def by_atlases(
 
     Parameters
     ----------
-    found : dict
+    carried : dict
         The scan's correspondences: (split, atlas, effort) -> ndarray.
     atlases : list of Scan
         Of the training split.
@@ -91,27 +70,27 @@ def by_atlases(
     UserError
         If there are not as many atlases.
     """
-    used = [atlas for atlas in atlases if ("train", atlas.name, effort) in found][:number]
+    used = [atlas for atlas in atlases if ("train", atlas.name, effort) in carried][:number]
     if len(used) < number:
         raise UserError(
-            f"segment.atlases asks {number} atlases with effort {effort}, {len(used)} were "
-            "registered; raise rca.register_atlases.scans"
+            f"rca.segment.atlases asks for {number} atlases with effort {effort}, and {len(used)} "
+            "were registered; lower it, raise rca.scans.train, or give rca.register as many efforts"
         )
-    votes = [propagate(a.labels[None], found["train", a.name, effort])[0] for a in used]
-    return by_vote(np.stack(votes), structures)
+    votes = [propagate(a.labels[None], carried["train", a.name, effort])[0] for a in used]
+    return voting.majority(np.stack(votes), structures)
 
 
 def main(job: step.Job) -> None:
     """Segment all scans of both splits."""
     determinism.deterministic()
     paths, device = job.paths, determinism.device()
-    splits = {name: scan_files.read_scans(paths[name]) for name in ("calibration", "test")}
-    structures, training = scan_files.read_scans(paths["train"])
+    splits = scan_files.read_splits(paths, ("calibration", "test", "train"))
+    structures, training = splits.pop("train")
     forests, _ = scan_files.read_arrays(paths["forest"])
     nets = tensor_files.read_tensors(paths["unet"])
-    found = scan_files.read_correspondences(paths["correspondences"])
-    depths = _numbers(forests)
-    updates = _numbers(nets)
+    correspondences = scan_files.read_correspondences(paths["correspondences"])
+    depths = segmenters.strengths(forests, paths["forest"], "forests")
+    updates = segmenters.strengths(nets, paths["unet"], "nets")
     names = [
         *(f"forest_{depth}" for depth in depths),
         *(f"unet_{update}" for update in updates),
@@ -119,33 +98,36 @@ def main(job: step.Job) -> None:
     ]
     segmentations = {}
     for split, scans in splits.items():
-        for seed, own in scans.by_seed.items():
-            loaded = [unet.rebuilt(_own(nets, f"{seed}/{u}/")).to(device) for u in updates]
-            grown = [_own(forests, f"{seed}/{depth}/") for depth in depths]
-            for scan in own:
+        for seed, subjects in scans.by_seed.items():
+            with segmenters.of_these_scans(paths["unet"], "net", seed, structures):
+                loaded = [segmenters.rebuilt(nets, seed, u, scans).to(device) for u in updates]
+            with segmenters.of_these_scans(paths["forest"], "forest", seed, structures):
+                grown = [segmenters.regrown(forests, seed, depth, scans) for depth in depths]
+            for scan in subjects:
                 maps = [by_forest(arrays, scan) for arrays in grown]
                 maps += [unet.segment(net, [scan.image], device)[0] for net in loaded]
+                key = (seed, split, scan.name)
+                carried = correspondences.get(key, {})
+                check_carried(carried, scan, training[seed], paths["correspondences"])
                 maps += [
-                    by_atlases(
-                        found[seed, split, scan.name],
-                        training[seed],
-                        number,
-                        effort,
-                        len(structures),
-                    )
+                    by_atlases(carried, training[seed], number, effort, len(structures))
                     for effort, number in enumerate(job.params.atlases)
                 ]
-                segmentations[seed, split, scan.name] = np.stack(maps)
+                segmentations[key] = np.stack(maps)
     scan_files.write_segmentations(paths["segmentations"], segmentations, names)
 
 
-def _numbers(arrays) -> list[int]:
-    """Give the strengths in the keys ``seed/strength/name``, weak to strong."""
-    return sorted({int(key.split("/")[1]) for key in arrays})
-
-
-def _own(arrays, prefix: str):
-    return {k.removeprefix(prefix): a for k, a in arrays.items() if k.startswith(prefix)}
+def check_carried(
+    carried: Mapping[tuple[str, str, int], np.ndarray],
+    scan: Scan,
+    atlases: list[Scan],
+    path: Path,
+) -> None:
+    """Refuse correspondences between a scan and atlases of other shapes."""
+    shapes = {("train", atlas.name): atlas.image.shape for atlas in atlases}
+    for (split, name, _), array in carried.items():
+        if shape := shapes.get((split, name)):
+            scan_files.check_correspondence(array, scan.image.shape, shape, path)
 
 
 if __name__ == "__main__":

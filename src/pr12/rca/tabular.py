@@ -45,7 +45,7 @@ def check(params: Params) -> None:
 def points(
     name: str, seed: int, new: Settings, columns: tabular_estimates.Columns
 ) -> list[dict[str, Any]]:
-    """Give what a scatter plot of one classifier and one seed shows, a point per setting."""
+    """Return what a scatter plot of one classifier and one seed shows, a point per setting."""
     return [
         {"classifier": name, "seed": seed, "kind": kind, "strength": strength}
         | {key: float(columns[key][row]) for key in ("true", "raw", "linear")}

@@ -1,6 +1,6 @@
 """Train the U-Net under test; its parameters are kept early (it segments badly) and late."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from pr12.rca.data import scan_files
 from pr12.rca.data.scan_files import Scan
 from pr12.rca.model import unet
 from pr12.rca.params import Train as Params
-from pr12.workflow import address, files, progress, step
+from pr12.workflow import files, step
 from pr12.workflow.errors import UserError
 
 
@@ -78,37 +78,40 @@ def main(job: step.Job) -> None:
     determinism.deterministic()
     params, device = job.params, determinism.device()
     if len(params.channels) != len(unet.STEPS) + 1:
-        raise UserError(f"channels has {len(params.channels)} levels; it must have 3")
+        raise UserError(f"rca.train.channels has {len(params.channels)} levels; give 3")
     structures, by_seed = scan_files.read_scans(job.paths["train"])
-    resume = job.paths["model"].with_name("resume.pt")
-    fingerprint = address.digest(
-        address.source_digest(job.module), repr(params), files.sha256(job.paths["train"])
+    state = checkpoints.resumed(
+        job,
+        lambda last: trainings(by_seed, len(structures), params, device, last),
+        total=len(by_seed),
+        describe=describe,
+        done=lambda state: len({row["seed"] for row in state["history"]}),
     )
-    empty: dict[str, Any] = {"done": [], "tensors": {}, "history": []}
-    state = checkpoints.load_state(resume, fingerprint) or empty
-    rows = _rows(by_seed, len(structures), params, state["done"], device)
-    total = len(by_seed) * len(set(params.snapshots))
-    done = len(state["history"])
-    for seed, update, value, tensors in progress.follow(rows, total, _told, done=done):
-        state["tensors"] |= {f"{seed}/{update}/{name}": t.cpu() for name, t in tensors.items()}
-        state["history"].append({"seed": seed, "update": update, "loss": value})
-        if update == max(params.snapshots):
-            state["done"].append(seed)
-            checkpoints.save_state(resume, state, fingerprint)
     tensor_files.write_tensors(job.paths["model"], state["tensors"])
     files.write_json(job.paths["history"], state["history"])
-    resume.unlink(missing_ok=True)
 
 
-def _rows(by_seed, structures, params, done, device):
-    for seed, scans in by_seed.items():
-        if seed not in done:
-            for row in training(scans, structures, params, seed, device):
-                yield seed, *row
+def trainings(
+    by_seed: Mapping[int, list[Scan]],
+    structures: int,
+    params: Params,
+    device: torch.device,
+    last: dict[str, Any] | None,
+) -> Iterator[dict[str, Any]]:
+    """Train the nets of all seeds; yield all snapshots and losses so far after each seed."""
+    tensors, history = (last["tensors"], last["history"]) if last else ({}, [])
+    done = {row["seed"] for row in history}
+    for seed in [seed for seed in by_seed if seed not in done]:
+        for update, value, parameters in training(by_seed[seed], structures, params, seed, device):
+            tensors |= {f"{seed}/{update}/{name}": t.cpu() for name, t in parameters.items()}
+            history = [*history, {"seed": seed, "update": update, "loss": value}]
+        yield {"tensors": tensors, "history": history}
 
 
-def _told(row: tuple[int, int, float, dict[str, Tensor]]) -> str:
-    return f"seed {row[0]}, update {row[1]}: loss {row[2]:.3f}"
+def describe(state: dict[str, Any]) -> str:
+    """Return the last snapshot in a line."""
+    row = state["history"][-1]
+    return f"seed {row['seed']}, update {row['update']}: loss {row['loss']:.3f}"
 
 
 if __name__ == "__main__":

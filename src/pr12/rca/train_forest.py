@@ -56,8 +56,8 @@ def main(job: step.Job) -> None:
         x, y = sampled(scans[: params.subjects], params.voxels, seed)
         for depth in params.depths:
             grown = forest.grow(x, y, params.trees, depth, seed)
-            own = forest.to_arrays(grown, len(structures) + 1)
-            arrays |= {f"{seed}/{depth}/{name}": array for name, array in own.items()}
+            forest_arrays = forest.to_arrays(grown, len(structures) + 1)
+            arrays |= {f"{seed}/{depth}/{name}": array for name, array in forest_arrays.items()}
     scan_files.write_arrays(job.paths["model"], arrays)
 
 

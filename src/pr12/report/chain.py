@@ -4,14 +4,17 @@ A chain is a list of nodes, those that are read before those that read them, the
 node is one addressed folder::
 
     {"folder": "build/full/vae/z2/train.0123456789", "step": "pr12.vae.train", "params": {...},
-     "source": "abcdef0123", "reads": [folders], "raw": {file: checksum}}
+     "source": "abcdef0123", "reads": {name: [folder, file]}, "raw": {file: checksum}}
+
+``reads`` is by name on the command line. Evidence that was taken before names were noted (schema 2)
+has a list of folders instead: of such a step it is not known which input was which.
 
 The Snakefile writes today's nodes to ``build/<run>/report/<paper>/chains.<digest>/``; evidence
 holds the nodes of the result that it was taken from.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -60,18 +63,36 @@ def node(
     >>> inputs = {"x": "build/full/b.2/x", "y": "build/full/b.2/y", "raw": {"t.csv": "sha256:9"}}
     >>> train = node("build/full/a.1", "pr12.a", "5", {}, inputs)
     >>> train["reads"], train["raw"]
-    (['build/full/b.2'], {'t.csv': 'sha256:9'})
+    ({'x': ['build/full/b.2', 'x'], 'y': ['build/full/b.2', 'y']}, {'t.csv': 'sha256:9'})
     """
-    files_read = [read for read in inputs.values() if isinstance(read, str)]
+    paths = {name: read for name, read in inputs.items() if isinstance(read, str)}
     checksums = [read for read in inputs.values() if not isinstance(read, str)]
     return {
         "folder": folder,
         "step": module,
         "source": source,
         "params": dict(params),
-        "reads": list(dict.fromkeys(path.rpartition("/")[0] for path in files_read)),
+        "reads": {name: path.rsplit("/", 1) for name, path in paths.items()},
         "raw": {file: sums[file] for sums in checksums for file in sums},
     }
+
+
+def folders_read(node: Node) -> list[str]:
+    """Return the folders that a node reads from, each once.
+
+    Parameters
+    ----------
+    node : Node
+        Of today's graph or of evidence.
+
+    Examples
+    --------
+    >>> folders_read({"reads": {"x": ["b.2", "x"], "y": ["b.2", "y"]}}), folders_read({"reads": []})
+    (['b.2'], [])
+    """
+    reads = node["reads"]
+    folders = [folder for folder, _ in reads.values()] if isinstance(reads, Mapping) else reads
+    return list(dict.fromkeys(folders))
 
 
 def collect(nodes: Mapping[str, Node], folder: str) -> list[Node]:
@@ -86,7 +107,8 @@ def collect(nodes: Mapping[str, Node], folder: str) -> list[Node]:
 
     Examples
     --------
-    >>> nodes = {"a": {"folder": "a", "reads": []}, "b": {"folder": "b", "reads": ["a"]}}
+    >>> nodes = {"b": {"folder": "b", "reads": {"x": ["a", "x"]}}}
+    >>> nodes["a"] = {"folder": "a", "reads": {}}
     >>> [node["folder"] for node in collect(nodes, "b")]
     ['a', 'b']
     """
@@ -95,7 +117,7 @@ def collect(nodes: Mapping[str, Node], folder: str) -> list[Node]:
     def visit(name: str) -> None:
         if name in chain:
             return
-        for upstream in nodes[name]["reads"]:
+        for upstream in folders_read(nodes[name]):
             visit(upstream)
         chain[name] = nodes[name]
 
@@ -119,17 +141,26 @@ def read(path: Path) -> dict[str, Any]:
     UserError
         If it is missing, damaged or something else.
     """
-    found = files.read_json(path)
+    try:
+        content = files.read_json(path)
+    except RecursionError:
+        content = None
     parts = {"cases": list, "nodes": dict, "results": dict, "before": dict}
-    if not isinstance(found, dict) or any(type(found.get(k)) is not v for k, v in parts.items()):
+    if not isinstance(content, dict) or any(
+        type(content.get(k)) is not v for k, v in parts.items()
+    ):
         raise UserError(f"{path} is no list of chains; delete it and run snakemake again")
     digest = re.fullmatch(r"chains\.([0-9a-f]{10})", path.parent.name)
-    if digest and digest[1] != address.digest(found):
+    if digest and digest[1] != address.digest(content):
         raise UserError(f"{path} is not as it was written; delete it and run snakemake again")
-    return found
+    return content
 
 
-def meaning(chain: Sequence[Node], before: Mapping[str, Mapping[str, Any]]) -> str:
+def meaning(
+    chain: Sequence[Node],
+    before: Mapping[str, Mapping[str, Any]],
+    unnamed: Container[str] = (),
+) -> str:
     """Return a digest of all that determines a result but the source of its steps.
 
     Parameters
@@ -138,10 +169,12 @@ def meaning(chain: Sequence[Node], before: Mapping[str, Mapping[str, Any]]) -> s
         The result's last.
     before : mapping
         Step -> field -> the value that stands for what the step did before it had the field.
+    unnamed : container of str
+        Folders without digests of steps of which only the folders that they read are compared.
 
     Examples
     --------
-    >>> old = {"folder": "a.1", "step": "s", "params": {"x": 1}, "source": "1", "reads": [],
+    >>> old = {"folder": "a.1", "step": "s", "params": {"x": 1}, "source": "1", "reads": {},
     ...        "raw": {}}
     >>> new = old | {"folder": "a.2", "params": {"x": 1, "y": 0}, "source": "2"}
     >>> meaning([old], {"s": {"y": 0}}) == meaning([new], {"s": {"y": 0}})
@@ -152,9 +185,18 @@ def meaning(chain: Sequence[Node], before: Mapping[str, Mapping[str, Any]]) -> s
     digests: dict[str, str] = {}
     for node in chain:
         params = {**before.get(node["step"], {}), **node["params"]}
-        reads = sorted({digests[name] for name in node["reads"]})  # in whatever order
+        reads: Any = node["reads"]
+        if isinstance(reads, Mapping) and place(node) not in unnamed:
+            reads = {name: [digests[folder], file] for name, (folder, file) in reads.items()}
+        else:
+            reads = sorted({digests[folder] for folder in folders_read(node)})  # in whatever order
         digests[node["folder"]] = address.digest(node["step"], params, reads, node["raw"])
     return digests[chain[-1]["folder"]]
+
+
+def place(node: Node) -> str:
+    """Return the folder of a node without its digest."""
+    return node["folder"].rpartition(".")[0]
 
 
 def standing(
@@ -177,7 +219,7 @@ def standing(
     Examples
     --------
     >>> old = {"folder": "a.1", "step": "pr12.vae.train", "params": {"x": 1}, "source": "1",
-    ...        "reads": [], "raw": {}}
+    ...        "reads": {}, "raw": {}}
     >>> standing([old], [old], {}).state
     'current'
     >>> standing([old], [old | {"folder": "a.2", "source": "2"}], {}).note
@@ -189,7 +231,8 @@ def standing(
         return Standing("withdrawn", withdrawn)
     if chain[-1]["folder"] == today[-1]["folder"]:
         return Standing("current", None)
-    if meaning(chain, before) != meaning(today, before):
+    unnamed = {place(node) for node in (*chain, *today) if not isinstance(node["reads"], Mapping)}
+    if meaning(chain, before, unnamed) != meaning(today, before, unnamed):
         return Standing("other params", "; ".join(_differences(chain, today, before)))
     sources = {node["step"]: node["source"] for node in today}
     if all(node["source"] == sources[node["step"]] for node in chain):
@@ -206,26 +249,42 @@ def _short(step: str) -> str:
 
 def _by_place(chain: Sequence[Node]) -> dict[str, Node]:
     """Key nodes by their folder without its digest."""
-    return {node["folder"].rpartition(".")[0]: node for node in chain}
+    return {place(node): node for node in chain}
 
 
 def _differences(
     chain: Sequence[Node], today: Sequence[Node], before: Mapping[str, Mapping[str, Any]]
-) -> Iterator[str]:
-    """Yield what differs, one phrase each."""
+) -> list[str]:
+    """Return what differs, one phrase each."""
     then, now = _by_place(chain), _by_place(today)
-    alike = True
-    for place in sorted(then.keys() & now.keys()):
-        old, new = then[place], now[place]
+    phrases: list[str] = []
+    for name in sorted(then.keys() & now.keys()):
+        old, new = then[name], now[name]
         defaults = before.get(new["step"], {})
         params = [{**defaults, **node["params"]} for node in (old, new)]
-        for key in sorted(params[0].keys() | params[1].keys()):
-            values = [p.get(key, "absent") for p in params]
-            if repr(values[0]) != repr(values[1]):  # 1, 1.0 and True are equal in Python
-                alike = False
-                yield f"{_short(new['step'])}.{key} was {values[0]}, now {values[1]}"
+        for key, values in _unequal(*params, "absent"):
+            phrases.append(f"{_short(new['step'])}.{key} was {values[0]}, now {values[1]}")
         if old["raw"] != new["raw"]:
-            alike = False
-            yield f"{_short(new['step'])} read other raw files"
-    if alike:
-        yield "other steps make it now"
+            phrases.append(f"{_short(new['step'])} read other raw files")
+        reads = [_files(node) for node in (old, new) if isinstance(node["reads"], Mapping)]
+        for key, (one, other) in _unequal(*reads, "nothing") if len(reads) == 2 else ():
+            phrases.append(f"{_short(new['step'])} read {one} as {key}, now {other}")
+    return phrases or ["other steps make it now"]
+
+
+def _unequal(
+    old: Mapping[str, Any], new: Mapping[str, Any], absent: str
+) -> Iterator[tuple[str, tuple[Any, Any]]]:
+    """Yield each key of unlike values, and both of them."""
+    for key in sorted(old.keys() | new.keys()):
+        values = old.get(key, absent), new.get(key, absent)
+        if repr(values[0]) != repr(values[1]):  # 1, 1.0 and True are equal in Python
+            yield key, values
+
+
+def _files(node: Node) -> dict[str, str]:
+    """Return name -> which file of which case and step was read, such as ``z2/train/model.pt``."""
+    return {
+        name: "/".join([*folder.rpartition(".")[0].split("/")[-2:], file])
+        for name, (folder, file) in node["reads"].items()
+    }

@@ -13,22 +13,25 @@ ranked       the rank correlation of metrics of cases with published numbers is 
 at_most      the metric of a case is not greater
 at_least     the metric of a case is not smaller
 
-The interval inside the bound gives `reproduced`, outside `differs`, across `inconclusive`.
+The interval inside the bound gives `reproduced`, outside `differs`, across `inconclusive`. A
+published number is matched on both sides; beyond its tolerance in the good direction is
+`differs, better`. A difference that should exceed a margin, but surely lies within it on both
+sides of 0, is `no difference`.
 """
 
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
-
-from scipy.stats import spearmanr
 
 from pr12.report import stats
 from pr12.workflow.errors import UserError
 
+LARGEST = sys.float_info.max
 Outcome = tuple[stats.Interval | None, str, str | None]  # measured, verdict, note
 
 FORMS = {  # form: (required keys, optional keys); a relation may show a published number too
-    "published": ({"case", "metric", "published", "tolerance"}, set()),
+    "published": ({"case", "metric", "published", "tolerance"}, {"better", "nominal"}),
     "less": ({"less", "metric"}, {"than_metric", "margin", "published"}),
     "ratio": ({"ratio", "metric", "at_least"}, {"than_metric", "published"}),
     "gap": ({"gap", "metric", "at_least"}, {"from_metric", "to_metric", "published"}),
@@ -38,6 +41,7 @@ FORMS = {  # form: (required keys, optional keys); a relation may show a publish
     "at_most": ({"case", "metric", "at_most"}, {"published"}),
     "at_least": ({"case", "metric", "at_least"}, {"published"}),
 }
+SINGLE = ("published", "at_most", "at_least")  # forms that are judged on one metric
 
 # The word of a metric's quantity that fixes what is better (docs/architecture.md, Numbers).
 DOWN = {"error", "errors", "loss", "nll", "mae", "mse", "rmse", "entropy", "kl", "perplexity"}
@@ -65,15 +69,15 @@ def form_of(claim: Mapping[str, Any], place: str = "claim") -> str:
     >>> form_of({"ratio": {"case": "soft", "than": "hard"}, "metric": "test/errors", "at_least": 2})
     'ratio'
     """
-    found = [form for form in FORMS if form != "published" and form in claim]
-    if {"gap", "ranked", "ratio"} & set(found) and "at_least" in found:
-        found.remove("at_least")  # there it is the share, or the correlation
-    if "tolerance" in claim or ("published" in claim and not found):
-        found.append("published")
-    if len(found) != 1:
-        what = f"the forms {' and '.join(found)}" if found else "no form"
+    forms = [form for form in FORMS if form != "published" and form in claim]
+    if {"gap", "ranked", "ratio"} & set(forms) and "at_least" in forms:
+        forms.remove("at_least")  # there it is the share, or the correlation
+    if "tolerance" in claim or ("published" in claim and not forms):
+        forms.append("published")
+    if len(forms) != 1:
+        what = f"the forms {' and '.join(forms)}" if forms else "no form"
         raise UserError(f"{place} has {what}; it must have exactly one of {', '.join(FORMS)}")
-    return found[0]
+    return forms[0]
 
 
 def direction(metric: str) -> str | None:
@@ -95,13 +99,31 @@ def direction(metric: str) -> str | None:
     return None
 
 
+def better(claim: Mapping[str, Any]) -> str | None:
+    """Tell in which direction a published number would be better; None if none is, or unknown.
+
+    Parameters
+    ----------
+    claim : mapping
+        A checked claim; its `better` counts where the metric's name does not say.
+
+    Examples
+    --------
+    >>> better({"case": "soft", "metric": "test/errors", "published": 74, "tolerance": 6})
+    'down'
+    """
+    if form_of(claim) != "published" or claim.get("nominal"):
+        return None
+    return claim.get("better") or direction(claim["metric"])
+
+
 def _sign(metric: str) -> float:
-    """Give the factor that makes less better."""
+    """Return the factor that makes less better."""
     return -1.0 if direction(metric) == "up" else 1.0
 
 
 def needs(claim: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Give the (case, metric key) pairs that a claim is judged on, in the order of its form.
+    """Return the (case, metric key) pairs that a claim is judged on, in the order of its form.
 
     Parameters
     ----------
@@ -130,12 +152,12 @@ def needs(claim: Mapping[str, Any]) -> list[tuple[str, str]]:
         case "falls":
             return [(claim["case"], key) for key in claim["falls"]]
         case "ranked":
-            return [(case, key) for case, own in claim["ranked"].items() for key in own]
+            return [(case, key) for case, numbers in claim["ranked"].items() for key in numbers]
     return [(claim["case"], metric)]
 
 
 def bound(claim: Mapping[str, Any]) -> dict[str, Any]:
-    """Give the bound of a claim's quantity: `low`, `high` (None: open) and whether it is `strict`.
+    """Return the bound of a quantity: `low`, `high` (None: open) and whether it is `strict`.
 
     Parameters
     ----------
@@ -151,8 +173,8 @@ def bound(claim: Mapping[str, Any]) -> dict[str, Any]:
     form = form_of(claim)
     if form == "published":
         # 0.7 + 0.1 must not exclude a measured 0.8 by its sixteenth digit
-        ends = (claim["published"] - claim["tolerance"], claim["published"] + claim["tolerance"])
-        low, high = (float(f"{end:.12g}") for end in ends)
+        published, tolerance = float(claim["published"]), float(claim["tolerance"])
+        low, high = _rounded(published - tolerance), _rounded(published + tolerance)
     elif form == "at_most":
         high = claim["at_most"]
     elif form in ("gap", "at_least", "ranked", "ratio"):
@@ -160,6 +182,11 @@ def bound(claim: Mapping[str, Any]) -> dict[str, Any]:
     else:
         low = claim.get("margin", 0.0)
     return {"low": low, "high": high, "strict": form in ("less", "falls", "best_inside")}
+
+
+def _rounded(value: float) -> float:
+    """Return a number to its twelfth digit; above what a float holds, the largest one."""
+    return min(max(float(f"{value:.12g}"), -LARGEST), LARGEST)
 
 
 def quantity(claim: Mapping[str, Any]) -> str:
@@ -225,19 +252,59 @@ def judged(claim: Mapping[str, Any], samples: Sequence[Sequence[float]]) -> Outc
         case "ranked":
             return _ranked(claim, samples)
         case _:
-            measured = stats.mean(samples[0])
-    return measured, _verdict(measured, bound(claim)), None
+            measured = stats.bounded(claim["metric"], samples[0])
+    return measured, _verdict(claim, measured), None
 
 
-def _verdict(measured: stats.Interval, limits: Mapping[str, Any]) -> str:
-    """Compare an interval with a bound: inside, outside or across."""
+def _verdict(claim: Mapping[str, Any], measured: stats.Interval) -> str:
+    """Compare an interval with a claim's bound: inside, outside or across."""
+    limits = bound(claim)
     low = -math.inf if limits["low"] is None else limits["low"]
     high = math.inf if limits["high"] is None else limits["high"]
     above = measured.low > low if limits["strict"] else measured.low >= low
     below = measured.high <= low if limits["strict"] else measured.high < low
     if above and measured.high <= high:
         return "reproduced"
-    return "differs" if below or measured.low > high else "inconclusive"
+    if limits["strict"] and low > 0 and -low <= measured.low and measured.high <= low:
+        return "no difference"
+    if not below and measured.low <= high:
+        return "inconclusive"
+    return "differs, better" if better(claim) == ("down" if below else "up") else "differs"
+
+
+def n_to_decide(claim: Mapping[str, Any], measured: stats.Interval | None) -> int | None:
+    """Return how many values would decide, should mean and spread stay as they are.
+
+    Parameters
+    ----------
+    claim : mapping
+        A checked claim.
+    measured : Interval or None
+        What `judged` gave.
+
+    Returns
+    -------
+    int or None
+        None where the interval does not lie across the bound, or has no width.
+
+    Examples
+    --------
+    >>> claim = {"case": "soft", "metric": "test/errors", "at_most": 80}
+    >>> n_to_decide(claim, stats.mean([74, 84, 76]))
+    30
+    """
+    if measured is None or _verdict(claim, measured) != "inconclusive":
+        return None
+    ends = [end for end in (bound(claim)["low"], bound(claim)["high"]) if end is not None]
+    if form_of(claim) == "ratio":
+        logs = (math.log(value) for value in (measured.mean, measured.low, measured.high))
+        measured, ends = stats.Interval(*logs, n=measured.n), [math.log(end) for end in ends]
+    elif form_of(claim) in SINGLE and (scale := stats.scale(claim["metric"])):
+        numbers = (measured.mean, measured.low, measured.high, *ends)
+        if all(scale.low < value < scale.high for value in numbers):
+            mean, low, high, *ends = map(scale.there, numbers)
+            measured = stats.Interval(mean, low, high, n=measured.n)
+    return stats.deciding_n(measured, ends)
 
 
 def _ratio(claim: Mapping[str, Any], case: Sequence[float], than: Sequence[float]) -> Outcome:
@@ -246,10 +313,10 @@ def _ratio(claim: Mapping[str, Any], case: Sequence[float], than: Sequence[float
         return None, "inconclusive", "a ratio needs positive numbers"
     logs = stats.difference(*([math.log(value) for value in values] for values in (than, case)))
     # exp(log 6 - log 3) must not miss a bound of 2 by its sixteenth digit
-    ends = (math.exp(end) for end in (logs.mean, logs.low, logs.high))
-    mean, low, high = (float(f"{end:.12g}") for end in ends)
+    ends = (min(end, math.log(LARGEST)) for end in (logs.mean, logs.low, logs.high))
+    mean, low, high = (_rounded(math.exp(end)) for end in ends)
     measured = stats.Interval(mean=mean, low=low, high=high, n=logs.n)
-    return measured, _verdict(measured, bound(claim)), None
+    return measured, _verdict(claim, measured), None
 
 
 def _gap(
@@ -273,11 +340,13 @@ def _gap(
     if gap.high <= 0:
         return None, "differs", "there is no gap: where it should start is at least as good"
     if gap.low <= 0:
-        return None, "inconclusive", "the gap itself is not sure: its interval holds 0"
+        enough = stats.deciding_n(gap, [0.0])
+        sure = f"; about n = {enough} would make it sure" if enough else ""
+        return None, "inconclusive", f"the gap itself is not sure: its interval holds 0{sure}"
     ahead = stats.combination([(sign * (1 - share), start), (-sign, case), (sign * share, end)])
     low, mean, high = (share + end / gap.mean for end in (ahead.low, ahead.mean, ahead.high))
     measured = stats.Interval(mean=mean, low=low, high=high, n=ahead.n)
-    return measured, _verdict(measured, bound(claim)), None
+    return measured, _verdict(claim, measured), None
 
 
 def _best_inside(claim: Mapping[str, Any], samples: Sequence[Sequence[float]]) -> Outcome:
@@ -300,7 +369,7 @@ def _best_inside(claim: Mapping[str, Any], samples: Sequence[Sequence[float]]) -
     ]
     # The closer one decides; a sure loss against either comes first.
     measured = min(distances, key=lambda interval: (interval.high > 0, interval.low))
-    verdict = _verdict(measured, bound(claim))
+    verdict = _verdict(claim, measured)
     if best != inside:
         note = f"the best by {key} is the extreme {best}; between them it is {inside}"
         return measured, "inconclusive" if verdict == "reproduced" else verdict, note
@@ -309,8 +378,10 @@ def _best_inside(claim: Mapping[str, Any], samples: Sequence[Sequence[float]]) -
 
 def _falls(claim: Mapping[str, Any], samples: Sequence[Sequence[float]]) -> Outcome:
     """Judge a fall by first - last and by the sign of Spearman's rank correlation of all points."""
+    from scipy.stats import spearmanr
+
     measured = stats.difference(samples[0], samples[-1])
-    verdict = _verdict(measured, bound(claim))
+    verdict = _verdict(claim, measured)
     points = [(index, value) for index, values in enumerate(samples) for value in values]
     if verdict == "reproduced" and not spearmanr(points).statistic < 0:
         return measured, "inconclusive", "the last is below the first, but the series does not fall"
@@ -319,10 +390,12 @@ def _falls(claim: Mapping[str, Any], samples: Sequence[Sequence[float]]) -> Outc
 
 def _ranked(claim: Mapping[str, Any], samples: Sequence[Sequence[float]]) -> Outcome:
     """Judge an order by its rank correlation with the published one, seed by seed."""
-    published = [number for own in claim["ranked"].values() for number in own.values()]
+    from scipy.stats import spearmanr
+
+    published = [number for cells in claim["ranked"].values() for number in cells.values()]
     seeds = list(zip(*samples, strict=False))  # those that every cell has
     if any(len(set(cells)) == 1 for cells in seeds):
         return None, "inconclusive", "all cells are equal: there is no order"
     correlations = [float(spearmanr(published, cells).statistic) for cells in seeds]
-    measured = stats.mean(correlations)
-    return measured, _verdict(measured, bound(claim)), None
+    measured = stats.bounded("correlation", correlations)
+    return measured, _verdict(claim, measured), None

@@ -6,6 +6,7 @@ claims is checked, and a claim is judged on evidence, by how that stands to toda
 
 import dataclasses
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -20,13 +21,20 @@ from pr12.report.claim_forms import (
 from pr12.report.rows import Row
 from pr12.workflow.errors import UserError
 
-VERDICTS = ("reproduced", "differs", "inconclusive", "not run")
+VERDICTS = (
+    "reproduced",
+    "no difference",
+    "differs",
+    "differs, better",
+    "inconclusive",
+    "not run",
+)
 RUNS = ("embedded", "full", "smoke")
 
 _COMMON = ({"id", "says", "where"}, {"runs", "timing", "from_memory", "headline", "reason"})
 _PARTS = {"less": ("case", "than"), "ratio": ("case", "than"), "gap": ("case", "from", "to")}
 _NUMBERS = ("published", "tolerance", "margin", "at_most", "at_least")
-_FLAGS = ("timing", "from_memory", "headline")
+_FLAGS = ("timing", "from_memory", "headline", "nominal")
 _SHORTEST = {"runs": 1, "falls": 2, "best_inside": 3}  # the lists and their least lengths
 
 
@@ -45,8 +53,9 @@ def check(claims: Sequence[Mapping[str, Any]], cases: Sequence[str], where: str)
     Raises
     ------
     UserError
-        For the first unknown, missing or ill-typed key, form, case or run, and for an id that
-        is used twice, with the full path and what is allowed.
+        For the first unknown, missing or ill-typed key, form, case or run; for numbers compared
+        with themselves; for an id that is used twice, and for two published numbers of one metric
+        of one case; with the full path and what is allowed.
 
     Examples
     --------
@@ -60,7 +69,8 @@ def check(claims: Sequence[Mapping[str, Any]], cases: Sequence[str], where: str)
 claim of the form at_most: at_most, case, from_memory, headline, id, metric, published, reason, \
 runs, says, timing, where
     """
-    seen: dict[str, str] = {}
+    ids: dict[str, str] = {}
+    published: dict[tuple[str, str], tuple[float, str]] = {}
     for index, claim in enumerate(claims):
         place = f"{where}[{index}]"
         if not isinstance(claim, Mapping):
@@ -68,21 +78,50 @@ runs, says, timing, where
         name = f" (claim {claim['id']})" if isinstance(claim.get("id"), str) else ""
         form = claim_forms.form_of(claim, f"{place}{name}")
         _check_keys(claim, form, place, name)
-        for case, _ in needs(claim):
-            if case not in cases:
-                allowed = ", ".join(cases)
-                raise UserError(f"{place}{name} names the unknown case {case!r}; known: {allowed}")
-        if form == "gap" and direction(claim["metric"]) is None:
-            allowed = ", ".join(sorted(claim_forms.DOWN | claim_forms.UP))
+        _check_form(claim, form, cases, place, name)
+        if claim["id"] in ids:
+            raise UserError(f"{place}.id is {claim['id']!r}, as in {ids[claim['id']]}; change one")
+        ids[claim["id"]] = place
+        if {"published", "case", "metric"} <= set(claim):
+            key, number = (claim["case"], claim["metric"]), claim["published"]
+            before, first = published.setdefault(key, (number, place))
+            if before != number:
+                raise UserError(
+                    f"{place}.published{name} is {number} and {first}.published {before}, both of "
+                    f"{key[1]} of {key[0]}; a paper has one number there: correct one of them"
+                )
+
+
+def _check_form(
+    claim: Mapping[str, Any], form: str, cases: Sequence[str], place: str, name: str
+) -> None:
+    """Check what a claim of well-typed values names, and bounds that no number could meet."""
+    named = needs(claim)
+    for case, _ in named:
+        if case not in cases:
+            allowed = ", ".join(cases)
+            raise UserError(f"{place}{name} names the unknown case {case!r}; known: {allowed}")
+    for case, key in named:
+        if named.count((case, key)) > 1:
             raise UserError(
-                f"{place}.metric{name} is {claim['metric']!r}, of which it is not known whether "
-                f"less is better; a gap needs one of these words in its metric: {allowed}"
+                f"{place}{name} compares {key} of {case} with itself; name another case or metric"
             )
-        if form == "ratio" and claim["at_least"] <= 0:
-            raise UserError(f"{place}.at_least{name} is {claim['at_least']}; it must be above 0")
-        if claim["id"] in seen:
-            raise UserError(f"{place}.id is {claim['id']!r}, as in {seen[claim['id']]}; change one")
-        seen[claim["id"]] = place
+    if form == "gap" and direction(claim["metric"]) is None:
+        allowed = ", ".join(sorted(claim_forms.DOWN | claim_forms.UP))
+        raise UserError(
+            f"{place}.metric{name} is {claim['metric']!r}, of which it is not known whether "
+            f"less is better; a gap needs one of these words in its metric: {allowed}"
+        )
+    share = claim.get("at_least")
+    if form == "ratio" and share <= 0:
+        raise UserError(f"{place}.at_least{name} is {share}; it must be above 0")
+    if form == "gap" and not 0 < share <= 1:
+        raise UserError(
+            f"{place}.at_least{name} is {share}; it must be a share of the gap, above 0 and at "
+            "most 1"
+        )
+    if form == "ranked" and not -1 <= share <= 1:
+        raise UserError(f"{place}.at_least{name} is {share}; it must be a correlation, -1 to 1")
 
 
 def _check_keys(claim: Mapping[str, Any], form: str, place: str, name: str) -> None:
@@ -101,31 +140,68 @@ def _check_value(key: str, value: Any, path: str) -> None:
     if key in _PARTS:
         parts = _PARTS[key]
         good = isinstance(value, Mapping) and set(value) == set(parts)
-        good = good and all(isinstance(part, str) for part in value.values())
+        good = good and all(map(is_text, value.values()))
         wanted = "a mapping of " + ", ".join(parts) + " to names of cases"
     elif key == "ranked":
         good = isinstance(value, Mapping) and all(isinstance(v, Mapping) for v in value.values())
-        numbers = [number for own in value.values() for number in own.values()] if good else []
-        good = len(numbers) >= 3 and all(
-            type(number) in (int, float) and math.isfinite(number) for number in numbers
-        )
+        cells = [cell for metrics in value.values() for cell in metrics.items()] if good else []
+        good = len(cells) >= 3 and all(is_text(k) and is_number(v) for k, v in cells)
         wanted = "a mapping of cases to mappings of metrics to numbers, three numbers or more"
     elif key in _SHORTEST:
         good = isinstance(value, list | tuple) and len(value) >= _SHORTEST[key]
-        good = good and all(isinstance(item, str) for item in value)
-        wanted = f"a list of at least {_SHORTEST[key]} names"
+        good = good and all(map(is_text, value)) and len(set(value)) == len(value)
+        wanted = f"a list of at least {_SHORTEST[key]} names, each once"
         if key == "runs":
             good, wanted = good and set(value) <= set(RUNS), f"a list out of {', '.join(RUNS)}"
     elif key in _NUMBERS:
-        good = isinstance(value, int | float) and not isinstance(value, bool)
-        good = good and math.isfinite(value) and (key != "tolerance" or value >= 0)
-        wanted = "a number of at least 0" if key == "tolerance" else "a number"
+        good = is_number(value) and (key != "tolerance" or value >= 0)
+        wanted = "a finite number of at least 0" if key == "tolerance" else "a finite number"
     elif key in _FLAGS:
         good, wanted = isinstance(value, bool), "true or false"
+    elif key == "better":
+        good, wanted = value in ("down", "up"), "down or up"
+    elif key == "id":
+        good = isinstance(value, str) and re.fullmatch(r"[\w-]+", value, flags=re.ASCII)
+        wanted = "a word of letters, digits, _ and -"
     else:
-        good, wanted = isinstance(value, str) and bool(value.strip()), "a text"
+        good, wanted = is_text(value), "a text"
     if not good:
-        raise UserError(f"{path} is {value!r}; it must be {wanted}")
+        raise UserError(f"{path} is {shown(value)}; it must be {wanted}")
+
+
+def is_text(value: Any) -> bool:
+    """Tell whether a value is a text that is not empty."""
+    return isinstance(value, str) and bool(value.strip())
+
+
+def is_number(value: Any) -> bool:
+    """Tell whether a value is a finite number that a float can hold.
+
+    Examples
+    --------
+    >>> [is_number(value) for value in (1, 0.5, True, "1", float("nan"), 10**400)]
+    [True, True, False, False, False, False]
+    """
+    try:
+        return type(value) in (int, float) and math.isfinite(value)
+    except OverflowError:
+        return False
+
+
+def shown(value: Any) -> str:
+    """Return a value as a message shows it: on one line, and not for ever.
+
+    Examples
+    --------
+    >>> shown([1, "a"]), len(shown("x" * 1000))
+    ("[1, 'a']", 203)
+    """
+    text = f"a whole number of {value.bit_length()} bits" if _is_huge(value) else repr(value)
+    return text if len(text) <= 200 else f"{text[:200]}..."
+
+
+def _is_huge(value: Any) -> bool:
+    return type(value) is int and value.bit_length() > 4096
 
 
 def judge(claim: Mapping[str, Any], rows: Mapping[str, Row], run: str) -> dict[str, Any]:
@@ -165,15 +241,39 @@ def judge(claim: Mapping[str, Any], rows: Mapping[str, Row], run: str) -> dict[s
     return {
         **{key: claim.get(key) for key in ("id", "says", "where", "published")},
         **{key: claim.get(key, False) for key in _FLAGS},
+        "runs": claim.get("runs"),
         "form": claim_forms.form_of(claim),
         "quantity": claim_forms.quantity(claim),
         "measured": dataclasses.asdict(measured) if measured else None,
         "bound": bound(claim),
+        "better": claim_forms.better(claim),
         "verdict": verdict,
+        "n_to_decide": n_to_decide(claim, measured, verdict),
         "note": note,
         "reason": reason(claim, verdict),
         **_origin(there),
     }
+
+
+def leads(claims: Sequence[Mapping[str, Any]]) -> list[str | None]:
+    """Return for each claim whose text goes on with "..." the text that it goes on from.
+
+    Parameters
+    ----------
+    claims : sequence of mapping
+        In the order of claims.yaml.
+
+    Examples
+    --------
+    >>> leads([{"says": "206 errors"}, {"says": "... 133 on threes"}, {"says": "47 %"}])
+    [None, '206 errors', None]
+    """
+    texts, last = [], None
+    for claim in claims:
+        goes_on = claim["says"].startswith("...")
+        texts.append(last if goes_on else None)
+        last = last if goes_on else claim["says"]
+    return texts
 
 
 def reason(claim: Mapping[str, Any], verdict: str) -> str | None:
@@ -191,7 +291,28 @@ def reason(claim: Mapping[str, Any], verdict: str) -> str | None:
     >>> reason({"reason": "other data"}, "differs"), reason({"reason": "other data"}, "reproduced")
     ('other data', None)
     """
-    return claim.get("reason") if verdict in ("differs", "inconclusive") else None
+    return None if verdict in ("reproduced", "not run") else claim.get("reason")
+
+
+def n_to_decide(
+    claim: Mapping[str, Any], measured: stats.Interval | None, verdict: str
+) -> int | None:
+    """Return how many values would decide an inconclusive claim, as far as spread is the cause.
+
+    Parameters
+    ----------
+    claim, measured, verdict
+        What `outcome` was given and gave.
+
+    Examples
+    --------
+    >>> claim = {"case": "soft", "metric": "test/errors", "at_most": 80}
+    >>> n_to_decide(claim, stats.mean([74, 84, 76]), "inconclusive")
+    30
+    """
+    if verdict != "inconclusive" or claim.get("from_memory") or claim.get("timing"):
+        return None
+    return claim_forms.n_to_decide(claim, measured)
 
 
 def _why_aside(aside: Mapping[str, str | None], before: stats.Interval | None) -> str:

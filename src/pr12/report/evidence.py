@@ -22,7 +22,7 @@ from pr12.workflow import address, files, step, timings
 from pr12.workflow.errors import UserError
 from pr12.workflow.params import STRICT
 
-SCHEMA = 2
+SCHEMA = 3
 NAME = "evidence.json"
 KEYS = ("schema", "case", "metrics", "ratios", "provenance", "chain", "files", "digest")
 # What a provenance says that is the same when the command runs again.
@@ -110,35 +110,52 @@ def read(folder: Path) -> Evidence:
         If it is of another schema, or a file of it is missing, damaged or was edited.
     """
     path = folder / NAME
-    try:
-        found = files.read_json(path)
-    except (UserError, RecursionError) as error:
-        raise _damaged(path, f"cannot be read ({error})") from None
-    if not isinstance(found, dict) or type(found.get("schema")) is not int:
-        raise _damaged(path, "is no evidence")
-    if found["schema"] != SCHEMA:
+    content = load(path)
+    if content["schema"] != SCHEMA:
         raise UserError(
-            f"{path} is of schema {found['schema']}, this code reads {SCHEMA}; run: "
+            f"{path} is of schema {content['schema']}, this code reads {SCHEMA}; run: "
             f"python -m pr12.report.migrate report={folder.parent.parent}"
         )
-    if set(found) != set(KEYS):
+    if set(content) != set(KEYS):
         raise _damaged(path, "is not as it was written")
-    check_files(folder, found)
-    if found["case"] != folder.name:
-        raise _damaged(path, f"is evidence of {found['case']}")
+    check_files(folder, content)
+    if content["case"] != folder.name:
+        raise _damaged(path, f"is evidence of {content['case']}")
     return Evidence(
-        folder=folder, **{key: found[key] for key in KEYS if key not in ("schema", "digest")}
+        folder=folder, **{key: content[key] for key in KEYS if key not in ("schema", "digest")}
     )
 
 
-def check_files(folder: Path, found: Mapping[str, Any]) -> None:
+def load(path: Path) -> dict[str, Any]:
+    """Read an evidence.json of any schema; nothing but that it has one is checked.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Raises
+    ------
+    UserError
+        If it cannot be read, is not JSON or has no schema.
+    """
+    try:
+        content = files.read_json(path)
+    except (UserError, RecursionError) as error:
+        raise _damaged(path, f"cannot be read ({error})") from None
+    if not isinstance(content, dict) or type(content.get("schema")) is not int:
+        raise _damaged(path, "is no evidence")
+    return content
+
+
+def check_files(folder: Path, content: Mapping[str, Any]) -> None:
     """Check that evidence and its files are as they were written.
 
     Parameters
     ----------
     folder : Path
         The case's.
-    found : mapping
+    content : mapping
         What its evidence.json holds.
 
     Raises
@@ -146,12 +163,16 @@ def check_files(folder: Path, found: Mapping[str, Any]) -> None:
     UserError
         For the first file that is missing, damaged or was edited.
     """
-    if found.get("digest") != _digest(found):
+    if content.get("digest") != _digest(content):
         raise _damaged(folder / NAME, "is not as it was written")
-    for name, digest in found["files"].items():
+    for name, digest in content["files"].items():
         if not re.fullmatch(r"[\w-]+\.\w+", name, flags=re.ASCII):
             raise _damaged(folder / NAME, f"names the file {name!r}")
-        if not (folder / name).is_file() or files.sha256(folder / name) != digest:
+        try:
+            whole = files.sha256(folder / name) == digest
+        except OSError:
+            whole = False
+        if not whole:
             raise _damaged(folder / name, "is missing or not as it was written")
 
 
@@ -178,7 +199,7 @@ def read_all(folder: Path, cases: Sequence[str]) -> dict[str, Evidence]:
     return {case: read(folder / case) for case in cases if (folder / case).is_dir()}
 
 
-def content(
+def content_of(
     case: str, result: Mapping[str, Any], chain: Sequence[Node], ratios: Metrics, root: Path
 ) -> dict[str, Any]:
     """Return what evidence.json holds of a result, without its files and its digest.
@@ -197,10 +218,10 @@ def content(
         The repository: paths below it are written relative to it, of others only the name.
     """
     provenance = result["provenance"]
-    kept = {key: provenance[key] for key in LASTING if key in provenance}
-    words = (re.fullmatch(r"([\w.-]+=)?(.*)", w, re.S) for w in shlex.split(kept["command"]))
-    kept["command"] = shlex.join((w[1] or "") + _relative(w[2], root) for w in words)
-    kept["inputs"] = {
+    lasting = {key: provenance[key] for key in LASTING if key in provenance}
+    words = (re.fullmatch(r"([\w.-]+=)?(.*)", w, re.S) for w in shlex.split(lasting["command"]))
+    lasting["command"] = shlex.join((w[1] or "") + _relative(w[2], root) for w in words)
+    lasting["inputs"] = {
         name: source | {"path": _relative(source["path"], root)}
         for name, source in provenance.get("inputs", {}).items()
     }
@@ -209,7 +230,7 @@ def content(
         "case": case,
         "metrics": dict(result["metrics"]),
         "ratios": dict(ratios),
-        "provenance": kept,
+        "provenance": lasting,
         "chain": list(chain),
     }
 
@@ -243,26 +264,26 @@ def ratios(timings: Metrics) -> dict[str, list[float]]:
     }
 
 
-def _digest(found: Mapping[str, Any]) -> str:
-    return address.digest({key: value for key, value in found.items() if key != "digest"})
+def _digest(content: Mapping[str, Any]) -> str:
+    return address.digest({key: value for key, value in content.items() if key != "digest"})
 
 
-def write(folder: Path, found: Mapping[str, Any], pictures: Mapping[str, bytes]) -> None:
+def write(folder: Path, content: Mapping[str, Any], pictures: Mapping[str, bytes]) -> None:
     """Write one case's evidence in place of what was there.
 
     Parameters
     ----------
     folder : Path
         The case's.
-    found : mapping
-        What `content` returned.
+    content : mapping
+        What `content_of` returned.
     pictures : mapping
         File name -> bytes.
     """
     for name, data in pictures.items():
         with files.atomic(folder / name) as temporary:
             temporary.write_bytes(data)
-    whole = {**found, "files": {name: files.sha256(folder / name) for name in sorted(pictures)}}
+    whole = {**content, "files": {name: files.sha256(folder / name) for name in sorted(pictures)}}
     files.write_json(folder / NAME, whole | {"digest": _digest(whole)})
     for path in folder.iterdir():  # of an earlier picture
         if path.is_file() and path.name not in (NAME, *pictures):
@@ -270,7 +291,7 @@ def write(folder: Path, found: Mapping[str, Any], pictures: Mapping[str, bytes])
 
 
 def mark_of(folder: Path, result: Sequence[Path]) -> dict[str, str]:
-    """Return what a mark beside a result holds: digests of its evidence, and of itself.
+    """Return what a mark beside a result holds: of what, by what and as what evidence was taken.
 
     Parameters
     ----------
@@ -279,8 +300,8 @@ def mark_of(folder: Path, result: Sequence[Path]) -> dict[str, str]:
     result : sequence of Path
         The files that evidence was taken from.
     """
-    taken = {path.name: files.sha256(path) for path in result}
-    return taken | {NAME: files.sha256(folder / NAME)}
+    digests = {path.name: files.sha256(path) for path in (*result, folder / NAME)}
+    return digests | {"source": address.source_digest("pr12.report.evidence", address.SRC)}
 
 
 def published(mark: Path, folder: Path, result: Sequence[Path]) -> bool:
@@ -304,7 +325,7 @@ def published(mark: Path, folder: Path, result: Sequence[Path]) -> bool:
         if files.read_json(mark) != mark_of(folder, result):
             return False
         read(folder)
-    except (OSError, UserError):
+    except (OSError, UserError, RecursionError):
         return False
     return True
 
@@ -343,9 +364,9 @@ def main(job: step.Job) -> None:
         raise UserError(f"{folder} is no result of today's graph; run snakemake again")
     made_by = chains.collect(today["nodes"], folder)
     _check_chain(provenance, made_by, where)
-    kept = ratios(took["times"]) if params.run in TIMED_RUNS else {}
+    times = ratios(took["times"]) if params.run in TIMED_RUNS else {}
     result["provenance"] = provenance | {key: took[key] for key in MACHINE if key in took}
-    found = content(params.case, result, made_by, kept, Path.cwd())
+    content = content_of(params.case, result, made_by, times, Path.cwd())
     pictures = {}
     if "picture" in job.paths:
         from pr12.report.stored import (
@@ -353,7 +374,7 @@ def main(job: step.Job) -> None:
         )
 
         pictures = stored_pictures.packed(job.paths["picture"])
-    write(job.paths["out"], found, pictures)
+    write(job.paths["out"], content, pictures)
     of_step = {f"step/{key}": [took[key]] for key in timings.FIGURES}
     files.write_json(job.paths["timings"], {"folder": folder, "times": of_step | took["times"]})
     taken = [job.paths[name] for name in ("metrics", "picture") if name in job.paths]

@@ -10,7 +10,7 @@ from pr12.workflow import files
 from pr12.workflow.errors import UserError
 
 LIST = "figures.json"
-READ = "read.json"  # what evidence they were drawn from; it stays in build/
+READ = "read.json"  # what evidence they were drawn from, by what code; it stays in build/
 TEXTS = ("file", "title", "caption", "alt")
 BESIDE = {"page": ".html", "animation": ".gif"}  # what a figure may have beside its pictures
 
@@ -108,6 +108,8 @@ def read(folder: Path) -> list[dict[str, Any]]:
         listed = files.read_json(folder / LIST)
     except UserError as error:
         raise UserError(f"{error}; {_again(folder)}") from None
+    except RecursionError:
+        raise UserError(f"{folder / LIST} cannot be read; {_again(folder)}") from None
     return check(listed, folder)
 
 

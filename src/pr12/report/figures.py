@@ -4,6 +4,7 @@ A figure names the cases that it draws and gets no others. Once it is committed 
 only when evidence of all cases that it was drawn from is there: until then it stays as it is.
 """
 
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ from pr12.report.plots import Plot
 from pr12.report.rows import Row
 from pr12.report.stored import pictures as stored_pictures
 from pr12.workflow import files, settings, step
+from pr12.workflow.errors import UserError
 
 Metrics = Mapping[str, Mapping[str, Sequence[float]]]  # case -> key -> one value per seed
 Pictures = Mapping[str, Any]  # such as fcn_picture -> what the step wrote
@@ -190,19 +192,69 @@ def _draw(
 READS = ("evidence", "committed", "chains", "texts")
 
 
-def main(job: step.Job, paper: str, figures: Sequence[Figure]) -> None:
-    """Draw a paper's figures: the body of every paper's figures step.
+def start(params_class: type, figures: Callable[[Any], Sequence[Figure]]) -> None:
+    """Run a paper's figures step: draw its figures from evidence.
+
+    Parameters
+    ----------
+    params_class : type
+        The step's params; they have ``published``.
+    figures : callable
+        Returns all figures in the order of the report, from the params.
+    """
+    with step.start(params_class, reads=READS, writes=["out"]) as job:
+        check_published(job.params.published)
+        main(job, figures(job.params))
+
+
+def check_published(published: Mapping[str, Any], where: str = "--params.published") -> None:
+    """Check that published numbers are numbers, by case and metric key.
+
+    Parameters
+    ----------
+    published : mapping
+        Case -> metric key -> number.
+    where : str
+        Of the mapping, for the message.
+
+    Raises
+    ------
+    UserError
+        For the first case whose entry is something else.
+
+    Examples
+    --------
+    >>> check_published({"soft_800": {"test/errors": 74}})
+    >>> check_published({"soft_800": 74})
+    Traceback (most recent call last):
+    ...
+    pr12.workflow.errors.UserError: --params.published.soft_800 is 74; it must be a mapping of \
+metric keys to finite numbers, such as {'test/errors': 74}
+    """
+    for case, numbers in published.items():
+        good = isinstance(numbers, Mapping)
+        if not good or any(
+            type(number) not in (int, float) or not math.isfinite(number)
+            for number in numbers.values()
+        ):
+            raise UserError(
+                f"{where}.{case} is {numbers!r}; it must be a mapping of metric keys to finite "
+                "numbers, such as {'test/errors': 74}"
+            )
+
+
+def main(job: step.Job, figures: Sequence[Figure]) -> None:
+    """Draw a paper's figures.
 
     Parameters
     ----------
     job : Job
         With the paths `READS` and ``out``.
-    paper : str
-        Short name.
     figures : sequence of Figure
         In the order of the report.
     """
-    read = freshness.listing(job.paths["evidence"])
+    paper = job.module.split(".")[1]
+    read = freshness.drawn_from(paper, job.paths["evidence"], job.paths["texts"])
     today = chains.read(job.paths["chains"])
     withdrawn = settings.withdrawn(job.paths["texts"])
     rows = evidence_rows.read(job.paths["evidence"], today, withdrawn)

@@ -82,7 +82,7 @@ def results(build: Path) -> Iterator[tuple[str, str, str, Path]]:
 
 
 def smallest_steady_file(folder: Path) -> Path | None:
-    """Give the smallest file of a result that is the same after every run, if there is one.
+    """Return the smallest file of a result that is the same after every run, if there is one.
 
     Parameters
     ----------
@@ -162,13 +162,18 @@ def collect(build: Path) -> dict[str, Any]:
             metrics[f"{paper}/{case}/{name}"] = values
         path = smallest_steady_file(folder)
         if path is not None:
-            found = (path.stat().st_size, case, str(path.relative_to(folder)), files.sha256(path))
+            candidate = (
+                path.stat().st_size,
+                case,
+                str(path.relative_to(folder)),
+                files.sha256(path),
+            )
         elif values is not None:
             text = json.dumps(values, sort_keys=True).encode()
-            found = (len(text), case, "metrics.json", hashlib.sha256(text).hexdigest())
+            candidate = (len(text), case, "metrics.json", hashlib.sha256(text).hexdigest())
         else:
             continue
-        small[f"{paper}/{name}"] = min(small.get(f"{paper}/{name}", found), found)
+        small[f"{paper}/{name}"] = min(small.get(f"{paper}/{name}", candidate), candidate)
     if not metrics:
         raise UserError(f"{build} has no metrics: make them first (snakemake --config run=smoke)")
     digests = {

@@ -7,6 +7,7 @@ the table between its two markers is renewed.
 
 import base64
 import hashlib
+import io
 import os
 import platform
 import re
@@ -18,6 +19,7 @@ from typing import Annotated, Any
 
 from annotated_types import MinLen
 from markupsafe import Markup
+from PIL import Image
 from pydantic.dataclasses import dataclass
 
 from pr12.report import chain, claims, freshness, page_templates
@@ -28,6 +30,8 @@ from pr12.workflow.params import STRICT
 
 # bytes; a browser would draw a larger one longer than its sharpness is worth
 LARGEST_SVG = 300_000
+CARD = 720  # pixels, the width of a card's picture at most
+CARD_RATIO = 0.56  # of its height; what is higher is cut below
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -36,11 +40,10 @@ class Params:
 
     run: str
     papers: Annotated[tuple[str, ...], MinLen(1)]  # in this order
-    fixed: str  # digest of code and templates, for the stamp
 
 
 def data_uri(svg: bytes, png: bytes) -> str:
-    """Give a figure as a data URI: the SVG unless it is too large, else the PNG.
+    """Return a figure as a data URI: the SVG unless it is too large, else the PNG.
 
     Parameters
     ----------
@@ -60,7 +63,7 @@ def _uri(kind: str, content: bytes) -> str:
 
 
 def only_script(html: str, where: str) -> str:
-    """Give the text of a page's one script, which a policy can allow by its hash.
+    """Return the text of a page's one script, which a policy can allow by its hash.
 
     Parameters
     ----------
@@ -79,10 +82,10 @@ def only_script(html: str, where: str) -> str:
     >>> only_script("<p>1</p><script>2 < 3</script>", "curve.html")
     '2 < 3'
     """
-    found = re.findall(r"(?is)<script>(.*?)</script>", html)
-    if len(found) != 1 or html.lower().count("<script") != 1:
+    scripts = re.findall(r"(?is)<script>(.*?)</script>", html)
+    if len(scripts) != 1 or html.lower().count("<script") != 1:
         raise UserError(f"{where} must have exactly one <script>, inline and without attributes")
-    return found[0]
+    return scripts[0]
 
 
 def page(papers: Mapping[str, Mapping[str, Any]], run: str) -> str:
@@ -93,8 +96,9 @@ def page(papers: Mapping[str, Mapping[str, Any]], run: str) -> str:
     papers : mapping
         Paper -> the contents of its report's JSON files (``report``, ``claims``, ``metrics``,
         ``provenance``), ``timings`` (see `measured_here`), ``pictures``: figure file -> data URI,
-        ``pages``: file of an interactive figure -> its HTML, and ``animations``: file of an
-        animated figure -> data URI of the GIF.
+        ``pages``: file of an interactive figure -> its HTML, ``animations``: file of an
+        animated figure -> data URI of the GIF, and ``card``: the picture that stands for the
+        paper and its alternative text, or None.
     run : str
         The run that the reports come from.
 
@@ -159,8 +163,8 @@ def measured_here(
         if record["timing"] and record["measured"] is None and counts:
             measured, verdict, note = claims.outcome(claim, times, run)
             if measured:
-                found = {"measured": asdict(measured), "verdict": verdict, "note": note}
-                judged[claim["id"]] = found | {"reason": claims.reason(claim, verdict)}
+                outcome = {"measured": asdict(measured), "verdict": verdict, "note": note}
+                judged[claim["id"]] = outcome | {"reason": claims.reason(claim, verdict)}
     return {
         "machine": platform.node(),
         "cpus": os.cpu_count(),
@@ -205,7 +209,7 @@ def main(arguments: Sequence[str]) -> None:
         writes=["out", "stamp"],
         arguments=arguments,
     ) as job:
-        run = job.params.run
+        run, made_by = job.params.run, freshness.of_index(job.params.papers)
         for paper in job.params.papers:
             if paper not in names:
                 raise UserError(f"the path {paper} is missing; add {paper}=FOLDER of its report")
@@ -218,7 +222,7 @@ def main(arguments: Sequence[str]) -> None:
             temporary.write_text(page(papers, run), encoding="utf-8")
         stamps = [job.paths[paper] / "stamp.json" for paper in job.params.papers]
         shown = [out, *stamps, job.paths["timings"]]
-        freshness.write(job.paths["stamp"], job.params.fixed, *shown)
+        freshness.write(job.paths["stamp"], made_by, *shown)
 
 
 def path_names(arguments: Sequence[str], besides: Sequence[str]) -> list[str]:
@@ -253,6 +257,7 @@ def _contents(folder: Path) -> dict[str, Any]:
         )
         for figure in contents["report"]["figures"]
     }
+    contents["card"] = _card(folder, contents["report"])
     contents["pages"] = {
         figure["file"]: (folder / "figures" / figure["page"]).read_text(encoding="utf-8")
         for figure in contents["report"]["figures"]
@@ -264,6 +269,20 @@ def _contents(folder: Path) -> dict[str, Any]:
         if "animation" in figure
     }
     return contents
+
+
+def _card(folder: Path, report: Mapping[str, Any]) -> dict[str, str] | None:
+    """Return the picture that stands for a paper, small, and what is seen; None without it."""
+    shown = [figure for figure in report["figures"] if figure["file"] == report["card"]]
+    if not shown:
+        return None
+    with Image.open(folder / "figures" / f"{report['card']}.png") as picture:
+        width, height = picture.width, min(picture.height, round(picture.width * CARD_RATIO))
+        small = picture.convert("RGB").crop((0, 0, width, height))
+    small.thumbnail((CARD, CARD))
+    stream = io.BytesIO()
+    small.save(stream, "PNG", optimize=True)
+    return {"picture": _uri("png", stream.getvalue()), "alt": shown[0]["alt"]}
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Bring evidence of an earlier schema to today's: one function a step, applied in order."""
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -7,7 +8,7 @@ from pydantic.dataclasses import dataclass
 
 from pr12.report import evidence
 from pr12.report.chain import Node
-from pr12.workflow import files, step
+from pr12.workflow import step
 from pr12.workflow.errors import UserError
 from pr12.workflow.params import STRICT
 
@@ -60,8 +61,27 @@ def _renamed(folder: str) -> str:
     return f"{place}/{ARRAYS.get(step_name, step_name)}{dot}{digest}"
 
 
+def names(content: dict[str, Any]) -> dict[str, Any]:
+    """Return evidence of schema 2 as schema 3, which notes under which name a file was read.
+
+    That was not noted before: the lists of folders stay, and `pr12.report.chain.standing` compares
+    no more than folders where it finds one.
+
+    Parameters
+    ----------
+    content : dict
+        Of schema 2.
+
+    Examples
+    --------
+    >>> names({"schema": 2, "chain": [{"reads": ["build/full/data/mnist/arrays.1"]}]})
+    {'schema': 3, 'chain': [{'reads': ['build/full/data/mnist/arrays.1']}]}
+    """
+    return content | {"schema": 3}
+
+
 # From schema -> what makes the content of evidence.json one of the next schema.
-STEPS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: rooms}
+STEPS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: rooms, 2: names}
 
 
 def migrated(content: dict[str, Any], where: str) -> dict[str, Any]:
@@ -70,22 +90,20 @@ def migrated(content: dict[str, Any], where: str) -> dict[str, Any]:
     Parameters
     ----------
     content : dict
-        What the file holds.
+        What the file holds; it has a schema.
     where : str
         Its file, for the message.
 
     Raises
     ------
     UserError
-        If it has no schema, or no step leads from that to today's.
+        If no step leads from its schema to today's.
 
     Examples
     --------
     >>> migrated({"schema": evidence.SCHEMA}, "evidence.json") == {"schema": evidence.SCHEMA}
     True
     """
-    if not isinstance(content, dict) or type(content.get("schema")) is not int:
-        raise UserError(f"{where} is no evidence; bring it back from git")
     while content["schema"] != evidence.SCHEMA:
         if content["schema"] not in STEPS:
             raise UserError(
@@ -97,14 +115,35 @@ def migrated(content: dict[str, Any], where: str) -> dict[str, Any]:
 
 
 def main(job: step.Job) -> None:
-    """Migrate one paper's evidence in one run."""
-    for path in sorted(job.paths["report"].glob(f"evidence/*/{evidence.NAME}")):
-        before = files.read_json(path)
+    """Migrate one paper's evidence in one run.
+
+    Raises
+    ------
+    UserError
+        If there is none, or a file of it is damaged: a new digest must not hide that.
+    """
+    folder = job.paths["report"]
+    paths = sorted(folder.glob(f"evidence/*/{evidence.NAME}"))
+    if not paths:
+        raise UserError(
+            f"{folder} has no evidence/<case>/{evidence.NAME}; give the folder of one paper in one "
+            "run, such as report=reports/full/vae"
+        )
+    moved = 0
+    for path in paths:
+        before = evidence.load(path)
+        if before["schema"] in STEPS:
+            evidence.check_files(path.parent, before)
         content = migrated(before, str(path))
         if content["schema"] != before["schema"]:
-            evidence.check_files(path.parent, before)  # a new digest must not hide damage
             pictures = {name: (path.parent / name).read_bytes() for name in before["files"]}
             evidence.write(path.parent, content, pictures)
+            moved += 1
+    print(
+        f"{folder}: {moved} of {len(paths)} cases were of an earlier schema, now all are of "
+        f"{evidence.SCHEMA}",
+        file=sys.stderr,
+    )
 
 
 if __name__ == "__main__":

@@ -9,48 +9,47 @@ import jinja2
 from markupsafe import Markup
 
 from pr12.report import claims, stats
+from pr12.report.summary import groups, numbers, sentences
 
 TEMPLATES = Path(__file__).parent / "templates"
-SYMBOLS = {"reproduced": "✔", "differs": "✘", "inconclusive": "◐", "not run": "○"}
+SYMBOLS = {
+    "reproduced": "✔",
+    "no difference": "≈",
+    "differs": "✘",
+    "differs, better": "▲",
+    "inconclusive": "◐",
+    "not run": "○",
+}
+MEANINGS = {
+    "reproduced": "the interval lies inside the bound",
+    "no difference": "the interval lies within the margin, on both sides of 0",
+    "differs": "the interval lies outside the bound",
+    "differs, better": "it lies beyond a printed number's tolerance, in the good direction",
+    "inconclusive": "it lies across the bound, or what was published cannot decide",
+    "not run": "no result in this run",
+}
 
 
-def bound_text(bound: Mapping[str, Any]) -> str:
-    """Write a bound in words.
-
-    Parameters
-    ----------
-    bound : mapping
-        As `claims.bound` gives it.
-
-    Examples
-    --------
-    >>> bound_text({"low": 68.0, "high": 80.0, "strict": False})
-    'from 68 to 80'
-    >>> bound_text({"low": 0, "high": None, "strict": True})
-    'above 0'
-    """
-    if bound["low"] is None:
-        return f"at most {stats.number(bound['high'])}"
-    low = stats.number(bound["low"])
-    if bound["high"] is None:
-        return f"above {low}" if bound["strict"] else f"at least {low}"
-    return f"from {low} to {stats.number(bound['high'])}"
-
-
-def counts(records: Sequence[Mapping[str, Any]]) -> dict[str, int]:
-    """Count the verdicts.
+def counts(records: Sequence[Mapping[str, Any]], run: str) -> dict[str, int]:
+    """Count the verdicts that occur.
 
     Parameters
     ----------
     records : sequence of mapping
         What `claims.judge` gave.
+    run : str
+        Claims of other runs alone are left out.
 
     Examples
     --------
-    >>> counts([{"verdict": "differs"}])
-    {'reproduced': 0, 'differs': 1, 'inconclusive': 0, 'not run': 0}
+    >>> missing = {"verdict": "not run", "runs": None}
+    >>> counts([missing, {"verdict": "differs", "runs": ["full"]}, missing], "full")
+    {'differs': 1, 'not run': 2}
     """
-    return {name: sum(r["verdict"] == name for r in records) for name in claims.VERDICTS}
+    aside = groups.elsewhere(records, run)
+    verdicts = [record["verdict"] for record in records if record not in aside]
+    numbers = {name: verdicts.count(name) for name in claims.VERDICTS}
+    return {name: number for name, number in numbers.items() if number}
 
 
 def escape_markdown(value: Any) -> str:
@@ -86,14 +85,14 @@ def _fenced(text: Any) -> Markup:
 
 
 def environment(markdown: bool) -> jinja2.Environment:
-    """Give the templates' environment: every text is escaped unless a filter made it safe.
+    """Return the templates' environment: every text is escaped unless a filter made it safe.
 
     Parameters
     ----------
     markdown : bool
         Escape for GitHub's Markdown instead of HTML.
     """
-    made = jinja2.Environment(
+    environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         autoescape=not markdown,
         finalize=escape_markdown if markdown else None,
@@ -102,13 +101,25 @@ def environment(markdown: bool) -> jinja2.Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    made.filters |= {
+    environment.filters |= {
         "number": stats.number,
         "written": stats.written,
-        "bound": bound_text,
+        "bound": sentences.bound_text,
+        "statement": sentences.statement,
+        "came_out": sentences.came_out,
         "code": _code,
         "fenced": _fenced,
         "verdict": lambda name: f"{SYMBOLS[name]} {name}",
     }
-    made.globals |= {"counts": counts, "SYMBOLS": SYMBOLS}
-    return made
+    environment.globals |= {
+        "counts": counts,
+        "SYMBOLS": SYMBOLS,
+        "MEANINGS": MEANINGS,
+        "cited": sentences.cited,
+        "elsewhere": groups.elsewhere,
+        "findings": numbers.findings,
+        "grouped": groups.grouped,
+        "opening": sentences.opening,
+        "printed": numbers.printed,
+    }
+    return environment

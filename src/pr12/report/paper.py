@@ -15,13 +15,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from markupsafe import Markup
 from pydantic.dataclasses import dataclass
 
 from pr12.report import chain, claims, figure_list, freshness, stats, tables
 from pr12.report import rows as evidence_rows
 from pr12.report.page_templates import environment
 from pr12.report.rows import Row
-from pr12.workflow import files, settings, step
+from pr12.workflow import address, files, settings, step
 from pr12.workflow.errors import UserError
 from pr12.workflow.params import STRICT
 
@@ -34,24 +35,24 @@ class Params:
 
     run: str
     paper: str
-    fixed: str  # digest of code, params and texts, for the stamp
+    planned: str  # digest of the figures' params and of today's graph, for the stamp
 
 
 def _other_versions(provenance: Mapping[str, Mapping[str, Any]], lock: str) -> list[dict[str, Any]]:
     """List where the packages that made the results are not those of the lock file."""
     locked = dict(re.findall(r"(?m)^([\w.-]+)==([^\s;\\]+)", lock))
-    found: dict[tuple[str, str, str], list[str]] = {}
-    for case, made in provenance.items():
-        for package, used in made.get("packages", {}).items():
+    others: dict[tuple[str, str, str], list[str]] = {}
+    for case, origin in provenance.items():
+        for package, used in origin.get("packages", {}).items():
             wanted = locked.get(package)
             if used is None or wanted is None:
                 continue
             # A build label (+cpu, +cu130) names the same release unless the lock names one too.
             if used != wanted and used.partition("+")[0] != wanted:
-                found.setdefault((package, used, wanted), []).append(case)
+                others.setdefault((package, used, wanted), []).append(case)
     return [
         {"package": package, "used": used, "locked": wanted, "cases": cases}
-        for (package, used, wanted), cases in sorted(found.items())
+        for (package, used, wanted), cases in sorted(others.items())
     ]
 
 
@@ -93,7 +94,10 @@ def compiled(
     return {
         # Numbers apart from their provenance: `dvc metrics` lists every value it finds
         "metrics": {case: summaries(values) for case, values in metrics.items()},
-        "claims": [claims.judge(claim, rows, params.run) for claim in texts["claims"]],
+        "claims": [
+            claims.judge(claim, rows, params.run) | {"lead": lead}
+            for claim, lead in zip(texts["claims"], claims.leads(texts["claims"]), strict=True)
+        ],
         "provenance": provenance,
         "report": {
             "results": {case: row.evidence.chain[-1]["folder"] for case, row in rows.items()},
@@ -101,21 +105,28 @@ def compiled(
             "paper": params.paper,
             "title": texts["title"],
             "citation": texts["citation"],
-            "tables": [
+            "cited_for": texts.get("cited_for"),
+            "card": texts.get("card"),
+            "tables": tables.measured(
                 tables.filled(spec, cases, metrics, f"{where}[{index}]")
                 for index, spec in enumerate(texts["tables"])
-            ],
+            ),
             "figures": list(drawn),
             "deviations": list(texts["deviations"]),
             "not_run": [case for case in cases if case not in counting],
-            "standing": [
-                {"case": case, "state": row.standing.state, "note": row.standing.note}
-                for case, row in rows.items()
-                if row.standing.state != "current"
-            ],
+            "standing": _standings(rows),
             "versions": None if lock is None else _other_versions(provenance, lock),
         },
     }
+
+
+def _standings(rows: Mapping[str, Row]) -> list[dict[str, Any]]:
+    """List the cases that today's code did not make."""
+    return [
+        {"case": case, "state": row.standing.state, "note": row.standing.note}
+        for case, row in rows.items()
+        if row.standing.state != "current"
+    ]
 
 
 def summaries(metrics: Mapping[str, Sequence[float]]) -> dict[str, Any]:
@@ -131,7 +142,10 @@ def summaries(metrics: Mapping[str, Sequence[float]]) -> dict[str, Any]:
     >>> summaries({"test/errors": [74, 74]})["test/errors"]["mean"]
     74.0
     """
-    return {key: asdict(stats.mean(v)) | {"values": list(v)} for key, v in sorted(metrics.items())}
+    return {
+        key: asdict(stats.bounded(key, values)) | {"values": list(values)}
+        for key, values in sorted(metrics.items())
+    }
 
 
 def markdown(contents: Mapping[str, Any]) -> str:
@@ -145,6 +159,23 @@ def markdown(contents: Mapping[str, Any]) -> str:
     template = environment(markdown=True).get_template("report.md.j2")
     shown = ("report", "claims", "metrics", "provenance")
     return template.render(**{key: contents[key] for key in shown})
+
+
+def claims_page(contents: Mapping[str, Any], paper: str, run: str) -> str:
+    """Write the claims alone as a page, which Snakemake's own report shows beside the figures.
+
+    Parameters
+    ----------
+    contents : mapping
+        What `compiled` gave.
+    paper, run : str
+        Whose they are.
+    """
+    html = environment(markdown=False)
+    style = Markup(html.get_template("index.css.j2").render())
+    shown = dict(contents) | {"timings": {"claims": {}}}
+    template = html.get_template("claims.html.j2")
+    return template.render(c=shown, paper=paper, run=run, style=style).lstrip()
 
 
 def claims_table(records: Sequence[Mapping[str, Any]]) -> str:
@@ -204,7 +235,7 @@ def main(job: step.Job) -> None:
     Raises
     ------
     UserError
-        If evidence was changed after its figures were drawn.
+        If evidence, code or texts were changed after the figures were drawn.
     """
     params, out, public = job.params, job.paths["out"], job.paths["public"]
     today = chain.read(job.paths["chains"])
@@ -217,16 +248,32 @@ def main(job: step.Job) -> None:
     contents = compiled(params, texts, today["cases"], rows, drawn, lock)
     for name, value in contents.items():
         files.write_json(out / f"{name}.json", value)
-    texts = {"README.md": markdown(contents), "claims.csv": claims_table(contents["claims"])}
+    texts = {
+        "README.md": markdown(contents),
+        "claims.csv": claims_table(contents["claims"]),
+        "claims.html": claims_page(contents, params.paper, params.run),
+    }
     for name, text in texts.items():
         with files.atomic(out / name) as temporary:
             temporary.write_text(text, encoding="utf-8")
-    if files.read_json(folder / figure_list.READ) != freshness.listing(job.paths["evidence"]):
-        raise UserError(
-            f"{job.paths['evidence']} was changed while its pages were written; run again"
-        )
+    now = freshness.drawn_from(params.paper, job.paths["evidence"], job.paths["texts"])
+    _refuse_changes(files.read_json(folder / figure_list.READ), now, job.paths)
     publish(out, public)
-    freshness.write(out / "stamp.json", params.fixed, public)
+    stamp = address.digest(params.planned, now["made_by"], lock)
+    freshness.write(out / "stamp.json", stamp, public)
+
+
+def _refuse_changes(
+    before: Mapping[str, Any], now: Mapping[str, Any], paths: Mapping[str, Path]
+) -> None:
+    """Refuse pages whose parts are not of the same evidence, code and texts."""
+    changed = {
+        "evidence": str(paths["evidence"]),
+        "made_by": f"the code of the pages or {paths['texts']}",
+    }
+    for key, what in changed.items():
+        if before.get(key) != now[key]:
+            raise UserError(f"{what} was changed while its pages were written; run again")
 
 
 if __name__ == "__main__":

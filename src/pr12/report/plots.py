@@ -62,8 +62,8 @@ class Plot(NamedTuple):
 
     file: str  # name without folder and suffix
     title: str
-    caption: str
-    alt: str
+    caption: str  # what it means, with its numbers
+    alt: str  # what is seen: panels, axes, marks; never the caption again, and no numbers of it
     figure: Figure
 
 
@@ -112,7 +112,7 @@ def canvas(width: float, height: float, rows: int = 1, columns: int = 1) -> tupl
 
 
 def look(index: int) -> dict[str, Any]:
-    """Give colour, marker and line style of the series number `index`.
+    """Return colour, marker and line style of the series number `index`.
 
     Parameters
     ----------
@@ -128,7 +128,7 @@ def look(index: int) -> dict[str, Any]:
 
 
 def half_widths(intervals: Sequence[stats.Interval]) -> list[list[float]]:
-    """Give what matplotlib calls errors: distances to both ends, and no bar for a fixed number.
+    """Return what matplotlib calls errors: distances to both ends, and no bar for a fixed number.
 
     Parameters
     ----------

@@ -1,6 +1,6 @@
 """The rows of a report: a paper's evidence in a run, each with how it stands to today's code."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -8,6 +8,7 @@ from pr12.report import chain as chains
 from pr12.report import evidence
 from pr12.report.chain import Standing
 from pr12.report.evidence import Evidence
+from pr12.workflow.errors import UserError
 
 
 class Row(NamedTuple):
@@ -32,7 +33,7 @@ def read(folder: Path, today: Mapping[str, Any], withdrawn: Mapping[str, str]) -
     Raises
     ------
     UserError
-        If a file of the evidence is damaged.
+        If a file of the evidence is damaged, or a withdrawn case is unknown or has no reason.
 
     Examples
     --------
@@ -40,6 +41,7 @@ def read(folder: Path, today: Mapping[str, Any], withdrawn: Mapping[str, str]) -
     >>> read(Path("/nowhere"), today, {})
     {}
     """
+    check_withdrawn(withdrawn, today["cases"])
     there = evidence.read_all(folder, today["cases"])
     before = today["before"]
     rows = {}
@@ -54,3 +56,27 @@ def read(folder: Path, today: Mapping[str, Any], withdrawn: Mapping[str, str]) -
             standing = chains.standing(there[case].chain, made_now, before)
         rows[case] = Row(there[case], standing)
     return rows
+
+
+def check_withdrawn(withdrawn: Mapping[str, str], cases: Sequence[str]) -> None:
+    """Check that what is withdrawn is a case of the paper, for a reason that says something.
+
+    Parameters
+    ----------
+    withdrawn : mapping
+        Case -> reason, as withdrawn.yaml says.
+    cases : sequence of str
+        The paper's.
+
+    Raises
+    ------
+    UserError
+        For the first that is not.
+    """
+    for case, reason in withdrawn.items():
+        if case not in cases:
+            raise UserError(
+                f"withdrawn.yaml names the unknown case {case!r}; known: {', '.join(cases)}"
+            )
+        if not reason.strip():
+            raise UserError(f"withdrawn.yaml: the reason of {case} is empty; say what spoilt it")

@@ -57,10 +57,10 @@ def difference(before: Path, after: Path) -> str | None:
     """
     names = {path.name for path in before.iterdir() if not golden.UNSTEADY.fullmatch(path.name)}
     names.discard("benchmark.txt")  # where times stood before timings.json
-    if not names or not (after / results.NAME).exists():
-        return f"{before} or {after} is not finished"
     if (before / "metrics.json").exists():
         names.add("metrics.json")
+    if not names or not (after / results.NAME).exists():
+        return f"{before} or {after} is not finished"
     for name in sorted(names):
         if not (after / name).exists():
             return f"{after} has no {name}"
@@ -154,10 +154,10 @@ def replaced(
     >>> replaced([old], [new], {})
     'nothing is proven of vae/train (1)'
     """
-    now = {node["folder"].rpartition(".")[0]: node for node in today}
+    now = {chains.place(node): node for node in today}
     lines = []
     for node in chain:
-        place = node["folder"].rpartition(".")[0]
+        place = chains.place(node)
         name = place.rpartition("/")[2]
         key = f"{node['folder'].split('/')[2]}/{name}"
         if place not in now:

@@ -1,17 +1,19 @@
 """Numbers over seeds: means, differences, their 95 % intervals, and how they are written.
 
-All intervals are two-sided t-intervals over seeds (one value per seed). A sample of one value is
-a fixed number: its interval is the value itself.
+All intervals are two-sided t-intervals over seeds (one value per seed), those of correlations and
+shares on a scale that has no bounds. A sample of one value is a fixed number: its interval is the
+value itself.
 """
 
 import math
+import re
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-
-from scipy import stats
+from typing import NamedTuple
 
 CONFIDENCE = 0.95
+LARGEST_N = 1_000_000  # more values than this are no way to decide anything
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,7 @@ class Interval:
 
 
 def mean(values: Sequence[float]) -> Interval:
-    """Give the mean over seeds and its t-interval.
+    """Return the mean over seeds and its t-interval.
 
     Parameters
     ----------
@@ -48,8 +50,77 @@ def mean(values: Sequence[float]) -> Interval:
     return combination([(1.0, values)])
 
 
+class Scale(NamedTuple):
+    """On which a bounded quantity is as good as unbounded."""
+
+    there: Callable[[float], float]
+    back: Callable[[float], float]
+    low: float  # the quantity's bounds
+    high: float
+
+
+FISHER = Scale(math.atanh, math.tanh, -1.0, 1.0)
+LOGIT = Scale(
+    lambda share: math.log(share / (1 - share)), lambda x: (1 + math.tanh(x / 2)) / 2, 0.0, 1.0
+)
+SCALES = {"correlation": FISHER, "auc": LOGIT, "sensitivity": LOGIT, "coverage": LOGIT}  # by word
+
+
+def scale(metric: str) -> Scale | None:
+    """Return the scale of a metric's interval: Fisher's z of correlations, the logit of shares.
+
+    Parameters
+    ----------
+    metric : str
+        Its key.
+
+    Examples
+    --------
+    >>> scale("pooled/correlation_dice") is FISHER, scale("failure/auc") is LOGIT
+    (True, True)
+    >>> scale("test/errors")
+    """
+    words = re.split("[/_]", metric)
+    return next((SCALES[word] for word in words if word in SCALES), None)
+
+
+def bounded(metric: str, values: Sequence[float]) -> Interval:
+    """Return the mean over seeds of a metric, and its t-interval on the metric's own scale.
+
+    Parameters
+    ----------
+    metric : str
+        Its key, which tells whether it is bounded.
+    values : sequence of float, shape (n,)
+        One value per seed.
+
+    Returns
+    -------
+    Interval
+        The mean of the values; its ends never lie beyond the metric's bounds. Where a value lies on
+        a bound, which no such scale has, it is the plain interval cut off there.
+
+    Examples
+    --------
+    >>> one = bounded("failure/auc", [0.95, 0.99, 0.97])
+    >>> round(one.mean, 3), round(one.low, 3), round(one.high, 3)
+    (0.97, 0.829, 0.997)
+    >>> bounded("test/errors", [1.0, 1.0, 1.0]).high, bounded("a/sensitivity", [0.9, 1.0]).high
+    (1.0, 1.0)
+    """
+    plain, on = mean(values), scale(metric)
+    if on is None or plain.low == plain.high:
+        return plain
+    if not all(on.low < value < on.high for value in values):
+        ends = max(plain.low, on.low), min(plain.high, on.high)
+        return Interval(plain.mean, *ends, n=plain.n)
+    there = mean([on.there(value) for value in values])
+    ends = min(on.back(there.low), plain.mean), max(on.back(there.high), plain.mean)
+    return Interval(plain.mean, *ends, n=plain.n)
+
+
 def difference(first: Sequence[float], second: Sequence[float]) -> Interval:
-    """Give the mean of `first` - `second` and its interval, paired over seeds where it can be.
+    """Return the mean of `first` - `second` and its interval, paired over seeds where it can be.
 
     Parameters
     ----------
@@ -70,7 +141,7 @@ def difference(first: Sequence[float], second: Sequence[float]) -> Interval:
 
 
 def combination(terms: Sequence[tuple[float, Sequence[float]]]) -> Interval:
-    """Give the mean of a sum of coefficient x sample, and its interval over seeds.
+    """Return the mean of a sum of coefficient x sample, and its interval over seeds.
 
     Samples of equal size are paired (the i-th values share their seed), and a sample of one value
     is a constant beside them; the interval is then Student's. Samples of different sizes are
@@ -117,12 +188,56 @@ def combination(terms: Sequence[tuple[float, Sequence[float]]]) -> Interval:
         variance, freedom = _welch([sample for sample in samples if len(sample[1]) > 1])
     if variance == 0:
         return Interval(mean=centre, low=centre, high=centre, n=n)
-    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, df=freedom)) * math.sqrt(variance)
+    half = _quantile(freedom) * math.sqrt(variance)
     return Interval(mean=centre, low=centre - half, high=centre + half, n=n)
 
 
+def deciding_n(measured: Interval, ends: Sequence[float]) -> int | None:
+    """Return the least n at which an interval of this mean and spread holds none of some numbers.
+
+    The spread is taken from the interval as Student's; where it is Welch's, n is an estimate.
+
+    Parameters
+    ----------
+    measured : Interval
+        It holds one of `ends`.
+    ends : sequence of float
+        The ends of a bound, at least one.
+
+    Returns
+    -------
+    int or None
+        None for an interval without width, or whose mean lies on an end as good as exactly.
+
+    Examples
+    --------
+    >>> measured = mean([9.0, 10.0, 11.5, 10.5])
+    >>> deciding_n(measured, [9.0]), deciding_n(measured, [measured.mean])
+    (6, None)
+    """
+    distance = min(abs(measured.mean - end) for end in ends)
+    width = measured.high - measured.low
+    if distance == 0 or width == 0 or measured.n < 2:
+        return None
+    deviation = width / 2 * math.sqrt(measured.n) / _quantile(measured.n - 1)
+    least = (_quantile(math.inf) * deviation / distance) ** 2
+    if least > LARGEST_N:
+        return None
+    n = max(measured.n + 1, math.ceil(least))
+    while _quantile(n - 1) * deviation / math.sqrt(n) >= distance:
+        n += 1
+    return n
+
+
+def _quantile(freedom: float) -> float:
+    """Return half the width of the interval, in standard errors of the mean."""
+    from scipy import stats  # two seconds that who only checks claims need not pay
+
+    return float(stats.t.ppf((1 + CONFIDENCE) / 2, df=freedom))
+
+
 def _welch(samples: Sequence[tuple[float, Sequence[float]]]) -> tuple[float, float]:
-    """Give the variance of a weighted sum of independent means, and its degrees of freedom."""
+    """Return the variance of a weighted sum of independent means, and its degrees of freedom."""
     parts = [
         (weight**2 * statistics.variance(values) / len(values), len(values) - 1)
         for weight, values in samples

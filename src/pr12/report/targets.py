@@ -9,8 +9,8 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
-from pr12.report import chain, evidence, freshness
-from pr12.workflow import address, settings
+from pr12.report import chain, claims, evidence, figure_list, freshness, rows, tables
+from pr12.workflow import address, files, results, settings
 from pr12.workflow.errors import UserError
 from pr12.workflow.graph import Job, command, reachable
 from pr12.workflow.papers import Graphs
@@ -37,6 +37,16 @@ class Targets:
     texts: Mapping[str, Mapping[str, Any]]
     root: Path
 
+    def __post_init__(self) -> None:
+        """Check claims and tables before a job starts, not after the last has ended."""
+        for paper, texts in self.texts.items():
+            cases = list(self.params[paper]["cases"])
+            claims.check(texts["claims"], cases, f"papers/{paper}/claims.yaml")
+            for index, table in enumerate(texts["tables"]):
+                tables.check(table, cases, f"papers/{paper}/tables.yaml[{index}]")
+            withdrawn = {entry["case"]: entry["reason"] for entry in texts["withdrawn"]}
+            rows.check_withdrawn(withdrawn, cases)
+
     @property
     def build(self) -> str:
         """Folder of all results."""
@@ -52,8 +62,8 @@ class Targets:
     def cases(self) -> dict[str, tuple[str, str]]:
         """Folder of a result -> its paper and case; no two cases have the same."""
         known: dict[str, tuple[str, str]] = {}
-        for paper, results in self.graphs.results.items():
-            for case, job in results.items():
+        for paper, by_case in self.graphs.results.items():
+            for case, job in by_case.items():
                 if job.folder in known:
                     other = known[job.folder][1]
                     raise UserError(
@@ -137,12 +147,6 @@ class Targets:
 
     # Pages: figures and report of a paper in one job, written again when what they show changed.
 
-    @cached_property
-    def templates(self) -> dict[str, str]:
-        """Template of pages -> its text."""
-        paths = sorted((address.SRC / "pr12/report/templates").glob("*.j2"))
-        return {path.name: path.read_text(encoding="utf-8") for path in paths}
-
     def figures_params(self, paper: str) -> dict[str, Any]:
         """Return the paper's block, the run, and what others published: of claims, and context."""
         published: dict[str, dict[str, Any]] = {}
@@ -155,16 +159,16 @@ class Targets:
         return block | {"run": self.graphs.run, "published": published}
 
     @cache  # noqa: B019
+    def planned(self, paper: str) -> str:
+        """Return a digest of the params that pages show, and of today's graph."""
+        return address.digest(self.figures_params(paper), self.chains(paper)[0])
+
+    @cache  # noqa: B019
     def fixed(self, paper: str) -> str:
-        """Return a digest of all that pages show but evidence."""
-        steps = (f"pr12.{paper}.figures", "pr12.report.paper", "pr12.report.readme")
+        """Return a digest of all that pages show but evidence, as the stamp of a page holds it."""
+        lock = (self.root / "requirements.lock").read_text(encoding="utf-8")
         return address.digest(
-            [address.source_digest(step, address.SRC) for step in steps],
-            self.figures_params(paper),
-            self.chains(paper)[0],
-            self.templates,
-            (self.root / "requirements.lock").read_text(encoding="utf-8"),
-            freshness.digest(Path("papers", paper)),
+            self.planned(paper), freshness.of_paper(paper, Path("papers", paper)), lock
         )
 
     def page_commands(self, paper: str) -> tuple[str, str, str]:
@@ -178,11 +182,11 @@ class Targets:
         drawn = {"committed": f"{public}/figures", "out": f"{out}/figures"}
         written = {"figures": f"{out}/figures", "lock": "requirements.lock"}
         written |= {"out": out, "public": public}
-        params = {"run": self.graphs.run, "paper": paper, "fixed": self.fixed(paper)}
+        params = {"run": self.graphs.run, "paper": paper, "planned": self.planned(paper)}
         return (
             command(f"pr12.{paper}.figures", self.figures_params(paper), read | drawn),
             command("pr12.report.paper", params, read | written),
-            "python -m pr12.report.readme reports=reports readme=README.md",
+            "python -m pr12.report.readme reports=reports texts=papers readme=README.md",
         )
 
     @cache  # noqa: B019
@@ -195,24 +199,43 @@ class Targets:
         known = freshness.known(stamp, self.fixed(paper), Path(self.public(paper)))
         return not known or (scope == "all" and self._to_come(paper))
 
+    def written(self, paper: str) -> list[str]:
+        """Return the mark of a paper's pages, for Snakemake's own ``--report``.
+
+        Raises
+        ------
+        UserError
+            If a run has not made all results, or this folder's Snakemake not the pages of them.
+        """
+        results.check_complete(self.files(paper))
+        marks = [f"{self.build}/report/{paper}/{scope}.done" for scope in ("all", "there")]
+        there = [mark for mark in marks if Path(mark).exists()]
+        if not there or self.awaited(paper, "all"):
+            raise UserError(
+                "snakemake --report shows pages that Snakemake wrote in this folder, and it has "
+                f"not written today's of {paper}; run `rm -f {self.build}/report/*/stamp.json` and "
+                "`snakemake --cores all` first, which trains nothing where all results are there"
+            )
+        return there[:1]
+
+    def shown(self, paper: str) -> dict[str, str]:
+        """Return what Snakemake's own report shows of a paper: name -> what it says."""
+        listed = Path(self.build, "report", paper, "figures", figure_list.LIST)
+        figures = files.read_json(listed) if listed.exists() else []
+        captions = {entry["file"]: f"{entry['title']}. {entry['caption']}" for entry in figures}
+        return {"claims": "Each claim beside what this run measured, and its verdict."} | captions
+
     def _to_come(self, paper: str) -> bool:
         """Tell whether evidence of a paper is made by this run."""
         names = (evidence.NAME, "metrics.json")
         folders = self.folders(paper)
         return any(not Path(folder, name).exists() for folder in folders for name in names)
 
-    @cached_property
-    def index_fixed(self) -> str:
-        """Digest of all that the page over all papers shows but reports."""
-        texts = {name: text for name, text in self.templates.items() if name.startswith("index")}
-        source = address.source_digest("pr12.report.index", address.SRC)
-        return address.digest(source, texts, list(self.graphs.papers))
-
     @property
     def index_command(self) -> str:
         """What writes the page over all papers."""
         papers = list(self.graphs.papers)
-        params = {"run": self.graphs.run, "papers": papers, "fixed": self.index_fixed}
+        params = {"run": self.graphs.run, "papers": papers}
         paths = {paper: f"{self.build}/report/{paper}" for paper in papers} | {
             "timings": f"{self.build}/timings",
             "texts": "papers",
@@ -235,7 +258,7 @@ class Targets:
         stamps = [Path(self.build, "report", paper, "stamp.json") for paper in papers]
         shown = [page, *stamps, Path(self.build, "timings")]
         stamp = Path(self.build, "report", "stamp.json")
-        return not freshness.known(stamp, self.index_fixed, *shown)
+        return not freshness.known(stamp, freshness.of_index(papers), *shown)
 
 
 def node_of(job: Job) -> dict[str, Any]:

@@ -8,122 +8,14 @@ floor.
 from collections.abc import Iterator
 from typing import Any
 
-import torch
-from torch import Tensor
-
-from pr12.core import checkpoints, determinism, uncompiled
+from pr12.core import checkpoints, determinism
 from pr12.data import splits
 from pr12.stn.data import digit_splits
 from pr12.stn.data.canvases import of_class
-from pr12.stn.model import colocalisation, embedding, localisers
-from pr12.stn.model.transformer import SpatialTransformer
+from pr12.stn.model import embedding, localisers
 from pr12.stn.params import Colocalise as Params
-from pr12.workflow import address, files, progress, step
+from pr12.workflow import files, step
 from pr12.workflow.errors import UserError
-
-ROWS = 20  # of the history of one class; each is a point from which a killed training goes on
-
-
-def train(
-    params: Params, e: embedding.Embedding, canvases: Tensor, digit: int, seed: int,
-    state: dict[str, Any] | None,
-) -> Iterator[dict[str, Any]]:  # fmt: skip
-    """Train the transformer of one class; now and then yield its whole state.
-
-    Parameters
-    ----------
-    params : Params
-        The step's.
-    e : Embedding
-        What crops are compared by.
-    canvases : Tensor
-        Shape (images, 1, 84, 84).
-    digit, seed : int
-        Which of them, for the random streams and for messages.
-    state : dict or None
-        A state yielded before: training goes on from it.
-
-    Yields
-    ------
-    dict
-        ``net``, ``optimiser``, ``stream``, ``steps`` done and ``history``.
-
-    Raises
-    ------
-    UserError
-        If the loss, a window or the net's parameters are not finite.
-    """
-    where = canvases.device
-    net = localisers.seeded(canvases, digit, seed, params.stride, params.scale_rate)
-    net = net.to(where, memory_format=torch.channels_last)
-    optimiser = uncompiled.Adam(net.parameters(), lr=params.learning_rate, fused=True)
-    stream = determinism.generator(seed, f"co-localise {digit}", where)
-    since, history = 0, []
-    if state:
-        net.load_state_dict(state["net"])
-        optimiser.load_state_dict(state["optimiser"])
-        stream.set_state(state["stream"].cpu())
-        since, history = state["steps"], state["history"]
-    marks = {max(1, round(params.iterations * row / ROWS)) for row in range(1, ROWS + 1)}
-    total = torch.zeros((), device=where)
-    for number in range(since + 1, params.iterations + 1):
-        _learn(params, e, canvases, net, optimiser, stream, number, total)
-        if number not in marks:
-            continue
-        mean = float(total) / (number - since)
-        place = f"digit {digit}, seed {seed}, iteration {number}"
-        _check(mean, place, history)
-        checkpoints.check_parameters(net, f"at {place}")
-        shown = localisers.rounded(localisers.windows_of(net, canvases[: localisers.SHOWN]))
-        history = [*history, {"iteration": number, "train/hinge": mean, "boxes": shown}]
-        total, since = torch.zeros_like(total), number
-        yield {
-            "net": net.state_dict(),
-            "optimiser": optimiser.state_dict(),
-            "stream": stream.get_state(),
-            "steps": number,
-            "history": history,
-        }
-
-
-def _check(mean: float, place: str, history: list[dict[str, Any]]) -> None:
-    """Raise `UserError` for a training that is lost."""
-    if mean != mean or mean == float("inf"):
-        last = history[-1]["train/hinge"] if history else "none"
-        raise UserError(
-            f"the hinge or the windows are not finite at {place} (before: {last}); "
-            "lower learning_rate and run again"
-        )
-
-
-def _learn(
-    params: Params,
-    e: embedding.Embedding,
-    canvases: Tensor,
-    net: SpatialTransformer,
-    optimiser: torch.optim.Optimizer,
-    stream: torch.Generator,
-    number: int,
-    total: Tensor,
-) -> None:
-    """Learn from a batch, the iteration `number` from 1; the `total` of hinges changes in place."""
-    where = canvases.device
-    for group in optimiser.param_groups:
-        group["lr"] = params.learning_rate * (1 - (number - 1) / params.iterations)
-    order = torch.randperm(len(canvases), generator=stream, device=where)
-    images = canvases[order[: params.batch_size]]
-    images = colocalisation.jittered(images, params.jitter, stream)
-    with torch.autocast(where.type, dtype=torch.bfloat16, enabled=params.bfloat16):
-        found, theta = net(images)
-    with torch.no_grad():
-        random = colocalisation.random_windows(len(images), stream)
-        elsewhere = e(colocalisation.crops(images, random))
-    loss = colocalisation.triplet_hinge(e(found), elsewhere, params.margin)
-    optimiser.zero_grad(set_to_none=True)
-    loss.backward()
-    optimiser.step()
-    # Where a window that is no number samples nothing, the loss stays finite
-    total += loss.detach() + 0 * theta.detach().sum()
 
 
 def colocalise(
@@ -163,7 +55,7 @@ def colocalise(
                 train_split, digit, params.images, params.images, params.patches, stream
             )
             new = of_class(test_split, digit, 1, params.images, params.patches, stream)
-            for reached in train(params, e, seen.images, digit, seed, current):
+            for reached in localisers.train(params, e, seen.images, digit, seed, current):
                 current = reached
                 yield {
                     "finished": finished,
@@ -198,11 +90,10 @@ def checked(params: Params, split: splits.Split, name: str) -> splits.Split:
         If it holds no digits, or a class has no image.
     """
     digits = digit_splits.checked(split, name)
-    missing = [digit for digit in params.digits if not bool((split.labels == digit).any())]
+    missing = [digit for digit in params.digits if not bool((digits.labels == digit).any())]
     if missing:
         raise UserError(f"{name} has no image of the digit {missing[0]}; leave it out of digits")
-    where = determinism.device()
-    return splits.Split(*(tensor.to(where) for tensor in digits))
+    return digits
 
 
 def main(job: step.Job) -> None:
@@ -214,29 +105,25 @@ def main(job: step.Job) -> None:
             f"batch_size is {params.batch_size} and images {params.images}; "
             "a batch has each image once at most: lower batch_size"
         )
-    for key in ("seeds", "digits"):
-        if len(set(getattr(params, key))) < len(getattr(params, key)):
-            raise UserError(f"{key} names one twice; name each once")
+    digit_splits.check_distinct(params, "seeds", "digits")
     both = [checked(params, splits.load_split(paths[name]), name) for name in ("train", "test")]
-    fingerprint = address.digest(
-        job.command, address.source_digest(job.module), job.provenance()["inputs"]
+    rows = min(localisers.ROWS, params.iterations)  # of the history of one class
+    state = checkpoints.resumed(
+        job,
+        lambda state: colocalise(params, *both, state),
+        total=rows * len(params.seeds) * len(params.digits) + 1,  # and the end
+        describe=describe,
+        done=lambda state: (
+            rows * len(state["finished"]) + len((state["current"] or {}).get("history", ()))
+        ),
     )
-    checkpoint = paths["metrics"].with_name("resume.pt")
-    state = checkpoints.load_state(checkpoint, fingerprint)
-    each = min(ROWS, params.iterations)
-    rows = each * len(params.seeds) * len(params.digits) + 1  # and the end
-    done = 0
-    if state:
-        done = each * len(state["finished"]) + len((state["current"] or {}).get("history", ()))
-    for reached in progress.follow(colocalise(params, *both, state), rows, describe, done):
-        state = reached
-        checkpoints.save_state(checkpoint, state, fingerprint)
-    found = localisers.metrics(params.seeds, params.digits, state["finished"], state["accuracies"])
-    files.write_json(paths["metrics"], {"metrics": found, "provenance": job.provenance()})
+    metrics = localisers.metrics(
+        params.seeds, params.digits, state["finished"], state["accuracies"]
+    )
+    files.write_json(paths["metrics"], {"metrics": metrics, "provenance": job.provenance()})
     first = params.seeds[0]
     shown = {str(d): state["finished"][f"{first}/{d}"]["shown"] for d in params.digits}
     files.write_json(paths["picture"], {"digits": shown})
-    checkpoint.unlink(missing_ok=True)
 
 
 def describe(state: dict[str, Any]) -> str:

@@ -1,119 +1,25 @@
 """Count and time what transformers and deformable convolutions add to a CNN.
 
-Counts are the same on every machine; times are kept apart and told as ratios of medians over steps
+Counts are the same on every machine; times are written apart, and as ratios of medians over steps
 that were timed in turn.
 """
 
-import statistics
-import time
-from collections.abc import Callable
-
 import torch
-from torch import Tensor
-from torch.nn import functional
 
 from pr12.core import determinism
 from pr12.stn.model import (
     deformable,
-    digit_networks,
     distortions,
     grids,
     operation_counts,
     sequence_networks,
+    step_times,
     transformer,
 )
 from pr12.stn.params import Cost as Params
 from pr12.workflow import files, step
 
 SEQUENCE_NETWORKS = ("cnn", "single", "multi")
-
-
-def medians(calls: dict[str, Callable[[], object]], params: Params) -> dict[str, float]:
-    """Time calls in turn, so that a slow minute of the machine slows all of them.
-
-    Parameters
-    ----------
-    calls : dict of str to callable
-        What is timed.
-    params : Params
-        Warm-up and repeats.
-
-    Returns
-    -------
-    dict of str to float
-        Milliseconds, the median of the repeats.
-
-    Examples
-    --------
-    >>> from types import SimpleNamespace
-    >>> list(medians({"nothing": lambda: None}, SimpleNamespace(warmup=1, repeats=3)))
-    ['nothing']
-    """
-    times: dict[str, list[float]] = {name: [] for name in calls}
-    for repeat in range(params.warmup + params.repeats):
-        for name, call in calls.items():
-            start = time.perf_counter()
-            call()
-            if repeat >= params.warmup:
-                times[name].append(1000 * (time.perf_counter() - start))
-    return {name: statistics.median(values) for name, values in times.items()}
-
-
-def mnist_step(
-    net: digit_networks.Network, inputs: Tensor, targets: Tensor
-) -> Callable[[], object]:
-    """Give forward and backward of a net of Table 1.
-
-    Parameters
-    ----------
-    net : Network
-        The net.
-    inputs : Tensor
-        Shape (N, C, S, S).
-    targets : Tensor
-        int64, shape (N,).
-
-    Examples
-    --------
-    >>> net = digit_networks.build("fcn", "none", 1, "max", "R", 60_000)
-    >>> mnist_step(net, torch.rand(2, 1, 28, 28), torch.tensor([0, 9]))()
-    >>> net.classifier[1].weight.grad.shape[1]
-    784
-    """
-
-    def call() -> None:
-        functional.cross_entropy(net(inputs)[0], targets, reduction="mean").backward()
-
-    return call
-
-
-def sequence_step(
-    net: sequence_networks.Network, inputs: Tensor, targets: Tensor
-) -> Callable[[], object]:
-    """Give forward and backward of a net that reads house numbers.
-
-    Parameters
-    ----------
-    net : sequence_networks.Network
-        The net.
-    inputs : Tensor
-        Shape (N, 3, S, S).
-    targets : Tensor
-        int64, shape (N, 5).
-
-    Examples
-    --------
-    >>> net = sequence_networks.Network(sequence_networks.Architecture("cnn", 16, 0.1, 1, 0.0))
-    >>> sequence_step(net, torch.rand(2, 3, 16, 16), torch.zeros(2, 5, dtype=torch.int64))()
-    >>> all(parameter.grad is not None for parameter in net.parameters())
-    True
-    """
-
-    def call() -> None:
-        logits = net(inputs)[0].flatten(0, 1)
-        functional.cross_entropy(logits, targets.flatten(), reduction="sum").backward()
-
-    return call
 
 
 def measured(params: Params) -> dict[str, float]:
@@ -140,21 +46,20 @@ def measured(params: Params) -> dict[str, float]:
     kernel = layer.convolution.kernel_size[0]
     positions = inner - kernel + 1
     offsets = torch.randn(count, 2 * kernel * kernel, positions, positions, generator=stream)
+    often = params.warmup, params.repeats
     with torch.inference_mode():
-        times = medians(
-            {
-                "transformer/milliseconds_sampling": lambda: transformer.sample(
-                    inputs, grids.affine_grid(theta, (side, side))
-                ),
-                "deformable/milliseconds_sampling": lambda: deformable.deform_conv2d(
-                    features, offsets, layer.convolution.weight, layer.convolution.bias
-                ),
-            },
-            params,
-        )
-    steps = {f"{name}/milliseconds_step": mnist_step(net, inputs, targets)
+        sampling = {
+            "transformer/milliseconds_sampling": lambda: transformer.sample(
+                inputs, grids.affine_grid(theta, (side, side))
+            ),
+            "deformable/milliseconds_sampling": lambda: deformable.deform_conv2d(
+                features, offsets, layer.convolution.weight, layer.convolution.bias
+            ),
+        }
+        times = step_times.medians(sampling, *often)
+    steps = {f"{name}/milliseconds_step": step_times.mnist_step(net, inputs, targets)
              for name, net in nets.items()}  # fmt: skip
-    times |= medians(steps, params)
+    times |= step_times.medians(steps, *often)
     size = params.sequence_size
     inputs = torch.rand(params.sequence_batch, 3, size, size, generator=stream)
     targets = torch.randint(11, (params.sequence_batch, 5), generator=stream)
@@ -162,32 +67,18 @@ def measured(params: Params) -> dict[str, float]:
     for name in SEQUENCE_NETWORKS:
         shape = sequence_networks.Architecture(name, size, params.sequence_width, 2, 0.5)
         net = sequence_networks.Network(shape).to(memory_format=torch.channels_last)
-        steps[f"sequences_{name}/milliseconds_step"] = sequence_step(net, inputs, targets)
-    times |= medians(steps, params)
-    for name in ("st_cnn", "deformable"):
-        times[f"{name}/ratio_step"] = ratio(times, f"{name}/milliseconds_step", "cnn")
-    for name in ("single", "multi"):
-        key = f"sequences_{name}/milliseconds_step"
-        times[f"sequences_{name}/ratio_step"] = ratio(times, key, "sequences_cnn")
+        steps[f"sequences_{name}/milliseconds_step"] = step_times.sequence_step(
+            net, inputs, targets
+        )
+    times |= step_times.medians(steps, *often)
+    for name, base in (
+        ("st_cnn", "cnn"),
+        ("deformable", "cnn"),
+        ("sequences_single", "sequences_cnn"),
+        ("sequences_multi", "sequences_cnn"),
+    ):
+        times[f"{name}/ratio_step"] = step_times.ratio(times, f"{name}/milliseconds_step", base)
     return times
-
-
-def ratio(times: dict[str, float], key: str, base: str) -> float:
-    """Give how many times longer a step takes than that of `base`.
-
-    Parameters
-    ----------
-    times : dict of str to float
-        Milliseconds.
-    key, base : str
-        What took long, and the plain net's name.
-
-    Examples
-    --------
-    >>> ratio({"a/milliseconds_step": 3.0, "b/milliseconds_step": 2.0}, "a/milliseconds_step", "b")
-    1.5
-    """
-    return times[key] / times[f"{base}/milliseconds_step"]
 
 
 def main(job: step.Job) -> None:
@@ -202,7 +93,7 @@ def main(job: step.Job) -> None:
         operation_counts.deformable_layer(nets["deformable"]), (side - 8) // 2
     )
     metrics = {
-        f"{name}/{key}": [value] for name, found in counts.items() for key, value in found.items()
+        f"{name}/{key}": [value] for name, count in counts.items() for key, value in count.items()
     }
     for key in ("predicted", "sampling_multiply_adds", "prediction_multiply_adds"):
         metrics[f"deformable/times_{key}"] = [

@@ -22,7 +22,7 @@ EXAMPLES = 4  # test digits that are shown
 def shown(
     net: digit_networks.Network, distortion: str, digits: splits.Split, seed: int, params: Params
 ) -> dict[str, Any]:
-    """Give the first few of a seed's test images as the net sees and transforms them.
+    """Return the first few of a seed's test images as the net sees and transforms them.
 
     Parameters
     ----------
@@ -73,7 +73,7 @@ def shown(
 def judged(
     nets: Mapping[tuple[str, int], digit_networks.Network], digits: splits.Split, params: Params
 ) -> dict[str, list[float]]:
-    """Give all metrics of the row, one value per seed.
+    """Return all metrics of the row, one value per seed.
 
     Parameters
     ----------
@@ -98,7 +98,7 @@ def judged(
     )
     metrics: dict[str, list[float]] = {}
     for (distortion, seed), net in nets.items():
-        found = {
+        values = {
             f"test/error_{distortion}_percent": accuracy.error(
                 net, distortion, tests, seed, params.batch, params.bfloat16
             ),
@@ -111,9 +111,9 @@ def judged(
             )
             for place, value in moved.items():
                 axis, amount = place.split("/")
-                found[f"{axis}/accuracy_{distortion}_{amount}_percent"] = value
-            found |= accuracy.lost(found, distortion)
-        for key, value in found.items():
+                values[f"{axis}/accuracy_{distortion}_{amount}_percent"] = value
+            values |= accuracy.lost(values, distortion)
+        for key, value in values.items():
             metrics.setdefault(key, []).append(value)
     return metrics
 
@@ -124,7 +124,7 @@ def shown_by_distortion(
     history: Any,
     params: Params,
 ) -> dict[str, dict[str, Any]]:
-    """Give what the figures show of each distortion's net of the first seed.
+    """Return what the figures show of each distortion's net of the first seed.
 
     Parameters
     ----------
@@ -156,16 +156,16 @@ def shown_by_distortion(
     >>> list(shown_by_distortion({("R", 0): net}, digits, history, params)["R"])
     ['inputs', 'outputs', 'grids', 'labels', 'predicted']
     """
-    found: dict[str, dict[str, Any]] = {}
+    pictured: dict[str, dict[str, Any]] = {}
     tests = digit_splits.first(digits, params.examples)
     for (distortion, seed), net in nets.items():
-        if distortion in found:  # of the first seed only
+        if distortion in pictured:  # of the first seed only
             continue
         training = pictures.grids_in_training(history, distortion, seed)
-        found[distortion] = shown(net, distortion, tests, seed, params)
+        pictured[distortion] = shown(net, distortion, tests, seed, params)
         if training:
-            found[distortion]["training"] = training
-    return found
+            pictured[distortion]["training"] = training
+    return pictured
 
 
 def main(job: step.Job) -> None:
@@ -173,7 +173,6 @@ def main(job: step.Job) -> None:
     params, paths = job.params, job.paths
     determinism.deterministic()
     digits = digit_splits.checked(splits.load_split(paths["test"]), "test")
-    digits = splits.Split(*(tensor.to(determinism.device()) for tensor in digits))
     nets = saved_nets.load(paths["model"])
     picture = shown_by_distortion(nets, digits, files.read_json(paths["history"]), params)
     metrics = judged(nets, digits, params)

@@ -1,24 +1,17 @@
 """Evaluate the networks that look at parts: errors, size, and whether windows hold the parts."""
 
-import base64
-import io
-import json
 from pathlib import Path
 from typing import Any
 
-import torch
-from PIL import Image
 from torch import Tensor
 
-from pr12.core import determinism, tensor_files
-from pr12.stn.data import generated_parts, part_files
-from pr12.stn.model import part_networks, part_windows
+from pr12.core import determinism
+from pr12.stn.data import generated_parts, part_files, pictures, saved_nets
+from pr12.stn.model import digit_networks, part_networks, part_windows
 from pr12.stn.model.part_networks import Architecture, PartNetwork
 from pr12.stn.params import EvaluateParts as Params
 from pr12.workflow import files, step
 from pr12.workflow.errors import UserError
-
-DECIMALS = 4  # of places in the picture's file
 
 
 def load(path: Path) -> tuple[Architecture, int, list[PartNetwork]]:
@@ -50,22 +43,20 @@ def load(path: Path) -> tuple[Architecture, int, list[PartNetwork]]:
     ...
     pr12.workflow.errors.UserError: cannot read /nowhere/model.safetensors: no such file
     """
-    tensors = tensor_files.read_tensors(path)
-    networks = []
-    try:
-        said = json.loads(tensor_files.read_metadata(path)["model"])
-        seeds, input_size = len(said.pop("seeds")), said.pop("input_size")
-        architecture = Architecture(**said)
-        for i in range(seeds):
-            net = PartNetwork(architecture)
-            net.load_state_dict({key: value[i] for key, value in tensors.items()}, strict=True)
-            net = net.to(determinism.device(), memory_format=torch.channels_last)
-            networks.append(net.eval())
-    except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError):
-        networks = []
-    if not networks:
-        raise UserError(f"{path} holds no networks of stn.train_parts; make it anew")
-    return architecture, input_size, networks
+
+    def build(description: dict[str, Any]) -> PartNetwork:
+        architecture, _ = architecture_of(description)
+        return PartNetwork(architecture)
+
+    description, networks = saved_nets.load_replicas(path, "stn.train_parts", build)
+    return *architecture_of(description), networks
+
+
+def architecture_of(description: dict[str, Any]) -> tuple[Architecture, int]:
+    """Return a model's architecture, and the side of the images that it reads."""
+    rest = {key: value for key, value in description.items() if key != "seeds"}
+    side = int(rest.pop("input_size"))
+    return Architecture(**rest), side
 
 
 def cut(data: part_files.Examples, side: int) -> part_files.Examples:
@@ -85,6 +76,7 @@ def cut(data: part_files.Examples, side: int) -> part_files.Examples:
 
     Examples
     --------
+    >>> import torch
     >>> image, place = torch.zeros(1, 3, 8, 8), torch.tensor([[[0.25, -0.5]]])
     >>> cut(part_files.Examples(image, torch.zeros(1), place, 2), 4).places.tolist()
     [[[0.5, -1.0]]]
@@ -103,7 +95,7 @@ def cut(data: part_files.Examples, side: int) -> part_files.Examples:
 
 
 def picture(data: part_files.Examples, classes: Tensor, theta: Tensor, output_size: int) -> dict:
-    """Give what a figure shows of some images.
+    """Return what a figure shows of some images.
 
     Parameters
     ----------
@@ -125,25 +117,23 @@ def picture(data: part_files.Examples, classes: Tensor, theta: Tensor, output_si
 
     Examples
     --------
+    >>> import torch
     >>> image, none = torch.zeros(1, 3, 8, 8).byte(), torch.zeros(1, 0, 2)
     >>> data = part_files.Examples(image, torch.tensor([3]), none, 16)
-    >>> made = picture(data, torch.tensor([5]), torch.tensor([[[-0.5, 0.0]]]), 4)
-    >>> made["images"][0]["true"], made["images"][0]["thetas"]
+    >>> shown = picture(data, torch.tensor([5]), torch.tensor([[[-0.5, 0.0]]]), 4)
+    >>> shown["images"][0]["true"], shown["images"][0]["thetas"]
     (3, [[-0.5, 0.0]])
     """
-    shown: list[dict[str, Any]] = []
-    for row, image in enumerate(data.images):
-        stream = io.BytesIO()
-        Image.fromarray(image.permute(1, 2, 0).contiguous().numpy()).save(stream, format="PNG")
-        shown.append(
-            {
-                "png": base64.b64encode(stream.getvalue()).decode("ascii"),
-                "true": int(data.labels[row]),
-                "predicted": int(classes[row]),
-                "thetas": _rounded(theta[row]),
-                "places": _rounded(data.places[row]),
-            }
-        )
+    shown = [
+        {
+            "png": pictures.png(image),
+            "true": int(data.labels[row]),
+            "predicted": int(classes[row]),
+            "thetas": pictures.rounded(theta[row]),
+            "places": pictures.rounded(data.places[row]),
+        }
+        for row, image in enumerate(data.images)
+    ]
     return {
         "size": data.images.shape[-1],
         "output_size": output_size,
@@ -152,8 +142,23 @@ def picture(data: part_files.Examples, classes: Tensor, theta: Tensor, output_si
     }
 
 
-def _rounded(points: Tensor) -> list[list[float]]:
-    return [[round(value, DECIMALS) for value in point] for point in points.tolist()]
+def judged(
+    name: str,
+    net: PartNetwork,
+    architecture: Architecture,
+    data: part_files.Examples,
+    params: Params,
+) -> tuple[dict[str, float], Tensor, Tensor]:
+    """Return one net's metrics on a split, its classes and its windows."""
+    classes, theta = part_windows.predictions(net, data.images, params.batch, params.bfloat16)
+    wrong = 100 * float((classes != data.labels).double().mean())
+    metrics = {f"{name}/error_percent": wrong, f"{name}/accuracy_percent": 100 - wrong}
+    if name == "test":
+        metrics["test/parameters"] = float(digit_networks.count(net))
+        if architecture.transformers and data.places.shape[1]:
+            radius = generated_parts.radius(data.images.shape[-1])
+            metrics |= part_windows.found_metrics(theta, data.places, radius)
+    return metrics, classes, theta
 
 
 def main(job: step.Job) -> None:
@@ -161,8 +166,7 @@ def main(job: step.Job) -> None:
     params, paths = job.params, job.paths
     determinism.deterministic()
     architecture, side, networks = load(paths["model"])
-    found: dict[str, list[float]] = {}
-    made: dict[str, Any] = {}
+    metrics: dict[str, list[float]] = {}
     for name in ("validation", "test"):
         whole = part_files.load(paths[name])
         if whole.classes != architecture.classes:
@@ -171,26 +175,16 @@ def main(job: step.Job) -> None:
                 "give it the images of its own case"
             )
         data = cut(whole, side)
-        radius = generated_parts.radius(side)  # pixels are those of the whole image
-        for net in networks:
-            classes, theta = part_windows.predictions(
-                net, data.images, params.batch, params.bfloat16
-            )
-            wrong = 100 * float((classes != data.labels).double().mean())
-            own = {f"{name}/error_percent": wrong, f"{name}/accuracy_percent": 100 - wrong}
-            if name == "test":
-                own["test/parameters"] = float(part_networks.parameter_count(net))
-                if architecture.transformers and data.places.shape[1]:
-                    own |= part_windows.found_metrics(theta, data.places, radius)
-                few = slice(params.shown)
-                rest = data._replace(
-                    images=data.images[few], labels=data.labels[few], places=data.places[few]
-                )
-                made = made or picture(rest, classes[few], theta[few], architecture.output_size)
-            for key, value in own.items():
-                found.setdefault(key, []).append(value)
-    files.write_json(paths["metrics"], {"metrics": found, "provenance": job.provenance()})
-    files.write_json(paths["picture"], made)
+        results = [judged(name, net, architecture, data, params) for net in networks]
+        for values, _, _ in results:
+            for key, value in values.items():
+                metrics.setdefault(key, []).append(value)
+    _, classes, theta = results[0]
+    few = slice(params.shown)
+    first = part_files.Examples(data.images[few], data.labels[few], data.places[few], data.classes)
+    shown = picture(first, classes[few], theta[few], architecture.output_size)
+    files.write_json(paths["metrics"], {"metrics": metrics, "provenance": job.provenance()})
+    files.write_json(paths["picture"], shown)
 
 
 if __name__ == "__main__":

@@ -1,30 +1,19 @@
 """Evaluate the networks that read house numbers: errors, size, and where transformers look."""
 
-import base64
-import io
-import json
 from pathlib import Path
 from typing import Any
 
 import torch
-from PIL import Image
 from torch import Tensor
 
-from pr12.core import determinism, tensor_files
-from pr12.stn.data import sequence_files
+from pr12.core import determinism
+from pr12.stn.data import pictures, saved_nets, sequence_files
 from pr12.stn.data.composed import BLANK
-from pr12.stn.model.sequence_networks import (
-    Architecture,
-    Network,
-    built,
-    normalised,
-    parameter_count,
-)
+from pr12.stn.model import digit_networks
+from pr12.stn.model.sequence_networks import Architecture, Network, normalised
 from pr12.stn.params import EvaluateSequences as Params
 from pr12.workflow import files, step
 from pr12.workflow.errors import UserError
-
-DECIMALS = 4  # of parameters in the picture's file
 
 
 def load(path: Path) -> tuple[Architecture, list[Network]]:
@@ -47,19 +36,15 @@ def load(path: Path) -> tuple[Architecture, list[Network]]:
     ...
     pr12.workflow.errors.UserError: cannot read /nowhere/model.safetensors: no such file
     """
-    tensors = tensor_files.read_tensors(path)
-    try:
-        said = json.loads(tensor_files.read_metadata(path)["model"])
-        seeds = len(said.pop("seeds"))
-        architecture = Architecture(**said)
-        replicas = [{name: value[i] for name, value in tensors.items()} for i in range(seeds)]
-    except (AttributeError, IndexError, KeyError, TypeError, ValueError):
-        raise UserError(
-            f"{path} holds no networks; give a file that stn.train_sequences wrote"
-        ) from None
-    where = determinism.device()
-    networks = [built(architecture, one).to(where) for one in replicas]
-    return architecture, [one.to(memory_format=torch.channels_last) for one in networks]
+    description, networks = saved_nets.load_replicas(
+        path, "stn.train_sequences", lambda description: Network(architecture_of(description))
+    )
+    return architecture_of(description), networks
+
+
+def architecture_of(description: dict[str, Any]) -> Architecture:
+    """Return a model's architecture."""
+    return Architecture(**{key: value for key, value in description.items() if key != "seeds"})
 
 
 def predictions(network: Network, images: Tensor, batch: int) -> tuple[Tensor, list[Tensor]]:
@@ -88,19 +73,19 @@ def predictions(network: Network, images: Tensor, batch: int) -> tuple[Tensor, l
     >>> classes.shape, thetas[0].shape
     (torch.Size([3, 5]), torch.Size([3, 6]))
     """
-    found, parameters = [], []
+    classes, parameters = [], []
     where = next(network.parameters()).device
     with torch.inference_mode():
         for part in images.split(batch):
             x = normalised(part.to(where)).contiguous(memory_format=torch.channels_last)
             logits, thetas = network(x)
-            found.append(logits.argmax(dim=2).cpu())
+            classes.append(logits.argmax(dim=2).cpu())
             parameters.append([theta.cpu() for theta in thetas])
-    return torch.cat(found), [torch.cat(each) for each in zip(*parameters, strict=True)]
+    return torch.cat(classes), [torch.cat(each) for each in zip(*parameters, strict=True)]
 
 
 def errors(classes: Tensor, labels: Tensor) -> tuple[float, float]:
-    """Give the share of sequences and of digits that are read wrongly, in percent.
+    """Return the share of sequences and of digits that are read wrongly, in percent.
 
     A sequence is right if all five places are; of digits, the places that hold one are counted.
 
@@ -123,7 +108,7 @@ def errors(classes: Tensor, labels: Tensor) -> tuple[float, float]:
 
 
 def picture(images: Tensor, classes: Tensor, labels: Tensor, thetas: list[Tensor]) -> dict:
-    """Give what a figure shows of some images.
+    """Return what a figure shows of some images.
 
     Parameters
     ----------
@@ -143,24 +128,19 @@ def picture(images: Tensor, classes: Tensor, labels: Tensor, thetas: list[Tensor
     Examples
     --------
     >>> image, digits = torch.zeros(1, 3, 8, 8).byte(), torch.full((1, 5), 10)
-    >>> made = picture(image, digits, digits, [torch.tensor([[1.0, 0, 0, 0, 1, 0]])])
-    >>> made["size"], made["images"][0]["thetas"]
+    >>> shown = picture(image, digits, digits, [torch.tensor([[1.0, 0, 0, 0, 1, 0]])])
+    >>> shown["size"], shown["images"][0]["thetas"]
     (8, [[1.0, 0.0, 0.0, 0.0, 1.0, 0.0]])
     """
-    shown: list[dict[str, Any]] = []
-    for row, image in enumerate(images):
-        stream = io.BytesIO()
-        Image.fromarray(image.permute(1, 2, 0).numpy()).save(stream, format="PNG")
-        shown.append(
-            {
-                "png": base64.b64encode(stream.getvalue()).decode("ascii"),
-                "predicted": classes[row].tolist(),
-                "true": labels[row].tolist(),
-                "thetas": [
-                    [round(value, DECIMALS) for value in theta[row].tolist()] for theta in thetas
-                ],
-            }
-        )
+    shown = [
+        {
+            "png": pictures.png(image),
+            "predicted": classes[row].tolist(),
+            "true": labels[row].tolist(),
+            "thetas": [pictures.rounded(theta[row : row + 1])[0] for theta in thetas],
+        }
+        for row, image in enumerate(images)
+    ]
     return {"size": images.shape[-1], "images": shown}
 
 
@@ -169,8 +149,7 @@ def main(job: step.Job) -> None:
     params, paths = job.params, job.paths
     determinism.deterministic()
     architecture, networks = load(paths["model"])
-    found: dict[str, list[float]] = {}
-    made: dict[str, Any] = {}
+    metrics: dict[str, list[float]] = {}
     for name in ("validation", "test"):
         split = sequence_files.load(paths[name])
         if split.images.shape[-1] != architecture.size:
@@ -178,23 +157,20 @@ def main(job: step.Job) -> None:
                 f"{paths[name]} has images of {split.images.shape[-1]} pixels and the model reads "
                 f"{architecture.size}; give it the images of its own case"
             )
-        for network in networks:
-            classes, thetas = predictions(network, split.images, params.batch)
+        readings = [predictions(network, split.images, params.batch) for network in networks]
+        for classes, _ in readings:
             both = errors(classes, split.labels)
             for key, value in zip(("error_percent", "error_digit_percent"), both, strict=True):
-                found.setdefault(f"{name}/{key}", []).append(value)
-            if name == "test" and not made:
-                few = slice(params.shown)
-                made = picture(
-                    split.images[few],
-                    classes[few],
-                    split.labels[few],
-                    [theta[few] for theta in thetas],
-                )
-    found["test/parameters"] = [float(parameter_count(network)) for network in networks]
-    made["network"] = architecture.network
-    files.write_json(paths["metrics"], {"metrics": found, "provenance": job.provenance()})
-    files.write_json(paths["picture"], made)
+                metrics.setdefault(f"{name}/{key}", []).append(value)
+    classes, thetas = readings[0]
+    few = slice(params.shown)
+    shown = picture(
+        split.images[few], classes[few], split.labels[few], [theta[few] for theta in thetas]
+    )
+    shown["network"] = architecture.network
+    metrics["test/parameters"] = [float(digit_networks.count(network)) for network in networks]
+    files.write_json(paths["metrics"], {"metrics": metrics, "provenance": job.provenance()})
+    files.write_json(paths["picture"], shown)
 
 
 if __name__ == "__main__":

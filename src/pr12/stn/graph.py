@@ -175,3 +175,22 @@ def colocalise(job: Job) -> dict[str, File]:
 def result(case: str, step: str) -> Job:
     """Return the job whose metrics are those of a case."""
     return stn.steps[step.replace("train", "evaluate", 1)](case)
+
+
+@stn.constraint
+def check() -> None:
+    """Refuse more examples than there are, and windows larger than images."""
+    dataset = stn.section["dataset"]
+    counts = {name: data_graph.size(dataset, name) for name in SPLITS}
+    for case in stn.cases_of("train"):
+        stn.at_most("train", "batch_size", counts["train"], f"data.{dataset}.train", case)
+        for key in ("examples", "moved_examples"):
+            stn.at_most("evaluate", key, counts["test"], f"data.{dataset}.test", case)
+    for name in TASKS:
+        for case in stn.cases_of(f"train_{name}"):
+            data = stn.params(name, case)
+            if data["train"] is not None:
+                stn.at_most(f"train_{name}", "batch_size", data["train"], f"stn.{name}.train", case)
+            if name == "parts":
+                size = f"an image, stn.parts.size {data['size']},"
+                stn.at_most("train_parts", "input_size", data["size"], size, case)

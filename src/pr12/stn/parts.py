@@ -5,16 +5,17 @@ Everything is held in memory: all birds at 256 pixels take 2.3 GB, at 512 pixels
 """
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from pr12.core import determinism
+from pr12.data import fetched
 from pr12.stn.data import cub, generated_parts, part_files
 from pr12.stn.params import Parts as Params
-from pr12.workflow import files, step
+from pr12.workflow import step
 from pr12.workflow.errors import UserError
 
 SPLITS = ("train", "validation", "test")
@@ -38,8 +39,8 @@ def generated_split(name: str, params: Params) -> part_files.Examples:
     """
     count = getattr(params, name)
     stream = determinism.generator(params.split_seed, f"parts {name}")
-    made = generated_parts.draw(count, params.size, stream)
-    return part_files.Examples(*made, generated_parts.CLASSES)
+    objects = generated_parts.draw(count, params.size, stream)
+    return part_files.Examples(*objects, generated_parts.CLASSES)
 
 
 def dealt(training: Tensor, params: Params) -> dict[str, Tensor]:
@@ -70,24 +71,24 @@ def dealt(training: Tensor, params: Params) -> dict[str, Tensor]:
     """
     stream = determinism.generator(params.split_seed, "split birds")
     shuffled = torch.randperm(len(training), generator=stream)
-    own, others = shuffled[training[shuffled]], shuffled[~training[shuffled]]
+    learnt, tests = shuffled[training[shuffled]], shuffled[~training[shuffled]]
     asked = params.validation + (params.train or 1)
-    if asked > len(own):
+    if asked > len(learnt):
         raise UserError(
-            f"there are {len(own)} birds to train; train and validation ask {asked} or more"
+            f"there are {len(learnt)} birds to train; train and validation ask {asked} or more"
         )
-    if len(others) < (params.test or 1):
-        raise UserError(f"there are {len(others)} birds to test; test asks {params.test or 1}")
-    left = own[params.validation :]
+    if len(tests) < (params.test or 1):
+        raise UserError(f"there are {len(tests)} birds to test; test asks {params.test or 1}")
+    left = learnt[params.validation :]
     return {
         "train": left[: params.train],
-        "validation": own[: params.validation],
-        "test": others[: params.test],
+        "validation": learnt[: params.validation],
+        "test": tests[: params.test],
     }
 
 
 def cub_splits(
-    folder: Path, checksums: Mapping[str, str], params: Params
+    folder: Path, record: Path, params: Params
 ) -> Iterator[tuple[str, part_files.Examples]]:
     """Read the splits of birds.
 
@@ -95,8 +96,8 @@ def cub_splits(
     ----------
     folder : Path
         With CUB_200_2011.tgz.
-    checksums : mapping of str to str
-        As of `cub.check_archive`.
+    record : Path
+        As of `fetched.record`.
     params : Params
         The step's.
 
@@ -113,15 +114,18 @@ def cub_splits(
         If the archive is not the right one or there are not as many birds.
     """
     path = folder / cub.ARCHIVE
-    cub.check_archive(path, checksums)
+    fetched.check(path, fetched.record(record))
     birds = cub.read_lists(path)
     rows = dealt(birds.training, params)
     every = torch.cat([rows[name] for name in SPLITS])
     images = cub.read_photographs(path, [birds.names[row] for row in every.tolist()], params.size)
     parts = images.split([len(rows[name]) for name in SPLITS])
-    for name, own in zip(SPLITS, parts, strict=True):
-        nowhere = torch.zeros(len(own), 0, 2)
-        yield name, part_files.Examples(own, birds.labels[rows[name]], nowhere, len(birds.classes))
+    for name, squares in zip(SPLITS, parts, strict=True):
+        nowhere = torch.zeros(len(squares), 0, 2)
+        yield (
+            name,
+            part_files.Examples(squares, birds.labels[rows[name]], nowhere, len(birds.classes)),
+        )
 
 
 def main(job: step.Job) -> None:
@@ -131,15 +135,12 @@ def main(job: step.Job) -> None:
         for name in SPLITS:  # before the first is written
             if getattr(params, name) is None:
                 raise UserError(f"{name} is null; say how many generated images there shall be")
-        made = ((name, generated_split(name, params)) for name in SPLITS)
+        written = ((name, generated_split(name, params)) for name in SPLITS)
     elif "verified" in paths and "folder" in paths:
-        checksums = files.read_json(paths["verified"])
-        if not isinstance(checksums, dict):
-            raise UserError(f"{paths['verified']} is no list of checksums; delete it and run again")
-        made = cub_splits(paths["folder"], checksums, params)
+        written = cub_splits(paths["folder"], paths["verified"], params)
     else:
         raise UserError("cub is read from a file: add verified=PATH and folder=PATH")
-    for name, examples in made:
+    for name, examples in written:
         part_files.write(paths[name], examples)
         print(f"{name}: {len(examples.labels)} images", file=sys.stderr)
 

@@ -1,17 +1,16 @@
 """Make the splits of house numbers: composed from single digits, or SVHN's photographs."""
 
-import itertools
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import torch
 
 from pr12.core import determinism
-from pr12.data import splits
-from pr12.stn.data import composed, sequence_files, svhn
+from pr12.data import fetched, splits
+from pr12.stn.data import composed, digit_splits, sequence_files, svhn
 from pr12.stn.params import Sequences as Params
-from pr12.workflow import files, step
+from pr12.workflow import step
 from pr12.workflow.errors import UserError
 
 SPLITS = ("train", "validation", "test")
@@ -52,8 +51,8 @@ def check_composed(params: Params, digits: Mapping[str, splits.Split]) -> None:
     Raises
     ------
     UserError
-        If a number of sequences is missing, heights are none of digits in such an image, or a label
-        is no digit.
+        If a number of sequences is missing, heights are none of digits in such an image, or a split
+        holds no digits.
 
     Examples
     --------
@@ -74,12 +73,11 @@ so say how many
             f"digits in pixels, from 1 to size ({params.size})"
         )
     for name, split in digits.items():
-        if not bool(((split.labels >= 0) & (split.labels <= 9)).all()):
-            raise UserError(f"digits_{name} has labels that are no digits from 0 to 9")
+        digit_splits.check(split, f"digits_{name}")
 
 
 def svhn_splits(
-    folder: Path, checksums: Mapping[str, str], params: Params
+    folder: Path, record: Path, params: Params
 ) -> Iterator[tuple[str, sequence_files.Sequences]]:
     """Read SVHN's photographs, one split after the other, for they are large.
 
@@ -90,8 +88,8 @@ def svhn_splits(
     ----------
     folder : Path
         Where the archives lie.
-    checksums : mapping of str to str
-        As `pr12.data.fetch` wrote them down.
+    record : Path
+        As of `fetched.record`.
     params : Params
         The step's.
 
@@ -106,10 +104,11 @@ def svhn_splits(
         If an archive is not what was fetched, is broken, or has too few pictures.
     """
     chosen = ("train", "extra", "test") if params.extra else ("train", "test")
+    checksums = fetched.record(record)
     houses, left_out = {}, {}
     for name in chosen:
         path = folder / svhn.ARCHIVES[name]
-        svhn.check_archive(path, checksums)
+        fetched.check(path, checksums)
         listed = svhn.read_houses(svhn.read_boxes(path, name), f"{name}/{svhn.BOXES} of {path}")
         houses[name] = [house for house in listed if len(house.digits) <= composed.LONGEST]
         left_out[name] = len(listed) - len(houses[name])
@@ -132,28 +131,11 @@ def svhn_splits(
     }
     lost = sum(left_out[name] for name in chosen[:-1])
     for split, rows in wanted.items():
-        own = left_out["test"] if split == "test" else lost if split == "train" else 0
-        yield split, _read(folder, rows, params.size, own)
+        skipped = left_out["test"] if split == "test" else lost if split == "train" else 0
+        yield split, sequence_files.Sequences(*svhn.read_split(folder, rows, params.size), skipped)
 
 
-def _read(
-    folder: Path, rows: Sequence[tuple[str, svhn.House]], size: int, left_out: int
-) -> sequence_files.Sequences:
-    """Read the pictures of a split, from the archives that they lie in."""
-    rows = sorted(rows, key=lambda row: row[0])  # those of one archive lie side by side
-    images = torch.empty(len(rows), 3, size, size, dtype=torch.uint8)
-    start = 0
-    for archive, group in itertools.groupby(rows, key=lambda row: row[0]):
-        own = [house for _, house in group]
-        part = images[start : start + len(own)]
-        svhn.read_crops(folder / svhn.ARCHIVES[archive], archive, own, size, part)
-        start += len(own)
-    return sequence_files.Sequences(
-        images, svhn.sequence_labels([house for _, house in rows]), left_out
-    )
-
-
-def report(split: str, made: sequence_files.Sequences) -> None:
+def report(split: str, sequences: sequence_files.Sequences) -> None:
     """Say in the log how many sequences of each length a split has.
 
     Examples
@@ -164,11 +146,11 @@ def report(split: str, made: sequence_files.Sequences) -> None:
     ...     report("test", empty)
     test: 1 sequences, of the lengths 0 to 5 [1, 0, 0, 0, 0, 0]; 2 longer ones are left out
     """
-    lengths = (made.labels != composed.BLANK).sum(dim=1)
+    lengths = (sequences.labels != composed.BLANK).sum(dim=1)
     counts = torch.bincount(lengths, minlength=composed.LONGEST + 1).tolist()
     print(
         f"{split}: {len(lengths)} sequences, of the lengths 0 to {composed.LONGEST} {counts}; "
-        f"{made.left_out} longer ones are left out",
+        f"{sequences.left_out} longer ones are left out",
         file=sys.stderr,
     )
 
@@ -183,16 +165,13 @@ def main(job: step.Job) -> None:
         digits = {name: splits.load_split(paths[f"digits_{name}"]) for name in SPLITS}
         check_composed(params, digits)
         for name in SPLITS:
-            made = composed_split(name, digits[name], params)
-            report(name, made)
-            sequence_files.write(paths[name], made, params.source)
+            sequences = composed_split(name, digits[name], params)
+            report(name, sequences)
+            sequence_files.write(paths[name], sequences, params.source)
     elif "verified" in paths and "folder" in paths:
-        checksums = files.read_json(paths["verified"])
-        if not isinstance(checksums, dict):
-            raise UserError(f"{paths['verified']} is no list of checksums; delete it and run again")
-        for name, made in svhn_splits(paths["folder"], checksums, params):
-            report(name, made)
-            sequence_files.write(paths[name], made, params.source)
+        for name, sequences in svhn_splits(paths["folder"], paths["verified"], params):
+            report(name, sequences)
+            sequence_files.write(paths[name], sequences, params.source)
     else:
         raise UserError("svhn is read from files: add verified=PATH and folder=PATH")
 

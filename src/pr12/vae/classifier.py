@@ -12,8 +12,8 @@ import torch
 from torch.nn import functional
 
 from pr12.core import determinism, tensor_files
-from pr12.data import splits
 from pr12.data.splits import Split
+from pr12.vae.data import images
 from pr12.vae.model import features, optimisers
 from pr12.vae.params import Classifier as Params
 from pr12.workflow import files, progress, step
@@ -80,17 +80,20 @@ def train(params: Params, data: Split, held_out: Split) -> Iterator[dict[str, An
 def main(job: step.Job) -> None:
     """Train the classifier; its history has the accuracy on validation data."""
     determinism.deterministic()
-    data, held_out = (
-        Split(*(part.to(determinism.device()) for part in splits.load_split(job.paths[name])))
-        for name in ("train", "validation")
-    )
+    data, held_out = (images.load_labelled(job.paths[name]) for name in ("train", "validation"))
+    if data.images.shape[1:] != held_out.images.shape[1:]:
+        sizes = (" x ".join(map(str, each.images.shape[1:])) for each in (data, held_out))
+        raise UserError(
+            f"the images of train and validation are {' and '.join(sizes)} pixels; give two splits "
+            "of one data set"
+        )
     history = []
     states = train(job.params, data, held_out)
     for state in progress.follow(states, job.params.epochs, lambda state: describe(state["row"])):
         history.append(state["row"])
     tensor_files.write_tensors(job.paths["model"], state["parameters"])
-    said = {"history": history, "provenance": job.provenance()}
-    files.write_json(job.paths["history"], said)
+    written = {"history": history, "provenance": job.provenance()}
+    files.write_json(job.paths["history"], written)
 
 
 def describe(row: dict[str, Any]) -> str:

@@ -17,7 +17,7 @@ ACTIVE = 0.01  # variance of a code's mean above which it is active (Burda et al
 def metrics(
     saved: saved_nets.Saved, data: Iterable[tuple[str, Tensor]], params: Params
 ) -> dict[str, list[float]]:
-    """Give all metrics of a case, one value per replica.
+    """Return all metrics of a case, one value per replica.
 
     Parameters
     ----------
@@ -28,41 +28,41 @@ def metrics(
     params : Params
         The step's.
     """
-    found: dict[str, list[float]] = {}
+    values: dict[str, list[float]] = {}
     for name, x in data:
         likelihood, error = evaluation.reconstruction(saved_nets.at(saved, -1), x, params.batch)
-        found[f"{name}/reconstruction_mse"] = error.tolist()
+        values[f"{name}/reconstruction_mse"] = error.tolist()
         if saved.objective == "autoencoder":
-            found[f"{name}/reconstruction_nll_nats"] = (-likelihood).tolist()
+            values[f"{name}/reconstruction_nll_nats"] = (-likelihood).tolist()
             continue
         for moment, seen in enumerate(saved.samples_seen):
             bound, divergence, variances = evaluation.elbo(
                 saved_nets.at(saved, moment), x, params.bound_samples, params.batch
             )
-            found[f"{name}/elbo_{seen}_nats"] = bound.tolist()
-        found |= {
+            values[f"{name}/elbo_{seen}_nats"] = bound.tolist()
+        values |= {
             f"{name}/elbo_nats": bound.tolist(),
             f"{name}/kl_nats": divergence.tolist(),
             f"{name}/expected_nll_nats": (-bound - divergence).tolist(),
             f"{name}/active_units": (variances > ACTIVE).sum(dim=1).tolist(),
         }
-    if "train/elbo_nats" in found:
-        pairs = zip(found["train/elbo_nats"], found["test/elbo_nats"], strict=True)
-        found["test/gap_nats"] = [train - test for train, test in pairs]
-    return found
+    if "train/elbo_nats" in values:
+        pairs = zip(values["train/elbo_nats"], values["test/elbo_nats"], strict=True)
+        values["test/gap_nats"] = [train - test for train, test in pairs]
+    return values
 
 
 def main(job: step.Job) -> None:
     """Evaluate every replica at every moment, on training and test data."""
     determinism.deterministic()
-    train, test = (images.load(job.paths[name]) for name in ("train", "test"))
+    train, test = images.load_alike(job.paths["train"], job.paths["test"])
     saved = saved_nets.load(job.paths["model"], pixels=train.shape[1])
     if saved.objective == "mcem":
         raise UserError("a model of mcem has no encoder and no bound; estimate its likelihood")
     learnt = train[: job.params.train_examples]
     data = [("train", learnt), ("test", test)]
-    found = metrics(saved, [(n, x[: job.params.bound_examples]) for n, x in data], job.params)
-    files.write_json(job.paths["metrics"], {"metrics": found, "provenance": job.provenance()})
+    values = metrics(saved, [(n, x[: job.params.bound_examples]) for n, x in data], job.params)
+    files.write_json(job.paths["metrics"], {"metrics": values, "provenance": job.provenance()})
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from pr12.workflow.errors import UserError
 def metrics(
     saved: saved_nets.Saved, train: Tensor, test: Tensor, params: Params
 ) -> dict[str, Sequence[float]]:
-    """Give the case's metrics, one value per replica.
+    """Return the case's metrics, one value per replica.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ def metrics(
     params : Params
         The step's.
     """
-    found: dict[str, list[float]] = {}
+    values: dict[str, list[float]] = {}
     last: dict[str, Tensor] = {}  # estimator -> log p(x) of the test data at the end, (S, N)
     if "posterior" in params.estimators:
         for moment, seen in enumerate(saved.samples_seen):
@@ -41,31 +41,31 @@ def metrics(
                     saved_nets.at(saved, moment), x, params.batch, params.posterior_samples,
                     params.burn_in, params.leapfrog, params.step_size,
                 )  # fmt: skip
-                found[key] = estimators.mean(last["posterior"], key)
+                values[key] = estimators.mean(last["posterior"], key)
         for name in ("train", "test"):
-            end = found[f"{name}/likelihood_posterior_{saved.samples_seen[-1]}_nats"]
-            found[f"{name}/likelihood_posterior_nats"] = end
+            end = values[f"{name}/likelihood_posterior_{saved.samples_seen[-1]}_nats"]
+            values[f"{name}/likelihood_posterior_nats"] = end
     if "importance" in params.estimators:
         estimates = estimators.importance(
             saved_nets.at(saved, -1), test, params.batch, params.importance_samples, params.chunk
         )
-        for samples, own in zip(params.importance_samples, estimates, strict=True):
+        for samples, estimate in zip(params.importance_samples, estimates, strict=True):
             key = f"test/likelihood_importance_k{samples}_nats"
-            found[key] = estimators.mean(own, key)
-        last["importance"] = own
-        found["test/nll_importance_nats"] = [-value for value in found[key]]
+            values[key] = estimators.mean(estimate, key)
+        last["importance"] = estimate
+        values["test/nll_importance_nats"] = [-value for value in values[key]]
     if "annealed" in params.estimators:
         key = "test/likelihood_annealed_nats"
         last["annealed"] = estimators.annealed(
             saved_nets.at(saved, -1), test, params.batch, params.chains, params.temperatures,
             params.leapfrog, params.step_size,
         )  # fmt: skip
-        found[key] = estimators.mean(last["annealed"], key)
+        values[key] = estimators.mean(last["annealed"], key)
     if "importance" in last:
         for name in last.keys() - {"importance"}:  # image by image, so that no errors cancel
             gaps = (last[name] - last["importance"]).abs()
-            found[f"test/gap_{name}_importance_nats"] = estimators.mean(gaps, name)
-    return found
+            values[f"test/gap_{name}_importance_nats"] = estimators.mean(gaps, name)
+    return values
 
 
 def main(job: step.Job) -> None:
@@ -77,18 +77,20 @@ def main(job: step.Job) -> None:
     if list(params.importance_samples) != sorted(set(params.importance_samples)):
         asked = list(params.importance_samples)
         raise UserError(f"importance_samples is {asked}; the numbers must rise")
-    learnt = images.load(job.paths["train"])[: params.train_examples]
-    data = [x[: params.points] for x in (learnt, images.load(job.paths["test"]))]
+    train, test = images.load_alike(job.paths["train"], job.paths["test"])
+    data = [x[: params.points] for x in (train[: params.train_examples], test)]
     if params.binarise:  # one fixed draw: every system is judged on the same images
         draw = determinism.generator(0, "binarise", determinism.device())
         data = [(torch.rand(x.shape, generator=draw, device=x.device) < x).float() for x in data]
     saved = saved_nets.load(job.paths["model"], pixels=data[0].shape[1])
     if saved.objective == "autoencoder":
-        raise UserError("a plain autoencoder has no prior and hence no likelihood")
+        raise UserError(
+            "a plain autoencoder has no prior and hence no likelihood; evaluate a variational one"
+        )
     if saved.objective == "mcem" and "importance" in params.estimators:
         raise UserError("a model of mcem has no encoder; leave importance out of estimators")
-    found = metrics(saved, *data, params)
-    files.write_json(job.paths["metrics"], {"metrics": found, "provenance": job.provenance()})
+    values = metrics(saved, *data, params)
+    files.write_json(job.paths["metrics"], {"metrics": values, "provenance": job.provenance()})
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from pr12.workflow.errors import UserError
 
 
 def log_marginal_likelihood(parameters: Parameters, x: Tensor) -> Tensor:
-    """Give log N(x; b, W W^T + sigma^2 I) in nats, averaged over data.
+    """Return log N(x; b, W W^T + sigma^2 I) in nats, averaged over data.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ def log_marginal_likelihood(parameters: Parameters, x: Tensor) -> Tensor:
 
 
 def elbo(parameters: Parameters, x: Tensor) -> Tensor:
-    """Give the bound in nats in closed form, averaged over data: no code need be drawn.
+    """Return the bound in nats in closed form, averaged over data: no code need be drawn.
 
     In E_q log p(x|z), the squared distance is that of the code's mean plus the code's variances,
     each times the squared length of its column of W.
@@ -87,7 +87,7 @@ def elbo(parameters: Parameters, x: Tensor) -> Tensor:
 
 
 def pca_scores(latent_dim: int, train: Tensor, test: Tensor) -> tuple[float, float]:
-    """Give the average log-likelihood of data under probabilistic PCA fitted to training data.
+    """Return the average log-likelihood of data under probabilistic PCA fitted to training data.
 
     Parameters
     ----------
@@ -125,7 +125,7 @@ def pca_scores(latent_dim: int, train: Tensor, test: Tensor) -> tuple[float, flo
 
 
 def metrics(saved: saved_nets.Saved, train: Tensor, test: Tensor) -> dict[str, list[float]]:
-    """Give likelihood, bound, PCA's likelihood and the gaps to it, one value per replica.
+    """Return likelihood, bound, PCA's likelihood and the gaps to it, one value per replica.
 
     Parameters
     ----------
@@ -147,26 +147,26 @@ def metrics(saved: saved_nets.Saved, train: Tensor, test: Tensor) -> dict[str, l
         )
     parameters = saved_nets.at(saved, -1)
     scores = pca_scores(architecture.latent_dim, train, test)
-    found = {}
+    values = {}
     for name, x, score in zip(("train", "test"), (train, test), scores, strict=True):
         likelihood, bound = log_marginal_likelihood(parameters, x), elbo(parameters, x)
-        found |= {
+        values |= {
             f"{name}/likelihood_nats": likelihood.tolist(),
             f"{name}/elbo_nats": bound.tolist(),
             f"{name}/likelihood_pca_nats": [score] * len(bound),
             f"{name}/gap_pca_nats": (score - likelihood).tolist(),
             f"{name}/gap_elbo_nats": (score - bound).tolist(),
         }
-    return found
+    return values
 
 
 def main(job: step.Job) -> None:
     """Evaluate every replica at the end of the training."""
     determinism.deterministic()
-    train, test = (images.load(job.paths[name], bounded=False) for name in ("train", "test"))
+    train, test = images.load_alike(job.paths["train"], job.paths["test"], bounded=False)
     saved = saved_nets.load(job.paths["model"], pixels=train.shape[1])
-    found = metrics(saved, train, test)
-    files.write_json(job.paths["metrics"], {"metrics": found, "provenance": job.provenance()})
+    values = metrics(saved, train, test)
+    files.write_json(job.paths["metrics"], {"metrics": values, "provenance": job.provenance()})
 
 
 if __name__ == "__main__":

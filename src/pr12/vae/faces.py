@@ -16,9 +16,10 @@ import torch
 from torch import Tensor
 
 from pr12.core import determinism, tensor_files
+from pr12.data import fetched
 from pr12.vae.data import face_images
 from pr12.vae.params import Faces as Params
-from pr12.workflow import files, step
+from pr12.workflow import step
 from pr12.workflow.errors import UserError
 
 
@@ -67,18 +68,16 @@ def main(job: step.Job) -> None:
     if params.source == "moving":
         images = face_images.moving_faces(face_images.COUNT, params.split_seed)
     elif "verified" in paths and "folder" in paths:
-        checksums = files.read_json(paths["verified"])
-        if not isinstance(checksums, dict):
-            raise UserError(f"{paths['verified']} is no list of checksums; delete it and run again")
+        checksums = fetched.record(paths["verified"])
         images = face_images.read_frey(paths["folder"] / face_images.FREY_FILE, checksums)
     else:
         raise UserError("frey is read from a file: add verified=PATH and folder=PATH")
-    for name, own in rows.items():
-        tensors = {"images": images[own], "labels": torch.zeros(len(own), dtype=torch.int64)}
+    for name, chosen in rows.items():
+        tensors = {"images": images[chosen], "labels": torch.zeros(len(chosen), dtype=torch.int64)}
         tensor_files.write_tensors(
             paths[name], tensors, {"maximum": str(face_images.MAXIMUM[params.source])}
         )
-        print(f"{name}: {len(own)} faces", file=sys.stderr)
+        print(f"{name}: {len(chosen)} faces", file=sys.stderr)
 
 
 if __name__ == "__main__":

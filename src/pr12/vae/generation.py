@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from pr12.core import determinism
-from pr12.data import splits
 from pr12.vae.data import images, packed_arrays
 from pr12.vae.model import distances, evaluation, features, judging, networks, saved_nets
 from pr12.vae.model.saved_nets import Saved
@@ -69,7 +68,7 @@ autoencoder
 
 
 def metrics(name: str, saved: Saved, judge: judging.Judge) -> dict[str, list[float]]:
-    """Give the metrics of one system, one value per replica.
+    """Return the metrics of one system, one value per replica.
 
     Parameters
     ----------
@@ -97,19 +96,20 @@ def metrics(name: str, saved: Saved, judge: judging.Judge) -> dict[str, list[flo
         noise = networks.normals(judging.streams(saved, "posterior"), *codes.shape[1:])
         codes = networks.draw(posterior, noise.unsqueeze(2)).squeeze(2)
     scale = 2.0 * codes.shape[-1]
-    found = {
+    values = {
         f"{name}/reconstruction_nll_nats": (-likelihood).tolist(),
         f"{name}/reconstruction_mse": error.tolist(),
         f"{name}/mmd_distance": [
-            distances.mmd(own, drawn, scale) for own, drawn in zip(codes, prior, strict=True)
+            distances.mmd(replica, drawn, scale)
+            for replica, drawn in zip(codes, prior, strict=True)
         ],
         f"{name}/frechet_distance": judging.frechet(judge, saved, prior),
         f"{name}/frechet_distance_reconstructed": judging.frechet(judge, saved, posterior.mean),
     }
     if plain:
         z = judging.fitted(judging.encoded(saved, judge.train).mean, prior)
-        found[f"{name}_fitted/frechet_distance"] = judging.frechet(judge, saved, z)
-    return found
+        values[f"{name}_fitted/frechet_distance"] = judging.frechet(judge, saved, z)
+    return values
 
 
 def samples(saved: Saved, judge: judging.Judge) -> dict[str, Tensor]:
@@ -132,7 +132,7 @@ def samples(saved: Saved, judge: judging.Judge) -> dict[str, Tensor]:
 def picture(
     systems: Mapping[str, Saved], judge: judging.Judge, labels: Tensor, size: Sequence[int]
 ) -> dict[str, Any]:
-    """Give what the figures show: sheets of samples, and codes of the systems with two of them.
+    """Return what the figures show: sheets of samples, and codes of the systems with two of them.
 
     Parameters
     ----------
@@ -172,20 +172,20 @@ def picture(
 def main(job: step.Job) -> None:
     """Measure every system on the test images, and draw from each."""
     determinism.deterministic()
-    train, test = (images.load(job.paths[name]) for name in ("train", "test"))
-    shown_test = splits.load_split(job.paths["test"])  # with labels, and as pictures
+    train, test = images.load_alike(job.paths["train"], job.paths["test"])
+    shown_test = images.load_labelled(job.paths["test"])  # with labels, and as pictures
     pixels = test.shape[1]
     names = [name for pair in PAIRS for name in pair if name in job.paths]
     systems = {name: saved_nets.load(job.paths[name], pixels) for name in names}
     check(systems)
     judge = judging.Judge(features.load(job.paths["classifier"], pixels), train, test)
     with torch.inference_mode():
-        found = {"test/frechet_distance_of_train": [judging.floor(judge)]}
+        values = {"test/frechet_distance_of_train": [judging.floor(judge)]}
         for name, saved in systems.items():
-            found |= metrics(name, saved, judge)
-        shown = picture(systems, judge, shown_test.labels, shown_test.images.shape[1:])
+            values |= metrics(name, saved, judge)
+        shown = picture(systems, judge, shown_test.labels.cpu(), shown_test.images.shape[1:])
     files.write_json(job.paths["picture"], shown)
-    files.write_json(job.paths["metrics"], {"metrics": found, "provenance": job.provenance()})
+    files.write_json(job.paths["metrics"], {"metrics": values, "provenance": job.provenance()})
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ AT_ONCE = 10  # draws in one backward pass, which bounds the memory
 def score_function(
     parameters: Parameters, x: Tensor, samples: int, generators: Sequence[torch.Generator]
 ) -> Tensor:
-    """Give what has f(z) grad log q(z|x) as its gradient in the encoder (Sec. 2.2).
+    """Return what has f(z) grad log q(z|x) as its gradient in the encoder (Sec. 2.2).
 
     Here f(z) = log p(x, z) - log q(z|x), whose own gradient has expectation zero.
 
@@ -75,7 +75,7 @@ def gradient_moments(
     draws: int,
     generators: Sequence[torch.Generator],
 ) -> tuple[Tensor, Tensor]:
-    """Give mean and variance over draws of a gradient in the encoder's parameters.
+    """Return mean and variance over draws of a gradient in the encoder's parameters.
 
     Parameters
     ----------
@@ -128,7 +128,7 @@ def gradient_moments(
 
 
 def variances(saved: saved_nets.Saved, x: Tensor, params: Params) -> dict[str, list[float]]:
-    """Give the variance of every estimator at every number of samples, one value per replica.
+    """Return the variance of every estimator at every number of samples, one value per replica.
 
     Parameters
     ----------
@@ -149,13 +149,16 @@ def variances(saved: saved_nets.Saved, x: Tensor, params: Params) -> dict[str, l
     UserError
         If the model has no encoder or was not kept at that moment.
     """
-    kept = len(saved.samples_seen)
+    moments = len(saved.samples_seen)
     if saved.objective == "mcem":
         raise UserError("a model of mcem has no encoder, whose gradients could be compared")
-    if not -kept <= params.moment < kept:
-        raise UserError(f"moment is {params.moment}; the model was kept at {kept} moments only")
+    if not -moments <= params.moment < moments:
+        raise UserError(
+            f"moment is {params.moment}; the model was kept at {moments} moments only, name one of "
+            f"0 to {moments - 1}"
+        )
     parameters = saved_nets.at(saved, params.moment)
-    found = {}
+    values = {}
     for samples in params.samples:
         for name, objective in ESTIMATORS.items():
             # One stream for all: the estimators differ by what they make of the same noise
@@ -164,8 +167,8 @@ def variances(saved: saved_nets.Saved, x: Tensor, params: Params) -> dict[str, l
                 for seed in range(len(parameters["encoder.mean.weight"]))
             ]
             _, variance = gradient_moments(objective, parameters, x, samples, params.draws, streams)
-            found[f"gradient_variance_{name}_L{samples}"] = variance.tolist()
-    return found
+            values[f"gradient_variance_{name}_L{samples}"] = variance.tolist()
+    return values
 
 
 def main(job: step.Job) -> None:
@@ -177,7 +180,7 @@ def main(job: step.Job) -> None:
         raise UserError(f"no model is given; add one or more of {', '.join(MODELS)}, as z10=PATH")
     if len(x) < job.params.examples:
         raise UserError(f"train has {len(x)} images; examples asks {job.params.examples}")
-    found = {}
+    metrics = {}
     for name in given:
         saved = saved_nets.load(job.paths[name], pixels=x.shape[1])
         latent_dim = saved.architecture.latent_dim
@@ -186,9 +189,9 @@ def main(job: step.Job) -> None:
                 f"{name} is a model with {latent_dim} latent variables and the objective "
                 f"{saved.objective}; give one with {name[1:]} that has a bound"
             )
-        own = variances(saved, x[: job.params.examples], job.params)
-        found |= {f"{name}/{key}": values for key, values in own.items()}
-    files.write_json(job.paths["metrics"], {"metrics": found, "provenance": job.provenance()})
+        each = variances(saved, x[: job.params.examples], job.params)
+        metrics |= {f"{name}/{key}": values for key, values in each.items()}
+    files.write_json(job.paths["metrics"], {"metrics": metrics, "provenance": job.provenance()})
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
 from pr12.data import graph as data_graph
 from pr12.data.graph import verified
+from pr12.workflow import settings
+from pr12.workflow.errors import UserError
 from pr12.workflow.graph import File, Group, Job, Paper, Raw
 
 vae = Paper("vae")
@@ -120,6 +122,36 @@ def latent_space(job: Job) -> dict[str, File]:
     """Read nets of digits and of faces."""
     tests = {"digits_test": digits("test")["test"], "faces_test": faces()["test"]}
     return looked_at(job) | tests
+
+
+@vae.constraint
+def check() -> None:
+    """Refuse more examples than there are, and what a case's nets cannot be asked."""
+    dataset = vae.section["dataset"]
+    count, of_digits = data_graph.size(dataset, "train"), f"data.{dataset}.train"
+    for case in vae.cases_of(*TRAINED):
+        step, params = settings.case_step(vae.section, case), vae.case_params(case)
+        faces_count = vae.params("faces")["train"]
+        known = (count, of_digits) if params["images"] == "digits" else (faces_count, "vae.faces")
+        for key in ("train_examples", "batch_size"):
+            vae.at_most(step, key, *known, case)
+        estimators = vae.params("evaluate_likelihood", case)["estimators"]
+        if (step == "mcem" and "importance" in estimators) or (
+            params.get("objective") == "autoencoder" and estimators
+        ):
+            place = vae.place("evaluate_likelihood", "estimators", case)
+            allowed = "without importance" if step == "mcem" else "[], for it has no likelihood"
+            raise UserError(f"{place} is {list(estimators)}; of {case} it must be {allowed}")
+    vae.at_most("classifier", "batch_size", count, of_digits)
+    for case in vae.cases_of("gradient_variance"):
+        vae.at_most("gradient_variance", "examples", count, of_digits, case)
+        moment = vae.params("gradient_variance", case)["moment"]
+        for net in LOOKED_AT["gradient_variance"].values():
+            moments = len(vae.case_params(net)["snapshots"])
+            if not -moments <= moment < moments:
+                place = vae.place("gradient_variance", "moment", case)
+                allowed = f"from {-moments} to {moments - 1}, one of the snapshots of {net}"
+                raise UserError(f"{place} is {moment}; it must be a number {allowed}")
 
 
 @vae.result

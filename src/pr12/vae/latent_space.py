@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from pr12.core import determinism
-from pr12.data import splits
 from pr12.data.splits import Split
 from pr12.vae.data import images, packed_arrays
 from pr12.vae.model import evaluation, latent_codes, networks, saved_nets
@@ -55,15 +54,7 @@ def check(name: str, saved: Saved) -> None:
     Raises
     ------
     UserError
-        If not.
-
-    Examples
-    --------
-    >>> architecture = networks.Architecture(4, (3,), 5, "bernoulli")
-    >>> check("z2", Saved(architecture, "sgvb_b", (1,), {}))
-    Traceback (most recent call last):
-    ...
-    pr12.workflow.errors.UserError: z2 has 5 latent variables; give a model with 2
+        If not, or if its decoder is linear.
     """
     if saved.architecture.latent_dim != LATENT_DIMS[name]:
         raise UserError(
@@ -72,24 +63,29 @@ def check(name: str, saved: Saved) -> None:
         )
     if saved.objective == "mcem":
         raise UserError(f"{name} was trained by mcem and has no encoder; give a model with one")
+    if saved.architecture.likelihood == "linear":
+        raise UserError(
+            f"{name} has the likelihood linear, whose pixels have no bounds; give a bernoulli or "
+            "gaussian one"
+        )
 
 
 def reconstructions(system: System) -> Tensor:
-    """Give test images (first row) and their reconstructions, (2, RECONSTRUCTED, H, W)."""
+    """Return test images (first row) and their reconstructions, (2, RECONSTRUCTED, H, W)."""
     images = system.test.images[:RECONSTRUCTED]
     z = networks.encode(system.parameters, images.flatten(1)).mean
     return torch.cat([images[None], system.sheet(z)])
 
 
 def walks(system: System) -> Tensor:
-    """Give images from each even to the next odd test image, (RECONSTRUCTED / 2, STEPS, H, W)."""
+    """Return images from each even to the next odd test image, (RECONSTRUCTED / 2, STEPS, H, W)."""
     images = system.test.images[:RECONSTRUCTED].flatten(1)
     z = networks.encode(system.parameters, images).mean[0]
     return system.sheet(latent_codes.walk(z[0::2], z[1::2], STEPS))
 
 
 def plane(title: str, system: System) -> dict[str, Any]:
-    """Give what the interactive page needs of a net with two latent variables.
+    """Return what the interactive page needs of a net with two latent variables.
 
     Parameters
     ----------
@@ -125,7 +121,7 @@ def plane(title: str, system: System) -> dict[str, Any]:
 
 
 def picture(systems: Mapping[str, System], grid: int) -> dict[str, Any]:
-    """Give what the figures show.
+    """Return what the figures show.
 
     Parameters
     ----------
@@ -147,10 +143,10 @@ def picture(systems: Mapping[str, System], grid: int) -> dict[str, Any]:
             PLANES[name]: systems[name].sheet(latent_codes.plane_codes(grid)) for name in PLANES
         },
         "samples": {
-            name: systems[name].sheet(torch.randn(SHEET, SHEET, LATENT_DIMS[name], generator=own))
-            for name, own in drawn.items()
+            name: systems[name].sheet(torch.randn(SHEET, SHEET, LATENT_DIMS[name], generator=g))
+            for name, g in drawn.items()
         },
-        "reconstructions": {name: reconstructions(own) for name, own in systems.items()},
+        "reconstructions": {name: reconstructions(each) for name, each in systems.items()},
         "walks": {digits[-1]: walks(systems[digits[-1]])},
     }
     packed = {
@@ -168,13 +164,12 @@ def picture(systems: Mapping[str, System], grid: int) -> dict[str, Any]:
 def main(job: step.Job) -> None:
     """Measure the reconstruction of every net, and make all pictures of replica 0."""
     determinism.deterministic()
-    where, tests, systems = determinism.device(), {}, {}
+    tests, systems = {}, {}
     for kind in PLANES.values():
-        path = job.paths[f"{kind}_test"]
-        count = len(images.load(path))  # which also checks the pixels
+        tests[kind] = images.load_labelled(job.paths[f"{kind}_test"])
+        count = len(tests[kind].labels)
         if count < RECONSTRUCTED:
             raise UserError(f"{kind}_test has {count} images; {RECONSTRUCTED} are shown")
-        tests[kind] = Split(*(part.to(where) for part in splits.load_split(path)))
     for name in LATENT_DIMS:
         if name in job.paths:
             test = tests[PLANES.get(name, "digits")]
@@ -182,16 +177,15 @@ def main(job: step.Job) -> None:
             check(name, saved)
             first = {key: value[:1] for key, value in saved_nets.at(saved, -1).items()}
             systems[name] = System(saved, first, test)
-    found = {}
+    values = {}
     for name, (saved, _, test) in systems.items():
-        _, error = evaluation.reconstruction(
-            saved_nets.at(saved, -1), test.images.flatten(1), BATCH
-        )
-        found[f"{name}/reconstruction_mse"] = error.tolist()
+        x = test.images.flatten(1)
+        _, error = evaluation.reconstruction(saved_nets.at(saved, -1), x, BATCH)
+        values[f"{name}/reconstruction_mse"] = error.tolist()
     with torch.inference_mode():
         shown = picture(systems, job.params.grid)
     files.write_json(job.paths["picture"], shown)
-    files.write_json(job.paths["metrics"], {"metrics": found, "provenance": job.provenance()})
+    files.write_json(job.paths["metrics"], {"metrics": values, "provenance": job.provenance()})
 
 
 if __name__ == "__main__":

@@ -16,18 +16,17 @@ import torch
 from torch import Tensor
 
 from pr12.core import checkpoints, determinism, replicas
-from pr12.data import splits
-from pr12.vae.data.images import learnt
+from pr12.vae.data import images
 from pr12.vae.model import densities, hmc, networks, optimisers, saved_nets, training
 from pr12.vae.model.networks import Parameters
 from pr12.vae.params import Mcem as Params
-from pr12.workflow import address, files, progress, step
+from pr12.workflow import files, step
 
 STEP_SIZE = 0.1  # before any tuning
 
 
 def train(
-    params: Params, images: Tensor, state: dict[str, Any] | None = None
+    params: Params, data: Tensor, state: dict[str, Any] | None = None
 ) -> Iterator[dict[str, Any]]:
     """Train the decoders of all replicas; now and then yield the whole state.
 
@@ -35,7 +34,7 @@ def train(
     ----------
     params : Params
         The case's params.
-    images : Tensor
+    data : Tensor
         Pixels, shape (N, D), as `images.learnt` gives them.
     state : dict, optional
         A state yielded before: training goes on from it.
@@ -43,9 +42,9 @@ def train(
     Yields
     ------
     dict
-        ``minibatch``, ``parameters``, ``kept`` (those of the snapshots so far), ``samples_seen``,
-        ``optimiser``, ``order`` (of the epoch), ``codes`` (S, N, Z), ``step_size`` (S, 1),
-        ``streams``, ``history``.
+        ``minibatch``, ``parameters``, ``snapshots`` (parameters of the moments so far),
+        ``samples_seen``, ``optimiser``, ``order`` (of the epoch), ``codes`` (S, N, Z),
+        ``step_size`` (S, 1), ``streams``, ``history``.
 
     Raises
     ------
@@ -53,11 +52,12 @@ def train(
         If the likelihood is not finite.
     """
     moments = training.minibatches_seen(params.snapshots, _evaluations(params))
-    every, batches = training.row_every(moments), len(images) // params.batch_size
-    decay = 1 / len(images) if params.weight_prior else 0.0
+    every, batches = training.row_every(moments), len(data) // params.batch_size
+    decay = 1 / len(data) if params.weight_prior else 0.0
     shuffle, momentum = (training.streams(params.seeds, name) for name in ("shuffle", "momentum"))
-    state = dict(state or _begin(params, *images.shape))
-    training.restore([*shuffle, *momentum], state["streams"])
+    streams = [*shuffle, *momentum]
+    state = dict(state or _begin(params, *data.shape))
+    training.restore(streams, state["streams"])
     state["codes"] = state["codes"].clone()
     # Copies, for the tensors of a state may be those of its last snapshot
     parameters = {n: v.detach().clone().requires_grad_() for n, v in state["parameters"].items()}
@@ -65,9 +65,9 @@ def train(
     since = state["minibatch"]
     for minibatch in range(since, moments[-1]):
         if minibatch % batches == 0:
-            state["order"] = replicas.permutations(shuffle, len(images))
+            state["order"] = replicas.permutations(shuffle, len(data))
         rows = state["order"][:, minibatch % batches * params.batch_size :][:, : params.batch_size]
-        x = images[rows]
+        x = data[rows]
         z = _move(params, x, rows, parameters, state, momentum, sums)
         _learn(params, x, z, parameters, state, decay, sums)
         if (minibatch + 1) % every and minibatch + 1 not in moments:
@@ -75,16 +75,10 @@ def train(
         seen = (minibatch + 1) * _evaluations(params)
         objective, acceptance = (sums / (minibatch + 1 - since)).tolist()
         row = training.row(seen, objective, state["history"], "likelihood")
+        row["train/acceptance"] = acceptance
         sums, since = torch.zeros_like(sums), minibatch + 1
-        state |= {
-            "minibatch": since,
-            "parameters": {name: value.detach().clone() for name, value in parameters.items()},
-            "streams": [generator.get_state() for generator in (*shuffle, *momentum)],
-            "history": [*state["history"], row | {"train/acceptance": acceptance}],
-        }
-        if since in moments:
-            state["kept"] = [*state["kept"], state["parameters"]]
-            state["samples_seen"] = [*state["samples_seen"], seen]
+        state = training.advanced(state, parameters, streams, row, since in moments)
+        state["minibatch"] = since
         yield state | {"codes": state["codes"].clone()}
 
 
@@ -95,27 +89,15 @@ def _evaluations(params: Params) -> int:
 
 def _begin(params: Params, examples: int, pixels: int) -> dict[str, Any]:
     """Return the state before the first minibatch: codes from the prior (App. E)."""
-    architecture = _architecture(params, pixels)
+    architecture = networks.of_case(params, pixels)
     both = networks.initial(architecture, params.seeds, params.init, params.init_std)
     parameters = {name: value for name, value in both.items() if name.startswith("decoder")}
     prior = training.streams(params.seeds, "prior")
-    return {
+    return training.begin(parameters, params.optimiser) | {
         "minibatch": 0,
-        "parameters": parameters,
-        "kept": [],
-        "samples_seen": [],
-        "optimiser": optimisers.start(parameters, params.optimiser),
         "codes": networks.normals(prior, examples, params.latent_dim),
         "step_size": torch.full((len(params.seeds), 1), STEP_SIZE, device=determinism.device()),
-        "streams": [],
-        "history": [],
     }
-
-
-def _architecture(params: Params, pixels: int) -> networks.Architecture:
-    """Return the case's architecture, of which the decoder is trained."""
-    sizes = params.hidden, params.width_scale, params.latent_dim
-    return networks.scaled(pixels, *sizes, params.likelihood)
 
 
 def _move(
@@ -173,30 +155,19 @@ def main(job: step.Job) -> None:
     params, paths = job.params, job.paths
     determinism.deterministic()
     torch.set_float32_matmul_precision(params.matmul_precision)
-    images = splits.load_split(paths["train"]).images
-    images = learnt(images, params.train_examples, params.batch_size, params.likelihood)
-    images = images.to(determinism.device())
-    rows = training.rows(training.minibatches_seen(params.snapshots, _evaluations(params)))
-    inputs = job.provenance()["inputs"]
-    fingerprint = address.digest(job.command, address.source_digest(job.module), inputs)
-    checkpoint = paths["model"].with_name("resume.pt")
-    state = checkpoints.load_state(checkpoint, fingerprint)
-    done = len(state["history"]) if state else 0
-    for state in progress.follow(
-        train(params, images, state),
-        rows,
-        lambda state: training.describe(state["history"][-1]),
-        done,
-    ):
-        checkpoints.save_state(checkpoint, state, fingerprint)
-    kept = state["kept"]
-    joined = {name: torch.stack([moment[name] for moment in kept]) for name in kept[0]}
-    architecture = _architecture(params, images.shape[1])
-    saved = saved_nets.Saved(architecture, "mcem", tuple(state["samples_seen"]), joined)
+    x = images.load_learnt(paths["train"], params)
+    moments = training.minibatches_seen(params.snapshots, _evaluations(params))
+    state = checkpoints.resumed(
+        job,
+        lambda state: train(params, x, state),
+        total=training.rows(moments),
+        describe=training.describe,
+        done=lambda state: len(state["history"]),
+    )
+    saved = saved_nets.of_state(state, networks.of_case(params, x.shape[1]), "mcem")
     saved_nets.save(paths["model"], saved)
-    said = {"history": state["history"], "provenance": job.provenance()}
-    files.write_json(paths["history"], said)
-    checkpoint.unlink(missing_ok=True)
+    history = {"history": state["history"], "provenance": job.provenance()}
+    files.write_json(paths["history"], history)
 
 
 if __name__ == "__main__":

@@ -17,9 +17,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from pr12.workflow.errors import UserError
+
 SRC = Path(__file__).resolve().parents[2]  # the folder that holds the package pr12
 # How steps run; tests pin the bytes that it passes on.
 PLUMBING = ("pr12.workflow",)
+ROOT = "pr12"  # how a process begins: it counts like an empty module
 DECLARATIONS = ("graph", "params")  # modules of a paper; values of params count by themselves
 
 
@@ -53,11 +56,11 @@ def of(
 
     Examples
     --------
-    >>> made = {"model": "model.safetensors"}
-    >>> one = of("pr12.workflow.files", {"a": 1, "b": 2}, made, {"train": "build/x/train"})
-    >>> one == of("pr12.workflow.files", {"b": 2, "a": 1}, made, {"train": "build/x/train"})
+    >>> files = {"model": "model.safetensors"}
+    >>> one = of("pr12.workflow.files", {"a": 1, "b": 2}, files, {"train": "build/x/train"})
+    >>> one == of("pr12.workflow.files", {"b": 2, "a": 1}, files, {"train": "build/x/train"})
     True
-    >>> one == of("pr12.workflow.files", {"a": 1, "b": 2}, made, {"train": "build/y/train"})
+    >>> one == of("pr12.workflow.files", {"a": 1, "b": 2}, files, {"train": "build/y/train"})
     False
     """
     sums = checksums(src.parent / "data/sources.csv")
@@ -74,10 +77,31 @@ def checksums(table: Path) -> dict[str, dict[str, str]]:
 def _checksums(table: Path, modified: int) -> dict[str, dict[str, str]]:
     """Read the table; `modified` is only a key of the cache."""
     sums: dict[str, dict[str, str]] = {}
-    with open(table, encoding="utf-8", newline="") as stream:
-        for row in csv.DictReader(stream):
-            sums.setdefault(row["name"], {})[row["file"]] = row["checksum"]
+    try:
+        with open(table, encoding="utf-8", newline="") as stream:
+            for row in csv.DictReader(stream):
+                rows = sums.setdefault(row["name"], _Rows(row["name"]))
+                rows[row["file"]] = row["checksum"]
+    except KeyError as error:
+        raise UserError(
+            f"data/sources.csv has no column {error}; bring its first line back from git"
+        ) from None
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"data/sources.csv cannot be read ({error}); mend the file") from None
     return sums
+
+
+class _Rows(dict):
+    """File -> checksum of a data set; a file without a row is told."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.name = name
+
+    def __missing__(self, file: str) -> str:
+        raise UserError(
+            f"data/sources.csv has no row of {self.name} for {file}; bring it back from git"
+        )
 
 
 def _identity(path: str, sums: Mapping[str, Mapping[str, str]]) -> Any:
@@ -91,7 +115,7 @@ def _identity(path: str, sums: Mapping[str, Mapping[str, str]]) -> Any:
 
 
 def digest(*parts: Any) -> str:
-    """Give the first 10 hexadecimal digits of the SHA-256 of JSON-able parts.
+    """Return the first 10 hexadecimal digits of the SHA-256 of JSON-able parts.
 
     Parameters
     ----------
@@ -108,7 +132,7 @@ def digest(*parts: Any) -> str:
 
 
 def source_digest(module: str, src: Path = SRC) -> str:
-    """Give the digest of a module's source and of all project modules it imports, see `source`.
+    """Return the digest of a module's source and of all project modules it imports, see `source`.
 
     Parameters
     ----------
@@ -155,6 +179,9 @@ def source(module: str, src: Path = SRC) -> dict[str, str]:
         name = waiting.pop()
         path = _file(src, name)
         if path is None or name in sources:
+            continue
+        if name == ROOT:
+            sources[name] = _plain(ast.parse("'a docstring'"))
             continue
         sources[name], imported = _parse(path, path.stat().st_mtime_ns, name)
         waiting.extend(each for each in imported if counts(each))
@@ -244,5 +271,5 @@ def _absolute(node: ast.ImportFrom, module: str, is_package: bool) -> str:
     if not node.level:
         return node.module or ""
     parts = module.split(".")
-    kept = parts[: len(parts) - node.level + is_package]
-    return ".".join([*kept, node.module] if node.module else kept)
+    base = parts[: len(parts) - node.level + is_package]
+    return ".".join([*base, node.module] if node.module else base)

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -34,7 +35,7 @@ def atomic(path: Path | str) -> Iterator[Path]:
     Examples
     --------
     >>> import tempfile
-    >>> target = Path(tempfile.mkdtemp()) / "made" / "numbers.txt"
+    >>> target = Path(tempfile.mkdtemp()) / "a" / "numbers.txt"
     >>> with atomic(target) as temporary:
     ...     _ = temporary.write_text("1 2 3")
     >>> target.read_text(), len(list(target.parent.iterdir()))
@@ -55,6 +56,32 @@ def atomic(path: Path | str) -> Iterator[Path]:
         # A failed write may leave a part, or a folder that cannot even be looked into.
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def check_writable(folder: Path) -> None:
+    """Refuse to work in a folder that cannot be written to, where even a dry run leaves notes.
+
+    Parameters
+    ----------
+    folder : Path
+        In which Snakemake runs.
+
+    Examples
+    --------
+    >>> check_writable(Path("/proc/self"))
+    Traceback (most recent call last):
+    ...
+    pr12.workflow.errors.UserError: /proc/self cannot be written to, and Snakemake leaves notes \
+there; unlock it (ls -ld, mount) or work in a copy
+    """
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError:
+        raise UserError(
+            f"{folder} cannot be written to, and Snakemake leaves notes there; unlock it (ls -ld, "
+            "mount) or work in a copy"
+        ) from None
 
 
 def write_json(path: Path | str, value: Any) -> None:
@@ -109,7 +136,7 @@ def read_json(path: Path | str) -> Any:
 
 
 def sha256(path: Path | str) -> str:
-    """Give the SHA-256 of a file's bytes, in hexadecimal.
+    """Return the SHA-256 of a file's bytes, in hexadecimal.
 
     Parameters
     ----------

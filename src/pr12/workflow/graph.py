@@ -68,7 +68,8 @@ class Step:
     reads: Callable[["Job"], Mapping[str, File | Raw]]
     rule: str  # its name in Snakemake
     place: str  # in place of a case, for a step that runs once for all cases
-    params: Callable[["Job"], Mapping[str, Any]] | None
+    params: Callable[["Job"], Mapping[str, Any]] | None  # in place of the case's
+    adds: Callable[["Job"], Mapping[str, Any]] | None  # to the case's, from other steps'
     overrides_of: tuple[str, ...]  # steps of cases whose overrides are for this step too
     local: bool | None  # on the submitting host: always, never, or (None) where it is quick
     environment: str  # before the command
@@ -107,7 +108,15 @@ class Job:
         """What the command line's ``--params`` holds."""
         if self.step.params:
             return self.step.params(self)
-        return self.step.paper.params(self.step.name, self.params_of)
+        params = self.step.paper.params(self.step.name, self.params_of)
+        added = self.step.adds(self) if self.step.adds else {}
+        for key in added:
+            if params[key]:
+                place = self.step.paper.place(self.step.name, key, self.params_of)
+                raise UserError(
+                    f"{place} is {params[key]!r}; leave it empty: the graph fills it in"
+                )
+        return {**params, **added}
 
     @cached_property
     def inputs(self) -> Mapping[str, File | Raw]:
@@ -162,6 +171,7 @@ class Paper:
     _jobs: dict[tuple[Any, ...], Job] = field(default_factory=dict)
     _result: Callable[[str, str], Job] | None = None
     _can_run: Callable[[str], bool] | None = None
+    _constraint: Callable[[], None] | None = None
 
     def __post_init__(self) -> None:
         self.home = self.home or self.name
@@ -183,6 +193,7 @@ class Paper:
         rule: str = "",
         place: str = "",
         params: Callable[[Job], Mapping[str, Any]] | None = None,
+        adds: Callable[[Job], Mapping[str, Any]] | None = None,
         overrides_of: tuple[str, ...] = (),
         local: bool | None = False,
         environment: str = "",
@@ -200,6 +211,7 @@ class Paper:
                 rule=f"{self.name}_{rule or name}",
                 place=place,
                 params=params,
+                adds=adds,
                 overrides_of=overrides_of,
                 local=local,
                 environment=environment,
@@ -219,20 +231,59 @@ class Paper:
         self._can_run = test
         return test
 
+    def constraint(self, check: Callable[[], None]) -> Callable[[], None]:
+        """Declare what refuses params of one step that those of another make impossible."""
+        self._constraint = check
+        return check
+
+    def check(self) -> None:
+        """Refuse params that contradict those of another step."""
+        if self._constraint:
+            self._constraint()
+
+    def at_most(self, step: str, key: str, most: int, of: str, case: str | None = None) -> None:
+        """Refuse a number above what another step makes; null asks for all of it."""
+        value = self.params(step, case)[key]
+        if value is not None and value > most:
+            raise UserError(
+                f"{self.place(step, key, case)} is {value}; it must be at most {most}, as many as "
+                f"{of} has"
+            )
+
+    def place(self, step: str, key: str, case: str | None = None) -> str:
+        """Return the path of a param in params.yaml."""
+        overridden = case is not None and key in self.section["cases"][case]
+        return f"{self.name}.cases.{case}.{key}" if overridden else f"{self.name}.{step}.{key}"
+
+    def cases_of(self, *steps: str) -> list[str]:
+        """Return the cases that name one of some steps."""
+        cases = self.section["cases"]
+        return [case for case in cases if settings.case_step(self.section, case) in steps]
+
     def job(self, step: Step, case: str, params_of: str | None) -> Job:
         """Return a job, the same object whenever it is asked for."""
         return self._jobs.setdefault((step, case, params_of), Job(step, case, params_of))
 
     def steps_of_case(self, step: str) -> list[str]:
-        """Return the steps that overrides of a case are for: its own, and what goes with that."""
+        """Return the steps that overrides of a case are for: its step, and what follows that."""
         return [step, *(n for n, each in self.steps.items() if step in each.overrides_of)]
+
+    def case_steps(self) -> list[str]:
+        """Return the steps that a case may name: they run once a case, with its params."""
+        return [
+            name
+            for name, step in self.steps.items()
+            if not (
+                step.overrides_of or step.params or (step.place and "metrics" not in step.makes)
+            )
+        ]
 
     def params(self, step: str, case: str | None = None) -> Mapping[str, Any]:
         """Return the params of a step, of a case or of the paper as a whole."""
         return settings.step_params(self.name, self.section, step, case)
 
     def case_params(self, case: str) -> Mapping[str, Any]:
-        """Return the params of a case's own step."""
+        """Return the params of the step that a case names."""
         return self.params(settings.case_step(self.section, case), case)
 
     def results(self) -> dict[str, Job]:
@@ -264,7 +315,8 @@ def command(module: str, params: Mapping[str, Any], paths: Mapping[str, str]) ->
     """
     values = shlex.quote(json.dumps(params, ensure_ascii=False))
     return " ".join(
-        ["python -m", module, "--params", values, *(f"{name}={paths[name]}" for name in paths)]
+        ["python -m", module, "--params", values]
+        + [shlex.quote(f"{name}={path}") for name, path in paths.items()]
     )
 
 

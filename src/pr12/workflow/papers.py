@@ -30,6 +30,8 @@ class Graphs:
         for name in papers:
             self.papers[name] = getattr(importlib.import_module(f"pr12.{name}.graph"), name)
             self.papers[name].bind(params[name], self.run)
+        for paper in self.papers.values():
+            paper.check()
 
     @cached_property
     def results(self) -> dict[str, dict[str, Job]]:

@@ -2,18 +2,22 @@
 
 Values come as JSON or YAML gives them. They are read by pydantic, strictly, from JSON: strict
 reading of Python values refuses a list for a tuple, lax reading turns True into 1. What pydantic
-finds wrong is told in one sentence with the key's full path.
+finds wrong is told in one sentence with the key's full path; so is what a class's ``check`` refuses
+because of its other values (`WrongError`).
 """
 
 import importlib
+import itertools
 import json
+import math
 import re
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from typing import Annotated, Any, Literal
 
-from annotated_types import Ge, Gt, Interval, MinLen
+from annotated_types import Ge, Gt, Interval, Len, MinLen
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic_core import from_json
 
@@ -31,8 +35,38 @@ TYPES = {
     dict: "a mapping",
     tuple: "a list",
 }
-BOUNDS = ("greater_than", "greater_than_equal", "less_than_equal", "too_short")  # pydantic's words
+HIGHEST_SEED = 2**32 - 1  # of NumPy's and scikit-learn's generators
+SEEDS = re.compile(r"(?:\w+_)?seeds?")  # names of fields that hold seeds
+DEEPEST = 50  # levels of mappings and lists
+LARGEST = 2**63 - 1  # what an array can hold
+BOUNDS = (  # pydantic's words
+    "greater_than",
+    "greater_than_equal",
+    "less_than",
+    "less_than_equal",
+    "too_short",
+    "too_long",
+)
 LONGEST = 200  # characters of a value in a message
+MOST = 12  # choices that a message lists
+
+
+@dataclass(frozen=True)
+class Distinct:
+    """Of a list: no value stands twice; numbers are alike that names of results write alike."""
+
+
+@dataclass(frozen=True)
+class Rising:
+    """Of a list: each number is larger than the one before."""
+
+
+class WrongError(ValueError):
+    """What the ``check`` of a class in a ``params.py`` raises: a key, and what it must be."""
+
+    def __init__(self, key: str, allowed: str) -> None:
+        super().__init__(f"{key} must be {allowed}")
+        self.key, self.allowed = key, allowed
 
 
 def of_step(module: str) -> type:
@@ -94,7 +128,7 @@ def step_of(params_class: type) -> str:
     Parameters
     ----------
     params_class : type
-        Out of a ``params.py``, or declared by the module itself.
+        Out of a ``params.py``, out of the ``settings.py`` of a tool, or declared by the module.
 
     Examples
     --------
@@ -102,6 +136,8 @@ def step_of(params_class: type) -> str:
     'pr12.data.fetch'
     """
     package, _, file = params_class.__module__.rpartition(".")
+    if file == "settings":
+        return f"{package}.__main__"
     if file != "params":
         return params_class.__module__
     return f"{package}.{_snake(params_class.__name__)}"
@@ -120,7 +156,7 @@ def make(
     params_class : type
         A pydantic dataclass with the config `STRICT`; a field's type is bool, int, float, str,
         dict, `Literal`, a ``tuple[x, ...]`` or ``x | None``, perhaps `Annotated` with one of
-        `Gt`, `Ge`, `Interval` or `MinLen`.
+        `Gt`, `Ge`, `Interval`, `Len` or `MinLen`, and with `Distinct` or `Rising`.
     values : mapping
         Key -> value as YAML or JSON reads them.
     where : str
@@ -148,25 +184,135 @@ def make(
     pr12.workflow.errors.UserError: distill.train.temperature is -1; it must be a number above 0
     """
     hints = _hints(params_class)
-    for key in values:
-        if key not in hints:
-            raise UserError(f"{where}.{key} is unknown; allowed here: {', '.join(sorted(hints))}")
-    for key in hints:
-        if key not in values:
-            raise UserError(f"{where}.{key} is missing; add it to params.yaml")
+    _check_keys(values, hints, where)
     places = {key: f"{(origin or {}).get(key, where)}.{key}" for key in hints}
     fields = (
         f'"{key}":'.encode() + _json(values[key], hint, places[key]) for key, hint in hints.items()
     )
     try:
-        return _adapter(params_class).validate_json(b"{" + b",".join(fields) + b"}")
+        checked = _adapter(params_class).validate_json(b"{" + b",".join(fields) + b"}")
+        for key, hint in hints.items():
+            _check_beyond_types(values[key], hint, places[key])
+        return checked
     except ValidationError as invalid:
-        error = invalid.errors(include_url=False, include_context=False, include_input=False)[0]
+        error = invalid.errors(include_url=False, include_input=False)[0]
+    if not error["loc"]:
+        wrong = error["ctx"]["error"]
+        place, value = places[wrong.key], values[wrong.key]
+        raise UserError(f"{place} is {_shown(value)}; it must be {wrong.allowed}")
     key, *indices = error["loc"]
     place, value, hint = places[key], values[key], _plain(hints[key])
     for index in indices:
         place, value, hint = f"{place}[{index}]", value[index], _element(hint)
-    raise UserError(f"{place} is {_shown(value)}; it must be {_allowed(hint, error['type'])}")
+    raise _refusal(place, value, hint, error["type"])
+
+
+def _check_keys(values: Mapping[str, Any], hints: Mapping[str, Any], where: str) -> None:
+    for key in values:
+        if key not in hints:
+            raise UserError(f"{where}.{key} is unknown; allowed here: {', '.join(sorted(hints))}")
+    for key in hints:
+        if key not in values:
+            place = "the JSON" if where == "--params" else "params.yaml"
+            raise UserError(f"{where}.{key} is missing; add it to {place}")
+
+
+def _refusal(place: str, value: Any, hint: Any, problem: str = "") -> UserError:
+    """Return the sentence of a wrong value, and how to write it where that is plain."""
+    allowed = _allowed(hint, problem)
+    if allowed == TYPES[float] and type(value) in (int, float):
+        allowed = "a finite number"
+    if isinstance(value, float) and value.is_integer() and abs(value) <= LARGEST:
+        choices = allowed.removeprefix("one of ").split(", ")
+        if allowed == TYPES[int] or str(int(value)) in choices:
+            allowed += f"; write {int(value)}"
+    return UserError(f"{place} is {_shown(value)}; it must be {allowed}")
+
+
+def _check_beyond_types(value: Any, hint: Any, place: str) -> None:
+    """Refuse what pydantic takes: true for 1, seeds of no generator, keys that are no texts."""
+    if value is None:
+        return
+    hint = _plain(hint)
+    kind, *rules = typing.get_args(hint) if typing.get_origin(hint) is Annotated else [hint]
+    if typing.get_origin(kind) is Literal:
+        if all(type(value) is not type(each) or value != each for each in typing.get_args(kind)):
+            raise _refusal(place, value, kind)
+    elif kind is dict:
+        check_tree(value, place)
+    elif isinstance(value, list | tuple):
+        for index, item in enumerate(value):
+            _check_beyond_types(item, _element(hint), f"{place}[{index}]")
+        if SEEDS.fullmatch(_field(place)) and len(set(value)) < len(value):
+            raise UserError(
+                f"{place} is {_shown(value)}; name each seed once, for the same seed again is no "
+                "other replica"
+            )
+        if Rising() in rules and any(b <= a for a, b in itertools.pairwise(value)):
+            raise UserError(f"{place} is {_shown(value)}; it must be a list of rising numbers")
+        if Distinct() in rules:
+            _check_distinct(value, place)
+    elif kind is int:
+        seed = SEEDS.fullmatch(_field(place))
+        lowest, highest = (0, HIGHEST_SEED) if seed else (-LARGEST, LARGEST)
+        if not lowest <= value <= highest:
+            allowed = f"from 0 to {HIGHEST_SEED}" if seed else f"up to {LARGEST}"
+            raise UserError(f"{place} is {_shown(value)}; it must be a whole number {allowed}")
+
+
+def _check_distinct(values: Sequence[Any], place: str) -> None:
+    numbers = any(isinstance(value, float) for value in values)  # 1 and 1.0 are one
+    texts = [f"{value:g}" if numbers else str(value) for value in values]
+    for text in texts:
+        if texts.count(text) > 1:
+            raise UserError(f"{place} is {_shown(values)}, which holds {text} twice; name it once")
+
+
+def _field(place: str) -> str:
+    """Return the name of the field in a path such as ``distill.train.seeds[0]``."""
+    return place.rpartition(".")[2].partition("[")[0]
+
+
+def check_tree(value: Any, place: str, depth: int = 0) -> None:
+    """Refuse keys that are no texts and numbers that are not finite, wherever they stand.
+
+    Parameters
+    ----------
+    value : object
+        Mappings, lists and scalars, as YAML or JSON give them.
+    place : str
+        Its path, for messages; empty for all of params.yaml.
+    depth : int
+        How deep it stands.
+
+    Raises
+    ------
+    UserError
+        For the first such key or number, with its full path.
+
+    Examples
+    --------
+    >>> check_tree({"a": [1, {5: 2}]}, "context.yaml")
+    Traceback (most recent call last):
+    ...
+    pr12.workflow.errors.UserError: context.yaml.a[1] has the key 5; a key must be a text, \
+write '5' in quotes
+    """
+    if depth > DEEPEST:
+        raise UserError(f"{place[:LONGEST]} is nested deeper than {DEEPEST} levels; flatten it")
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            if not isinstance(key, str):
+                raise UserError(
+                    f"{place or 'params.yaml'} has the key {key}; a key must be a text, write "
+                    f"{str(key)!r} in quotes"
+                )
+            check_tree(item, f"{place}.{key}" if place else key, depth + 1)
+    elif isinstance(value, list | tuple):
+        for index, item in enumerate(value):
+            check_tree(item, f"{place}[{index}]", depth + 1)
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise UserError(f"{place} is {_shown(value)}; it must be a finite number")
 
 
 @cache
@@ -185,8 +331,7 @@ def _json(value: Any, hint: Any, place: str) -> bytes:
         text = json.dumps(value, ensure_ascii=False).encode()
         from_json(b"[" + text + b"]")  # as deep as it will stand in the whole
     except (TypeError, ValueError, RecursionError):
-        problem = f"{place} is {_shown(value)}; it must be {_allowed(_plain(hint))}"
-        raise UserError(problem) from None
+        raise _refusal(place, value, _plain(hint)) from None
     return text
 
 
@@ -211,16 +356,24 @@ def _allowed(hint: Any, problem: str = "") -> str:
         match rules[0]:
             case Interval(gt=None, ge=low, le=high):
                 return f"a number from {low} to {high}"
+            case Interval(gt=low, lt=high) if high is not None:
+                return f"a number above {low} and below {high}"
             case Interval(gt=low, le=high):
                 return f"a number above {low} and at most {high}"
             case Gt(gt=bound):
                 return f"a number above {bound}"
             case Ge(ge=bound):
                 return f"a number of at least {bound}"
-            case MinLen(min_length=length):
-                return f"a list with at least {'one element' if length == 1 else length}"
+            case Len(min_length=length, max_length=most) if most == length:
+                return f"a list of {length} elements"
+            case MinLen(min_length=length) | Len(min_length=length):
+                return (
+                    f"a list with at least {'one element' if length == 1 else f'{length} elements'}"
+                )
     if typing.get_origin(hint) is Literal:
-        return "one of " + ", ".join(map(str, typing.get_args(hint)))
+        choices = typing.get_args(hint)
+        shown = ", ".join(map(str, choices[:MOST]))
+        return f"one of {shown}" + (f" ... ({len(choices)} in all)" if choices[MOST:] else "")
     return TYPES[typing.get_origin(hint) or hint]
 
 

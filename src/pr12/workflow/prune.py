@@ -20,7 +20,7 @@ class Params:
 
 
 def stale(folder: Path, keep: Iterable[str]) -> list[Path]:
-    """List the addressed folders below `folder` that are not to be kept.
+    """Return the addressed folders below `folder` that are not to be kept.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ def stale(folder: Path, keep: Iterable[str]) -> list[Path]:
     >>> [path.name for path in stale(run, [str(run / "vae/z2/train.abcdef0123")])]
     ['train.0123456789']
     """
-    kept = set(keep)
+    current = set(keep)
     addressed = (
         path
         for path in folder.rglob("*.*")
@@ -46,7 +46,7 @@ def stale(folder: Path, keep: Iterable[str]) -> list[Path]:
         and len(path.suffix) == 11
         and set(path.suffix[1:]) <= set("0123456789abcdef")
     )
-    return sorted(path for path in addressed if str(path) not in kept)
+    return sorted(path for path in addressed if str(path) not in current)
 
 
 def main(job: step.Job) -> None:
@@ -60,5 +60,5 @@ def main(job: step.Job) -> None:
 
 
 if __name__ == "__main__":
-    with step.start(Params, optional=["folder"]) as job:
+    with step.start(Params, reads=["folder"]) as job:
         main(job)

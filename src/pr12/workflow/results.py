@@ -88,6 +88,32 @@ def checked(path: Path) -> str:
     return digest
 
 
+def check_complete(paths: Iterable[str]) -> None:
+    """Refuse Snakemake's own ``--report`` of a run that has not made all files.
+
+    Parameters
+    ----------
+    paths : iterable of str
+        All files behind the results of today's params and code.
+
+    Raises
+    ------
+    UserError
+        If some are missing, with the commands that help.
+
+    Examples
+    --------
+    >>> check_complete([])
+    """
+    missing = [path for path in paths if not Path(path).exists()]
+    if missing:
+        raise UserError(
+            f"snakemake --report needs a finished run, and {len(missing)} files are missing, such "
+            f"as {missing[0]}; run `snakemake --cores all` first, or write the pages of the "
+            "evidence that there is by `snakemake --cores 1 report`"
+        )
+
+
 def damaged(root: Path) -> Iterator[UserError]:
     """Check every result below a folder; remove what is damaged, and yield why.
 
@@ -151,13 +177,13 @@ def _remove(folder: Path) -> bool:
         for path in folder.iterdir():
             if path.is_dir():
                 shutil.rmtree(path)
-            elif not _is_own_log(path):
+            elif not _is_open_log(path):
                 path.unlink()
         folder.rmdir()
-    return not folder.exists() or all(map(_is_own_log, folder.iterdir()))
+    return not folder.exists() or all(map(_is_open_log, folder.iterdir()))
 
 
-def _is_own_log(path: Path) -> bool:
+def _is_open_log(path: Path) -> bool:
     try:
         return os.path.samestat(path.stat(), os.fstat(2))
     except OSError:  # a link to nothing

@@ -222,8 +222,10 @@ def dry_run(folder: Path, run: str, profile: str) -> list[Job]:
         check=False,
     )
     if done.returncode:
-        said = (done.stderr + done.stdout).strip().splitlines()
-        raise UserError(f"snakemake --dry-run fails in {folder}: {said[-1] if said else 'silent'}")
+        lines = (done.stderr + done.stdout).strip().splitlines()
+        raise UserError(
+            f"snakemake --dry-run fails in {folder}: {lines[-1] if lines else 'silent'}"
+        )
     return parse(done.stdout + done.stderr)
 
 

@@ -7,20 +7,15 @@ check.
 
 import json
 import sys
-from collections.abc import Iterable, Mapping
-from pathlib import Path
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from pydantic import TypeAdapter
 
-from pr12.workflow import params, settings, yaml_files
+from pr12.workflow import files, params, settings, yaml_files
+from pr12.workflow.errors import UserError
 
 Schema = dict[str, Any]
-ELSEWHERE = {
-    "run",
-    "published",
-    "context",
-}  # what the workflow adds to the block of a paper's figures
 
 
 def schema(papers: Iterable[str]) -> Schema:
@@ -33,10 +28,10 @@ def schema(papers: Iterable[str]) -> Schema:
 
     Examples
     --------
-    >>> made = schema(["distill"])
-    >>> made["$defs"]["distill.train"]["properties"]["temperature"]
-    {'exclusiveMinimum': 0, 'type': 'number'}
-    >>> made["$defs"]["distill.cases"]["properties"]["generator"]
+    >>> whole = schema(["distill"])
+    >>> whole["$defs"]["distill.train"]["properties"]["temperature"]
+    {'exclusiveMinimum': 0, 'maximum': 10000, 'type': 'number'}
+    >>> whole["$defs"]["distill.cases"]["properties"]["generator"]
     {'enum': ['random', 'nbe', 'munge'], 'type': 'string'}
     """
     papers = list(papers)
@@ -86,11 +81,12 @@ def _definitions(paper: str, steps: Mapping[str, type]) -> Schema:
         name: {
             key: value
             for key, value in block(step, required=False)["properties"].items()
-            if name != "figures" or key not in ELSEWHERE
+            if name != "figures" or key not in settings.ELSEWHERE
         }
         for name, step in steps.items()
     }
-    seeds = {"type": "array", "items": {"type": "integer"}, "minItems": 1, "uniqueItems": True}
+    seed = {"type": "integer", "minimum": 0, "maximum": params.HIGHEST_SEED}
+    seeds = {"type": "array", "items": seed, "minItems": 1, "uniqueItems": True}
     head = {"dataset": {"type": "string"}, "seeds": seeds}
     cases = {"type": "object", "additionalProperties": _reference(f"{paper}.cases")}
     whole = {
@@ -142,6 +138,29 @@ def text(papers: Iterable[str]) -> str:
     return json.dumps(schema(papers), indent=1, ensure_ascii=False) + "\n"
 
 
+def main(arguments: Sequence[str]) -> int:
+    """Write the schema of a params.yaml; return the exit code.
+
+    Parameters
+    ----------
+    arguments : sequence of str
+        Paths of params.yaml and of the schema.
+    """
+    try:
+        if len(arguments) != 2:
+            raise UserError(
+                f"{len(arguments)} paths are given, not 2; the command is "
+                "python -m pr12.workflow.schema params.yaml docs/params.schema.json"
+            )
+        papers = yaml_files.load_mapping(arguments[0]).get("papers")
+        settings.check_papers(papers)
+        with files.atomic(arguments[1]) as temporary:
+            temporary.write_text(text(papers), encoding="utf-8")
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
 if __name__ == "__main__":
-    source, target = map(Path, sys.argv[1:])
-    target.write_text(text(yaml_files.load(source)["papers"]), encoding="utf-8")
+    sys.exit(main(sys.argv[1:]))

@@ -20,6 +20,8 @@ from pr12.workflow.errors import UserError
 TOP = ("run", "papers", "data")
 RUNS = ("embedded", "full", "smoke")
 NOT_STEPS = ("dataset", "seeds", "cases", "runs")
+ELSEWHERE = {"run": "", "published": {}, "context": {}}  # added to the block of a paper's figures
+LONGEST = 100  # characters of a name that becomes a folder; a file system takes 255 in all
 TEXTS = ("title", "citation", "links", "claims", "tables", "deviations", "withdrawn")
 
 
@@ -49,30 +51,89 @@ def resolve(config: Mapping[str, Any]) -> dict[str, Any]:
     pr12.workflow.errors.UserError: run is 'ful'; allowed: embedded, full, smoke
     """
     for key in TOP:
-        if key not in config:
-            raise UserError(f"{key} is missing in params.yaml")
+        if key not in _mapping(config, "params.yaml"):
+            raise UserError(f"{key} is missing in params.yaml; add it")
+    params.check_tree(config, "")
     run, papers = config["run"], config["papers"]
-    if not isinstance(papers, list) or not all(isinstance(paper, str) for paper in papers):
-        raise UserError(f"papers is {papers!r}; it must be a list of names")
-    _mapping(config["data"], "data")
+    check_papers(papers)
     if not isinstance(run, str) or run not in RUNS:
         raise UserError(f"run is {run!r}; allowed: {', '.join(RUNS)}")
-    unknown = [key for key in config if key not in (*TOP, *papers)]
-    if unknown:
-        raise UserError(f"{unknown[0]} is unknown; allowed: {', '.join((*TOP, *papers))}")
+    if not papers:
+        raise UserError(f"papers is []; name at least one of {', '.join(available())}")
+    for key in config:
+        if key in available() and key not in papers:
+            raise UserError(
+                f"{key} has a section but is not in papers; add it there, or remove the section"
+            )
+        if key not in (*TOP, *papers):
+            raise UserError(f"{key} is unknown; allowed: {', '.join((*TOP, *papers))}")
     yaml_files.check_numbers(config)
-    resolved: dict[str, Any] = {"run": run, "data": _data(config["data"])}
+    resolved: dict[str, Any] = {"run": run, "data": _data(_mapping(config["data"], "data"))}
     for paper in papers:
         if paper not in config:
-            raise UserError(f"{paper} stands in papers but has no section of its own")
+            raise UserError(f"{paper} is in papers but has no section; add one, or remove the name")
         section = _with_run(_mapping(config[paper], paper), paper, run)
         # A paper may read shared arrays; one with data of its own names none
         if "dataset" in section and section["dataset"] not in list(config["data"]):
             allowed = ", ".join(config["data"])
             raise UserError(f"{paper}.dataset is {section['dataset']!r}; allowed: {allowed}")
         _check(paper, section)
-        resolved[paper] = section
+        resolved[paper] = _Section(paper, section)
     return resolved
+
+
+class _Section(dict):
+    """A mapping of params.yaml that tells which key is missing; graphs read keys by name."""
+
+    def __init__(self, place: str, values: Mapping[str, Any]) -> None:
+        super().__init__(values)
+        self.place = place
+        if isinstance(self.get("cases"), Mapping):
+            self["cases"] = _Section(f"{place}.cases", values["cases"])
+
+    def __missing__(self, key: str) -> Any:
+        raise UserError(
+            f"{self.place}.{key} is missing, and other cases or steps read it; bring it back, or "
+            "remove what reads it"
+        )
+
+
+@cache
+def available() -> list[str]:
+    """Return the names of all papers that there are: folders with a graph.
+
+    Examples
+    --------
+    >>> available()
+    ['distill', 'photostyle', 'rca', 'stn', 'vae']
+    """
+    graphs = address.SRC.glob("pr12/*/graph.py")
+    return sorted({path.parent.name for path in graphs} - {"data", "workflow"})
+
+
+def check_papers(papers: Any) -> None:
+    """Refuse what is no list of names of papers, each once.
+
+    Parameters
+    ----------
+    papers : object
+        Of params.yaml.
+
+    Examples
+    --------
+    >>> check_papers(["nobody"])
+    Traceback (most recent call last):
+    ...
+    pr12.workflow.errors.UserError: papers names 'nobody'; allowed: distill, photostyle, rca, \
+stn, vae
+    """
+    if not isinstance(papers, list) or not all(isinstance(paper, str) for paper in papers):
+        raise UserError(f"papers is {papers!r}; it must be a list of names")
+    for paper in papers:
+        if paper not in available():
+            raise UserError(f"papers names {paper!r}; allowed: {', '.join(available())}")
+        if papers.count(paper) > 1:
+            raise UserError(f"papers names {paper} twice; remove one")
 
 
 def _with_run(section: Mapping[str, Any], paper: str, run: str) -> dict[str, Any]:
@@ -80,11 +141,11 @@ def _with_run(section: Mapping[str, Any], paper: str, run: str) -> dict[str, Any
     for key in TEXTS:
         if key in section:
             raise UserError(f"{paper}.{key} is no param; move it to papers/{paper}/")
-    runs = _mapping(section.get("runs") or {}, f"{paper}.runs")
+    runs = _optional(section.get("runs"), f"{paper}.runs")
     for name, overrides in runs.items():
         if name not in RUNS:
             raise UserError(f"{paper}.runs.{name} is unknown; allowed: {', '.join(RUNS)}")
-        _mapping(overrides or {}, f"{paper}.runs.{name}")
+        _optional(overrides, f"{paper}.runs.{name}")
     base = {key: value for key, value in section.items() if key != "runs"}
     return _merged(base, runs.get(run) or {}, f"{paper}.runs.{run}")
 
@@ -95,9 +156,29 @@ def _mapping(value: Any, where: str) -> Mapping[str, Any]:
     return value
 
 
+def _optional(value: Any, where: str) -> Mapping[str, Any]:
+    """Return a mapping; nothing at all, as YAML reads a key without a value, is an empty one."""
+    return {} if value is None else _mapping(value, where)
+
+
+def _check_name(name: Any, where: str) -> None:
+    """Refuse a name that cannot be a folder's."""
+    if not isinstance(name, str) or not re.fullmatch(r"\w[\w-]*", name, flags=re.ASCII):
+        raise UserError(
+            f"{where}.{name} is no name; use letters, digits, - and _, for it becomes a folder"
+        )
+    if len(name) > LONGEST:
+        raise UserError(
+            f"{where}.{name[:20]}... has {len(name)} characters; use at most {LONGEST}, for it "
+            "becomes a folder"
+        )
+
+
 def _data(section: Mapping[str, Any]) -> dict[str, Any]:
     """Check the params of every data set."""
     kind = params.of_step("pr12.data.arrays")
+    for name in section:
+        _check_name(name, "data")
     return {
         name: dataclasses.asdict(
             params.make(kind, _mapping(values, f"data.{name}"), f"data.{name}")
@@ -111,7 +192,11 @@ def _merged(base: Mapping[str, Any], over: Mapping[str, Any], where: str) -> dic
     merged = copy.deepcopy(dict(base))
     for key, value in over.items():
         if key not in merged and not where.partition(".cases.")[2]:
-            raise UserError(f"{where}.{key} is unknown; allowed: {', '.join(map(str, merged))}")
+            always = re.sub(r"\.runs\.\w+", "", where)
+            raise UserError(
+                f"{where}.{key} is unknown; allowed: {', '.join(map(str, merged))}; a run only "
+                f"changes what stands in {always}"
+            )
         if isinstance(merged.get(key), Mapping):
             value = _merged(merged[key], _mapping(value, f"{where}.{key}"), f"{where}.{key}")
         merged[key] = value
@@ -121,7 +206,7 @@ def _merged(base: Mapping[str, Any], over: Mapping[str, Any], where: str) -> dic
 def step_params(
     paper: str, section: Mapping[str, Any], name: str, case: str | None = None
 ) -> dict[str, Any]:
-    """Give the params of a step, for one case or for the paper as a whole.
+    """Return the params of a step, for one case or for the paper as a whole.
 
     The step's own block, the section's seeds if it has seeds, then those of the case's overrides
     that are the step's; all checked against the step's dataclass.
@@ -143,7 +228,7 @@ def step_params(
         For a wrong key or value, with its full path.
     """
     fields = _fields(paper, name)
-    values = dict(_mapping(section.get(name) or {}, f"{paper}.{name}"))
+    values = dict(_optional(section.get(name), f"{paper}.{name}"))
     origin = {}
     if "seeds" in fields and "seeds" not in values:
         if "seeds" not in section:
@@ -157,18 +242,11 @@ def step_params(
             raise UserError(f"{block}.{key} is unknown; allowed: {', '.join(sorted(fields))}")
     origin |= {key: f"{paper}.cases.{case}" for key in overrides if key in fields}
     checked = params.make(params.of_step(f"pr12.{paper}.{name}"), values, block, origin)
-    found = dataclasses.asdict(checked)
-    seeds = found.get("seeds", ())
-    if len(set(seeds)) < len(seeds):
-        raise UserError(
-            f"{origin.get('seeds', block)}.seeds is {list(seeds)}; name each seed once, for the "
-            "same seed again is no other replica"
-        )
-    return found
+    return dataclasses.asdict(checked)
 
 
 def case_step(section: Mapping[str, Any], case: str) -> str:
-    """Give the step that a case overrides: ``train`` unless it names another.
+    """Return the step that a case overrides: ``train`` unless it names another.
 
     Parameters
     ----------
@@ -196,21 +274,20 @@ def _check(paper: str, section: Mapping[str, Any]) -> None:
     for name in steps:
         params.of_step(f"pr12.{paper}.{name}")  # an unknown step says so
     graph = getattr(importlib.import_module(f"pr12.{paper}.graph"), paper)
-    cases = _mapping(section.get("cases") or {}, f"{paper}.cases")
+    _check_figures(paper, section)
+    cases = _optional(section.get("cases"), f"{paper}.cases")
     if not cases:
         raise UserError(f"{paper}.cases is empty; name at least one case")
+    allowed_steps = [name for name in graph.case_steps() if name in steps]
+    checked = {"figures"}
     for case, overrides in cases.items():
-        if not isinstance(case, str) or not re.fullmatch(r"\w[\w-]*", case, flags=re.ASCII):
-            raise UserError(
-                f"{paper}.cases.{case} is no name of a case; use letters, digits, - and _, for it "
-                "becomes a folder"
-            )
+        _check_name(case, f"{paper}.cases")
         _mapping(overrides, f"{paper}.cases.{case}")
-        own = case_step(section, case)
-        if own not in steps:
-            allowed = ", ".join(steps)
-            raise UserError(f"{paper}.cases.{case}.step is {own!r}; allowed: {allowed}")
-        chain = [name for name in graph.steps_of_case(own) if name in steps]
+        step = case_step(section, case)
+        if step not in allowed_steps:
+            allowed = ", ".join(allowed_steps)
+            raise UserError(f"{paper}.cases.{case}.step is {step!r}; allowed: {allowed}")
+        chain = [name for name in graph.steps_of_case(step) if name in steps]
         known = {"step"}.union(*(_fields(paper, name) for name in chain))
         for key in overrides:
             if key not in known:
@@ -218,6 +295,23 @@ def _check(paper: str, section: Mapping[str, Any]) -> None:
                 raise UserError(f"{paper}.cases.{case}.{key} is unknown; allowed: {allowed}")
         for name in chain:
             step_params(paper, section, name, case)
+        checked.update(chain)
+    for name in steps:
+        if name not in checked:  # a step that no case changes
+            step_params(paper, section, name)
+
+
+def _check_figures(paper: str, section: Mapping[str, Any]) -> None:
+    """Check the block of a paper's figures; the workflow adds what does not stand there."""
+    kind = params.of_step(f"pr12.{paper}.figures")
+    block = _optional(section.get("figures"), f"{paper}.figures")
+    fields = {field.name for field in dataclasses.fields(kind)}
+    for key in block:
+        if key not in fields - set(ELSEWHERE):
+            allowed = ", ".join(sorted(fields - set(ELSEWHERE))) or "nothing"
+            raise UserError(f"{paper}.figures.{key} is unknown; allowed: {allowed}")
+    added = {key: value for key, value in ELSEWHERE.items() if key in fields}
+    params.make(kind, {**block, **added}, f"{paper}.figures")
 
 
 def paper(folder: Path) -> dict[str, Any]:
@@ -231,9 +325,11 @@ def paper(folder: Path) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``title``, ``citation``, ``links`` (dicts of name and url), ``claims``, ``tables``,
-        ``deviations`` (texts), ``withdrawn`` (dicts of case and reason), and ``context``, what
-        figures show of others' work, empty without context.yaml.
+        ``title``, ``citation``, ``links`` (dicts of name and url), ``cited_for`` (the claim that
+        stands for the paper) and ``card`` (the figure that does), both perhaps None, ``claims``,
+        ``tables``, ``deviations`` (texts), ``withdrawn`` (dicts of case and reason), and
+        ``context``, what figures show of others' work, empty
+        without context.yaml.
 
     Raises
     ------
@@ -251,13 +347,16 @@ back from git
     about = yaml_files.load(folder / "paper.yaml")
     name = yaml_files.display_name(folder / "paper.yaml")
     keys = ("title", "citation", "links")
-    if not isinstance(about, Mapping) or set(about) != set(keys):
-        raise UserError(f"{name} must be a mapping with the keys {', '.join(keys)} and no other")
-    for key in ("title", "citation"):
+    if not isinstance(about, Mapping) or set(about) - {"cited_for", "card"} != set(keys):
+        raise UserError(
+            f"{name} must be a mapping with the keys {', '.join(keys)}, perhaps cited_for and "
+            "card, and no other"
+        )
+    for key in {"title", "citation", "cited_for", "card"} & set(about):
         if not isinstance(about[key], str) or not about[key].strip():
             raise UserError(f"{name}: {key} is {about[key]!r}; it must be a text")
     _check_records(about["links"], f"{name}: links", ("name", "url"))
-    texts = {key: about[key] for key in keys}
+    texts = {key: about.get(key) for key in (*keys, "cited_for", "card")}
     for key in ("claims", "tables", "withdrawn"):
         place = folder / f"{key}.yaml"
         texts[key] = yaml_files.load(place)
@@ -266,9 +365,9 @@ back from git
     texts["deviations"] = _deviations(folder / "deviations.md")
     place = folder / "context.yaml"
     context = yaml_files.load(place) if place.exists() else {}
-    if not isinstance(context, Mapping):
-        raise UserError(f"{yaml_files.display_name(place)} is {context!r}; it must be a mapping")
-    return {key: texts[key] for key in TEXTS} | {"context": context}
+    name = yaml_files.display_name(place)
+    params.check_tree(_mapping(context, name), name)
+    return {**texts, "context": context}
 
 
 def _check_records(values: Any, place: str, fields: tuple[str, ...] | None) -> None:
@@ -345,20 +444,24 @@ see distill.cases
         for form in ("less", "ratio", "gap", "ranked"):
             _mapping(claim.get(form) or {}, f"{place}.{form}")
         place += f" ({claim['id']})" if "id" in claim else ""
-        named += [(place, case) for case in sorted(claim_cases(claim), key=str)]
+        try:
+            named += [(place, case) for case in sorted(claim_cases(claim), key=str)]
+        except TypeError:
+            continue  # no name where one must be: pr12.report.claims says what it is
     for index, table in enumerate(texts["tables"]):
         place = f"papers/{paper}/tables.yaml[{index}]"
-        for row in table.get("rows") or []:
+        listed = table.get("rows")
+        for row in listed if isinstance(listed, list) else []:
             named.append((place, _mapping(row, f"{place}.rows").get("case")))
     for index, record in enumerate(texts["withdrawn"]):
         named.append((f"papers/{paper}/withdrawn.yaml[{index}]", record["case"]))
     for place, case in named:
-        if case not in section["cases"]:
+        if isinstance(case, str) and case not in section["cases"]:
             raise UserError(f"{place} names the unknown case {case!r}; see {paper}.cases")
 
 
 def claim_cases(claim: Mapping[str, Any]) -> Iterable[str]:
-    """Give the cases that a claim speaks of.
+    """Return the cases that a claim speaks of.
 
     Parameters
     ----------
@@ -370,11 +473,11 @@ def claim_cases(claim: Mapping[str, Any]) -> Iterable[str]:
     >>> sorted(claim_cases({"less": {"case": "soft", "than": "hard"}, "metric": "test/errors"}))
     ['hard', 'soft']
     """
-    found = {claim["case"]} if "case" in claim else set()
+    cases = {claim["case"]} if "case" in claim else set()
     for form in ("less", "ratio", "gap"):
-        found |= set((claim.get(form) or {}).values())
-    found |= set(claim.get("ranked") or ())
-    return (found | set(claim.get("best_inside") or ())) - {None}
+        cases |= set((claim.get(form) or {}).values())
+    cases |= set(claim.get("ranked") or ())
+    return (cases | set(claim.get("best_inside") or ())) - {None}
 
 
 def withdrawn(folder: Path) -> dict[str, str]:

@@ -10,8 +10,10 @@ and before a step reads from it (are its files as they were written?).
 """
 
 import dataclasses
+import errno
 import importlib.metadata
 import json
+import os
 import shlex
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -35,6 +37,13 @@ PACKAGES = (
     "monai",
     "SimpleITK",
 )
+# What the machine refuses: no fault of the code
+MACHINE = {
+    getattr(errno, name)
+    for name in ("ENOSPC", "EDQUOT", "EFBIG", "EROFS", "EACCES", "EPERM", "ENAMETOOLONG", "EMFILE")
+} | {errno.EIO, errno.ENOMEM, errno.EISDIR, errno.ENOTDIR}
+FREE = "free or unlock the place (df -h, ls -ld, ulimit -a) and run the same command again"
+NO_MEMORY = "can't allocate memory"  # torch's words
 
 
 @dataclass(frozen=True)
@@ -52,6 +61,7 @@ class Job:
     source: str = ""  # that of the module when the step began; empty: as it is now
     digests: dict[Path, str] = field(default_factory=dict)  # of inputs, each computed once
     times: dict[str, list[float]] = field(default_factory=dict)
+    checkpoints: list[Path] = field(default_factory=list)  # removed when the step has ended well
 
     def provenance(self) -> dict[str, Any]:
         """Return what made the results, the same after every run of the same code on a machine.
@@ -124,21 +134,15 @@ def start(
 
     Examples
     --------
-    >>> import pydantic.dataclasses
-    >>> from pr12.workflow.params import STRICT
-    >>> @pydantic.dataclasses.dataclass(frozen=True, config=STRICT)
-    ... class Params:
-    ...     epochs: int
-    >>> with start(Params, writes=["model"],
-    ...            arguments=["--params", '{"epochs": 3}', "model=m.safetensors"]) as job:
-    ...     job.params.epochs, job.paths["model"].name
-    (3, 'm.safetensors')
+    >>> from pr12.data.params import Fetch
+    >>> with start(Fetch, writes=["model"],
+    ...            arguments=["--params", '{"name": "a"}', "model=m.safetensors"]) as job:
+    ...     job.params.name, job.paths["model"].name
+    ('a', 'm.safetensors')
     """
     arguments = sys.argv[1:] if arguments is None else arguments
-    name = step_of(params_class)
-    if name == "__main__":
-        name = getattr(sys.modules[name].__spec__, "name", None) or name
-    command = shlex.join(["python", "-m", name, *arguments])
+    name = _module(params_class)
+    command = shlex.join(["python", "-m", name.removesuffix(".__main__"), *arguments])
     print(f"PYTHONPATH=src {command}", file=sys.stderr, flush=True)
     with _answered():
         values, paths = _parse(arguments)
@@ -155,17 +159,42 @@ def start(
         _finish(job, outputs)
 
 
+def _module(params_class: type) -> str:
+    """Return what runs, also where it declares its params itself and runs as ``__main__``."""
+    name = step_of(params_class)
+    if name == "__main__":
+        name = getattr(sys.modules[name].__spec__, "name", None) or name
+    return name
+
+
 @contextmanager
 def _answered() -> Iterator[None]:
-    """Answer a mistake with one sentence and exit code 2, an interrupt with 130."""
+    """Answer a mistake, a full or locked disk and too little memory with one sentence and code 2.
+
+    An interrupt gives code 130.
+    """
     try:
         yield
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
+        message = str(error)
+    except OSError as error:
+        if error.errno not in MACHINE:
+            raise
+        place = f"{_short(Path(os.fsdecode(error.filename)))}: " if error.filename else ""
+        folder = error.errno in (errno.EISDIR, errno.ENOTDIR)
+        remedy = "give the path of a file" if folder else FREE
+        message = f"{place}{error.strerror}; {remedy}"
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError) and NO_MEMORY not in str(error):
+            raise
+        message = "the machine has too little memory for this; free some (free -h) or take another"
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
         raise SystemExit(130) from None
+    else:
+        return
+    print(f"error: {message}", file=sys.stderr)
+    raise SystemExit(2)
 
 
 def _checked(inputs: Iterable[Path]) -> dict[Path, str]:
@@ -181,21 +210,39 @@ def _parse(arguments: Sequence[str]) -> tuple[dict[str, Any], dict[str, Path]]:
         if at + 1 == len(rest):
             raise UserError("--params needs a JSON object after it")
         try:
-            values = json.loads(rest[at + 1])
+            values = json.loads(rest[at + 1], object_pairs_hook=once)
         except (ValueError, RecursionError) as error:
-            raise UserError(f"--params is not JSON ({error})") from None
+            raise UserError(f"--params is not JSON ({error}); check quotes and brackets") from None
         if not isinstance(values, dict):
             raise UserError("--params must be a JSON object such as '{\"epochs\": 3}'")
         del rest[at : at + 2]
+    if "--params" in rest:
+        raise UserError("--params is given twice; keep one")
     paths = {}
     for argument in rest:
         name, equals, path = argument.partition("=")
         if not equals or not name or not path:
-            raise UserError(f"{argument!r} is not of the form name=path")
+            raise UserError(f"{argument!r} is not of the form name=path; write it so")
         if name in paths:
-            raise UserError(f"the path {name} is given twice")
+            raise UserError(f"the path {name} is given twice; keep one")
         paths[name] = Path(path)
     return values, paths
+
+
+def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return the dict of a JSON object whose keys stand once.
+
+    Raises
+    ------
+    UserError
+        If one stands twice.
+    """
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise UserError(f"--params has the key {twice} twice; remove one")
+    return values
 
 
 def _check_paths(
@@ -212,8 +259,28 @@ def _check_paths(
         if name not in paths:
             raise UserError(f"the path {name} is missing; add {name}=PATH")
     for name in (*reads, *optional):
-        if name in paths and not paths[name].exists() and not _incomplete(paths[name]):
+        if name in paths and not _exists(name, paths[name]) and not _incomplete(paths[name]):
             raise UserError(f"the input {name}={paths[name]} does not exist")
+    names: dict[str, str] = {}  # real path -> name
+    for name in (*reads, *optional, *writes):
+        real = os.path.realpath(paths[name]) if name in paths else name
+        if name in writes and real in names:
+            raise UserError(
+                f"{names[real]} and {name} are one file, {paths[name]}; give each a file of its own"
+            )
+        names[real] = name
+
+
+def _exists(name: str, path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError as error:  # a name longer than file systems take
+        raise UserError(f"{name}={_short(path)}: {error.strerror}; give another path") from None
+
+
+def _short(path: Path) -> str:
+    text = str(path)
+    return text if len(text) <= 100 else f"{text[:60]}...{text[-30:]}"
 
 
 def _incomplete(path: Path) -> bool:
@@ -248,7 +315,7 @@ def _outputs(
 
 
 def _finish(job: Job, outputs: Mapping[str, Path]) -> None:
-    """Write timings, then what vouches for the outputs; elsewhere only times that were measured."""
+    """Write timings, then what vouches for the outputs; then no checkpoint is needed any more."""
     folders = {path.parent for path in outputs.values()}
     if job.times and not folders:
         folders = {job.paths[key].parent for key in job.paths if key not in job.reads}
@@ -256,3 +323,5 @@ def _finish(job: Job, outputs: Mapping[str, Path]) -> None:
         files.write_json(folder / timings.NAME, timings.measured() | {"times": job.times})
     for folder in folders if outputs else ():
         results.write(folder, outputs.values())
+    for path in job.checkpoints:
+        path.unlink(missing_ok=True)

@@ -67,8 +67,36 @@ def load(path: str | Path) -> Any:
         raise UserError(f"{name}{_problem(error, text)}") from None
 
 
+def load_mapping(path: str | Path) -> Mapping[Any, Any]:
+    """Read a YAML file that must hold a mapping, as `load` does.
+
+    Parameters
+    ----------
+    path : path-like
+        The file.
+
+    Raises
+    ------
+    UserError
+        If it holds anything else or nothing.
+
+    Examples
+    --------
+    >>> load_mapping("/dev/null")
+    Traceback (most recent call last):
+    ...
+    pr12.workflow.errors.UserError: /dev/null is empty; it must be a mapping, bring it back from git
+    """
+    value, name = load(path), display_name(Path(path))
+    if value is None:
+        raise UserError(f"{name} is empty; it must be a mapping, bring it back from git")
+    if not isinstance(value, Mapping):
+        raise UserError(f"{name} is a {type(value).__name__}; it must be a mapping of key: value")
+    return value
+
+
 def display_name(path: Path) -> str:
-    """Give a path as messages name it: relative to the working folder where it lies inside.
+    """Return a path as messages name it: relative to the working folder where it lies inside.
 
     Parameters
     ----------
@@ -121,7 +149,7 @@ write 1.0e-3 in params.yaml, without quotes
 
 
 def as_number(text: str) -> str | None:
-    """Write a text that looks like a number with an exponent as YAML 1.1 and 1.2 both read it.
+    """Return a text that looks like a number with an exponent as both versions of YAML read it.
 
     Parameters
     ----------
@@ -154,20 +182,27 @@ def _check_node(loader: Any, node: yaml.Node, where: str, name: str, seen: set[i
         lines: dict[Any, int] = {}
         for key_node, value_node in node.value:
             merge = key_node.tag == "tag:yaml.org,2002:merge"
-            if merge or not isinstance(key_node, yaml.ScalarNode):
+            if not isinstance(key_node, yaml.ScalarNode):
                 _check_node(loader, value_node, where, name, seen)
                 continue
-            key, line = loader.construct_object(key_node), key_node.start_mark.line + 1
+            key = "<<" if merge else loader.construct_object(key_node)
+            line = key_node.start_mark.line + 1
             if key in lines:
                 raise UserError(
                     f"{name}: the key {key_node.value} stands twice, in lines {lines[key]} and "
                     f"{line}; remove one"
                 )
             lines[key] = line
-            _check_node(loader, value_node, _inside(where, key_node.value), name, seen)
+            inside = where if merge else _inside(where, key_node.value)
+            _check_node(loader, value_node, inside, name, seen)
     elif isinstance(node, yaml.SequenceNode):
         for index, item in enumerate(node.value):
             _check_node(loader, item, f"{where}[{index}]", name, seen)
+    elif not node.style and (written := _plainly(node)):
+        raise UserError(
+            f"{name}: {where} is {node.value} in line {node.start_mark.line + 1}, which DVC reads "
+            f"as something else; write {written}"
+        )
     elif not node.style and node.tag.endswith(":str") and (number := as_number(node.value)):
         raise UserError(
             f"{name}: {where} is {node.value} in line {node.start_mark.line + 1}, which is read "
@@ -175,8 +210,19 @@ def _check_node(loader: Any, node: yaml.Node, where: str, name: str, seen: set[i
         )
 
 
+def _plainly(node: yaml.ScalarNode) -> str | None:
+    """Return how to write a number or truth value that two versions of YAML read differently."""
+    if node.tag.endswith(":int") and not re.fullmatch(r"[-+]?(0|[1-9]\d*)", node.value):
+        return "it in plain digits"
+    if node.tag.endswith(":float") and re.search("[_:]", node.value):
+        return "it in plain digits"
+    if node.tag.endswith(":bool") and node.value.lower() not in ("true", "false"):
+        return "true or false"
+    return None
+
+
 def _inside(where: str, key: Any) -> str:
-    """Give the path of a key."""
+    """Return the path of a key."""
     return f"{where}.{key}" if where else str(key)
 
 

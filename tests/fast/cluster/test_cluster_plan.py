@@ -11,6 +11,7 @@ import pytest
 from pr12.cluster import jobs, measured, plan, replay, requests
 from pr12.cluster.measured import Job, Measured
 from pr12.workflow import settings, yaml_files
+from pr12.workflow import step as workflow_step
 from pr12.workflow.errors import UserError
 from pr12.workflow.papers import Graphs
 
@@ -51,9 +52,9 @@ def test_independent_jobs_share_the_nodes():
 
 def test_a_chain_takes_its_critical_path_however_many_nodes_there_are():
     steps = [alone("a"), alone("b", "a"), alone("c", "b"), alone("d")]
-    found = replayed(steps, {"a": 1.0, "b": 2.0, "c": 3.0, "d": 0.5}, nodes=8)
-    assert found.critical_path == 6.0
-    assert found.makespan == pytest.approx(6.0, abs=0.02)
+    result = replayed(steps, {"a": 1.0, "b": 2.0, "c": 3.0, "d": 0.5}, nodes=8)
+    assert result.critical_path == 6.0
+    assert result.makespan == pytest.approx(6.0, abs=0.02)
 
 
 def test_a_group_is_one_job_and_waits_inside_it():
@@ -72,9 +73,9 @@ def test_a_job_asks_for_its_widest_level(most, expected):
 
 
 def test_steps_without_group_run_on_the_submitting_host():
-    found = replayed([step("a"), alone("b", "a")], {"a": 3.0, "b": 4.0}, nodes=1)
-    assert (found.jobs, found.local_steps) == (1, 1)
-    assert found.work == 4.0
+    result = replayed([step("a"), alone("b", "a")], {"a": 3.0, "b": 4.0}, nodes=1)
+    assert (result.jobs, result.local_steps) == (1, 1)
+    assert result.work == 4.0
 
 
 def test_ends_are_noticed_at_the_next_look_whose_distance_grows():
@@ -87,9 +88,9 @@ def test_ends_are_noticed_at_the_next_look_whose_distance_grows():
 def test_overheads_are_added_to_each_job_and_each_step():
     overheads = dataclasses.replace(NO_OVERHEADS, start=7.0, per_step=0.5)
     steps = [step("a", group="g"), step("b", group="g"), step("c")]
-    found = replayed(steps, {"a": 1.0, "b": 1.0, "c": 1.0}, 1, overheads=overheads)
-    assert found.makespan == pytest.approx(7.0 + 2 * 1.5, abs=0.02)
-    assert found.added == pytest.approx((7.0 + 2 * 0.5) / 2.0)
+    result = replayed(steps, {"a": 1.0, "b": 1.0, "c": 1.0}, 1, overheads=overheads)
+    assert result.makespan == pytest.approx(7.0 + 2 * 1.5, abs=0.02)
+    assert result.added == pytest.approx((7.0 + 2 * 0.5) / 2.0)
 
 
 def test_what_was_never_measured_counts_as_its_rules_median_or_a_third_of_what_it_asks_for():
@@ -113,7 +114,7 @@ TABLE = {Job("vae", "aevb_z2", "train"): Measured(100.0, 90.0, 500.0)}
 
 @pytest.fixture(scope="module")
 def smoke():
-    """Give all jobs of the smoke run, of which one was measured."""
+    """Return all jobs of the smoke run, of which one was measured."""
     config = yaml_files.load(ROOT / "params.yaml") | {"run": "smoke"}
     graphs = Graphs(settings.resolve(config), config["papers"])
     return jobs.of_run(graphs, requests.Requests(TABLE, 2, gpu=True))
@@ -167,14 +168,14 @@ def files(tmp_path):
 
 
 def test_the_plan_is_told_with_what_it_does_not_know(files):
-    said = called("plan", "--params", '{"run": "smoke", "nodes": 2, "cores": 4}', *files)
+    message = called("plan", "--params", '{"run": "smoke", "nodes": 2, "cores": 4}', *files)
     words = r"jobs: (\d+) on the cluster, (\d+) steps on the submitting host"
-    cluster, here = re.search(words, said).groups()
+    cluster, here = re.search(words, message).groups()
     assert int(cluster) > 50
     assert int(here) > 140  # evidence of all cases
-    unknown, steps = re.search(r"(\d+) of (\d+) steps were never measured", said).groups()
-    assert int(steps) - int(unknown) == 1 + 140 + 5 + 1  # measured; evidence, pages, index
-    assert "vae_evaluate" in said
+    unknown, steps = re.search(r"(\d+) of (\d+) steps were never measured", message).groups()
+    assert int(steps) - int(unknown) == 1 + 144 + 5 + 1  # measured; evidence, pages, index
+    assert "vae_evaluate" in message
 
 
 @pytest.mark.parametrize(
@@ -194,10 +195,49 @@ def test_a_table_is_gathered_from_the_command_line(tmp_path):
     folder = tmp_path / "build/vae/z2/train.0123456789"
     folder.mkdir(parents=True)
     table = tmp_path / "measured/full.csv"
-    said = called("measured", f"folder={tmp_path / 'build'}", f"table={table}", code=2)
-    assert "no timings.json below folder=" in said
+    message = called("measured", f"folder={tmp_path / 'build'}", f"table={table}", code=2)
+    assert "no timings.json below folder=" in message
     assert not table.exists()
     took = {"seconds": 9, "cpu_seconds": 8, "peak_memory_bytes": 100 * 2**20, "times": {}}
     (folder / "timings.json").write_text(json.dumps(took))
     called("measured", f"folder={tmp_path / 'build'}", f"table={table}")
     assert measured.read(table) == {Job("vae", "z2", "train"): Measured(9.0, 8.0, 100.0)}
+
+
+BAD_INPUTS = [  # which argument, its content, words of the message
+    ("params", "", ("empty", "a mapping")),
+    ("params", "- a\n", ("list", "a mapping")),
+    ("overheads", "[]", ("overheads", "numbers for")),
+    ("overheads", '{"a": 1}', ("overheads", "numbers for")),
+    ("overheads", '{"start": 1}', ("overheads", "numbers for")),
+    ("overheads", "{", ("overheads", "not JSON")),
+    ("measured", "a,b\n", ("measured", "make measured")),
+    ("nodes", 0, ("nodes", "0", "from 1 to 10000")),
+    ("nodes", 10**8, ("nodes", "100000000", "from 1 to 10000")),
+]
+
+
+@pytest.mark.parametrize(("name", "content", "words"), BAD_INPUTS)
+def test_another_file_is_one_sentence(tmp_path, capsys, name, content, words):
+    asked = {"run": "smoke", "nodes": 1, "cores": 1}
+    paths = {
+        "params": ROOT / "params.yaml",
+        "measured": ROOT / "benchmarks/measured/smoke.csv",
+        "overheads": ROOT / "benchmarks/measured/slurm.json",
+    }
+    if name in paths:
+        paths[name] = tmp_path / name
+        paths[name].write_text(content)
+    else:
+        asked[name] = content
+    arguments = ["--params", json.dumps(asked), *(f"{key}={path}" for key, path in paths.items())]
+    reads = {"reads": ["params", "overheads"], "optional": ["measured"]}
+    with (
+        pytest.raises(SystemExit) as caught,
+        workflow_step.start(plan.Params, **reads, arguments=arguments) as job,
+    ):
+        plan.main(job)
+    assert caught.value.code == 2
+    *_, message = capsys.readouterr().err.splitlines()
+    assert message.startswith("error: ")
+    assert [word for word in words if word not in message] == []

@@ -46,24 +46,28 @@ def commands(tmp_path, monkeypatch):
             "needed more than its 900M of memory",
         ),
         ("FAILED", "OSError: No space left on device", "found no space left on a disk"),
-        ("FAILED", "[enforce fail at inline_container.cc:672]", "found no space left on a disk"),
+        (
+            "FAILED",
+            "error: the checkpoint build/a.pt cannot be written; free some",
+            "found no space",
+        ),
         ("NODE_FAIL", "", "lost its node"),
         ("FAILED", "", "ended as FAILED"),
     ],
 )
 def test_each_way_to_fail_has_its_words(state, log, cause):
     job = slurm.Submitted("7", Path("logs/rule_vae_train/z2_0123456789/7.log"))
-    said = slurm.explain(job, slurm.State(state, "n1", "5:00", "900M"), log, {})
-    assert said.startswith("Slurm job 7 (")
-    assert f") on n1 {cause}" in said
-    assert "; log: logs/" in said
+    answer = slurm.explain(job, slurm.State(state, "n1", "5:00", "900M"), log, {})
+    assert answer.startswith("Slurm job 7 (")
+    assert f") on n1 {cause}" in answer
+    assert "; log: logs/" in answer
 
 
 def test_a_steps_own_sentence_and_log_are_told():
     job = slurm.Submitted("7", Path("logs/group_vae_nets_0/7.log"))
-    own = {"build/train.log": "epoch 1\nerror: the loss is not finite; lower the step\n"}
-    said = slurm.explain(job, slurm.State("FAILED", "", "5:00", "1G"), "", own)
-    assert said == (
+    ours = {"build/train.log": "epoch 1\nerror: the loss is not finite; lower the step\n"}
+    answer = slurm.explain(job, slurm.State("FAILED", "", "5:00", "1G"), "", ours)
+    assert answer == (
         "Slurm job 7 (vae_nets_0) ended as FAILED, the loss is not finite; lower the step; "
         "log: build/train.log, logs/group_vae_nets_0/7.log"
     )
@@ -80,9 +84,9 @@ def test_only_jobs_that_failed_for_good_are_told(commands, tmp_path, monkeypatch
     )
     commands("sacct", "exit 1")
     assert slurm.failures(text) == []
-    own = tmp_path / "build/x/train.1/train.log"
-    own.parent.mkdir(parents=True)
-    own.write_text("error: no more\n")
+    ours = tmp_path / "build/x/train.1/train.log"
+    ours.parent.mkdir(parents=True)
+    ours.write_text("error: no more\n")
     log = tmp_path / "logs/group_g/1.log"
     log.parent.mkdir(parents=True)
     other = "rule a:\n    log: build/x/other.1/o.log\n"
@@ -92,9 +96,9 @@ def test_only_jobs_that_failed_for_good_are_told(commands, tmp_path, monkeypatch
     commands("sacct", "echo '77|CANCELLED by 1000|n4|5:00|1G'")
     (remembered,) = slurm.failures(f"submitted with SLURM jobid 77 (log: {log}).")
     assert "Slurm job 77 (g) on n4 was cancelled, no more; log: " in remembered
-    (said,) = slurm.failures(f"submitted with SLURM jobid 1 (log: {log}).")
+    (answer,) = slurm.failures(f"submitted with SLURM jobid 1 (log: {log}).")
     assert (
-        said
+        answer
         == f"Slurm job 1 (g) on n1 ended as FAILED, no more; log: build/x/train.1/train.log, {log}"
     )
 
@@ -108,9 +112,9 @@ def test_jobs_of_this_folder_alone_are_waited_for(commands, tmp_path, monkeypatc
     monkeypatch.setattr(slurm, "LOOK_EVERY", 0.0)
     slurm.wait(tmp_path)
     assert len(looks.read_text().split()) == 3
-    told = capsys.readouterr().err
-    assert told.count("waiting for Slurm jobs 8 that an earlier run started here") == 1
-    assert "scancel 8" in told
+    message = capsys.readouterr().err
+    assert message.count("waiting for Slurm jobs 8 that an earlier run started here") == 1
+    assert "scancel 8" in message
 
 
 def test_a_cluster_that_does_not_answer_is_told_in_one_sentence(commands, tmp_path):
@@ -135,8 +139,10 @@ def test_a_cluster_that_does_not_answer_is_told_in_one_sentence(commands, tmp_pa
     ],
 )
 def test_each_fault_of_a_node_has_one_sentence(change, fault):
-    said = probe.complaints([WELL._replace(**change)], Path("/w"), "/w/python")
-    assert [each.partition(":")[0].removeprefix("node ") for each in said] == [fault] * bool(fault)
+    answer = probe.complaints([WELL._replace(**change)], Path("/w"), "/w/python")
+    assert [each.partition(":")[0].removeprefix("node ") for each in answer] == [fault] * bool(
+        fault
+    )
 
 
 def test_a_clock_that_differs_is_told_and_refuses_nothing(commands, tmp_path, capsys):
@@ -144,8 +150,8 @@ def test_a_clock_that_differs_is_told_and_refuses_nothing(commands, tmp_path, ca
     commands("sinfo", "echo 'n3|idle|up|main*'")
     commands("srun", f'echo "probe node=n3 clock=$(($(date +%s) + 400)).5 {line}"')
     probe.check(tmp_path)
-    (told,) = capsys.readouterr().err.splitlines()
-    assert told.startswith("warning: the clock of node n3 is +4")
+    (message,) = capsys.readouterr().err.splitlines()
+    assert message.startswith("warning: the clock of node n3 is +4")
     assert not list(tmp_path.glob(".snakemake/probe_*"))
 
 
@@ -247,7 +253,7 @@ def test_a_table_keeps_what_did_not_run_here(tmp_path):
     assert measured.read(tmp_path / "none.csv") == {}
     for text in (*(f"{HEADER}\na,b,c,1,2,{wrong}\n" for wrong in ("x", "nan", "-1")), "a,b\n1,2\n"):
         path.write_text(text)
-        with pytest.raises(UserError, match="line 2: not paper,case,step,"):
+        with pytest.raises(UserError, match=r"line [12]: not paper,case,step,"):
             measured.read(path)
 
 

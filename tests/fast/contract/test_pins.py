@@ -15,11 +15,12 @@ from packaging.version import Version
 ROOT = Path(__file__).resolve().parents[3]
 TOOLS = {"pip", "setuptools", "wheel", "pr12"}  # what installs, and what is installed
 LOCK = "requirements.lock"
+DOCS_LOCK = "docs/requirements.lock"  # what `make docs` adds to the environment
 
 
-def locked():
-    """Read requirements.lock: name -> version."""
-    lines = (ROOT / LOCK).read_text(encoding="utf-8").splitlines()
+def locked(name=LOCK):
+    """Read a lock: name -> version."""
+    lines = (ROOT / name).read_text(encoding="utf-8").splitlines()
     pins = (re.fullmatch(r"([\w.-]+)==(\S+)", line) for line in lines if line.strip())
     return {
         canonicalize_name(name): Version(version) for name, version in (p.groups() for p in pins)
@@ -27,15 +28,15 @@ def locked():
 
 
 def installed():
-    """Give the distributions that an import finds here: name -> distribution."""
-    found = {}
+    """Return the distributions that an import finds here: name -> distribution."""
+    result = {}
     for each in importlib.metadata.distributions():
-        found.setdefault(canonicalize_name(each.metadata["Name"]), each)
-    return found
+        result.setdefault(canonicalize_name(each.metadata["Name"]), each)
+    return result
 
 
 def needs(distribution, extras=()):
-    """Give the requirements that hold on this machine, with those of the extras asked for."""
+    """Return the requirements that hold on this machine, with those of the extras asked for."""
     for line in distribution.requires or ():
         requirement = Requirement(line)
         environments = [default_environment() | {"extra": extra} for extra in ("", *extras)]
@@ -44,25 +45,25 @@ def needs(distribution, extras=()):
             yield requirement
 
 
-def wanted_extras(found):
+def wanted_extras(result):
     """Say with which extras distributions are asked for: name -> names, as in dvc[s3]."""
     extras, before = {}, None
     while extras != before:  # what an extra brings can ask for extras itself
         before = {name: set(names) for name, names in extras.items()}
-        for name, distribution in found.items():
+        for name, distribution in result.items():
             for requirement in needs(distribution, extras.get(name, ())):
                 target = canonicalize_name(requirement.name)
                 extras.setdefault(target, set()).update(requirement.extras)
     return extras
 
 
-def brought_by(name, found):
-    """Give all that a distribution needs, and what that needs, of those installed."""
-    extras, given, new = wanted_extras(found), set(), {name}
+def brought_by(name, result):
+    """Return all that a distribution needs, and what that needs, of those installed."""
+    extras, given, new = wanted_extras(result), set(), {name}
     while new:
         given |= new
-        asked = (each for name in new for each in needs(found[name], extras.get(name, ())))
-        new = {canonicalize_name(each.name) for each in asked} & found.keys() - given
+        asked = (each for name in new for each in needs(result[name], extras.get(name, ())))
+        new = {canonicalize_name(each.name) for each in asked} & result.keys() - given
     return given
 
 
@@ -72,26 +73,27 @@ def public(version):
 
 
 def test_the_environment_is_the_lock():
-    pins, found = locked(), installed()
-    missing = sorted(pins.keys() - found.keys() - TOOLS)
+    pins, result = locked(), installed()
+    missing = sorted(pins.keys() - result.keys() - TOOLS)
     assert not missing, f"in {LOCK} and not installed"
     # A build of torch for GPUs brings NVIDIA's libraries, a build for CPUs does not
-    more = found.keys() - pins.keys() - TOOLS - brought_by("torch", found)
+    known = pins.keys() | locked(DOCS_LOCK).keys() | TOOLS | brought_by("torch", result)
+    more = result.keys() - known
     assert not sorted(more), f"installed and not in {LOCK}"
     other = {
-        name: (public(found[name].version), public(version))
+        name: (public(result[name].version), public(version))
         for name, version in pins.items()
-        if name not in TOOLS and public(found[name].version) != public(version)
+        if name not in TOOLS and public(result[name].version) != public(version)
     }
     assert not other, f"installed in another version than in {LOCK}"
 
 
 def test_all_that_the_locked_packages_need_is_there_in_a_version_that_fits():
-    found, wrong = installed(), []
-    extras = wanted_extras(found)
-    for name, distribution in found.items():
+    result, wrong = installed(), []
+    extras = wanted_extras(result)
+    for name, distribution in result.items():
         for requirement in needs(distribution, extras.get(name, ())):
-            there = found.get(canonicalize_name(requirement.name))
+            there = result.get(canonicalize_name(requirement.name))
             if there is None or not requirement.specifier.contains(there.version, prereleases=True):
                 wrong.append(f"{name} needs {requirement}, there is {there and there.version}")
     assert not wrong
@@ -102,7 +104,7 @@ def test_the_lock_fulfils_every_bound_of_pyproject():
     needed = [*project["project"]["dependencies"], *project["build-system"]["requires"]]
     for extra in project["project"]["optional-dependencies"].values():
         needed += extra
-    pins = locked()
+    pins = locked() | locked(DOCS_LOCK)
     for requirement in map(Requirement, needed):
         if requirement.name == "pr12":  # one extra takes another along
             continue
@@ -113,8 +115,12 @@ def test_the_lock_fulfils_every_bound_of_pyproject():
         )
 
 
+def test_the_docs_add_packages_and_change_none():
+    assert not locked().keys() & locked(DOCS_LOCK).keys()
+
+
 def recipe(name):
-    """Give a recipe's lines without comments, those that go on joined."""
+    """Return a recipe's lines without comments, those that go on joined."""
     text = (ROOT / name).read_text(encoding="utf-8").replace("\\\n", " ")
     return [line.strip() for line in text.splitlines() if line.strip() and line.strip()[0] != "#"]
 
@@ -139,8 +145,9 @@ def test_recipes_start_from_one_python(name):
 
 def test_recipes_install_the_lock_and_nothing_else():
     lock = r"--no-cache-dir --requirement (?:/opt/)?requirements\.lock"
-    itself, report = pip_installs(recipe("Makefile"))[1:]
-    assert report == f"--quiet --constraint {LOCK} --editable '.[report]'"
+    itself, docs, report = pip_installs(recipe("Makefile"))[1:]
+    assert docs == f"--quiet --no-deps --requirement {DOCS_LOCK}"
+    assert report == f"$(QUIET) --constraint {LOCK} --editable '.[report]'"
     docker = pip_installs(recipe("containers/Dockerfile"))
     assert re.fullmatch(lock, docker[0])
     assert docker[1:] == [itself.replace("--quiet", "--no-cache-dir")]

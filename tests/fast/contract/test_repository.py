@@ -27,24 +27,24 @@ TEST_ARRAYS = re.compile(r"(?:^|[/_.])test(?:[/_.]|$)")
 
 
 def code(path):
-    """Give a file's lines without comments."""
+    """Return a file's lines without comments."""
     lines = path.read_text(encoding="utf-8").splitlines()
     return [line for line in lines if not line.lstrip().startswith("#")]
 
 
 def rules(path):
     """Split a rules file: name of a rule -> its keywords."""
-    found, name = {}, None
+    result, name = {}, None
     for line in code(path):
         start = re.match(r"\s*rule(?: (\w+))?:", line)
         if start:
-            name = start[1] or f"{path.stem}[{len(found)}]"
-            found[name] = []
+            name = start[1] or f"{path.stem}[{len(result)}]"
+            result[name] = []
         elif name and (word := re.match(r"\s+([a-z]+):", line)):
-            found[name].append(word[1])
+            result[name].append(word[1])
         elif name and re.match(r"\S", line):
             name = None
-    return found
+    return result
 
 
 @pytest.mark.parametrize("path", [ROOT / "Snakefile", *RULES], ids=lambda path: path.name)
@@ -68,7 +68,7 @@ def test_rules_are_few():
 
 @pytest.fixture(scope="module")
 def all_plans(tmp_path_factory):
-    """Give what Snakemake would do from nothing, by run and profile."""
+    """Return what Snakemake would do from nothing, by run and profile."""
     folder = tmp_path_factory.mktemp("plan")
     for name in (
         "Snakefile",
@@ -103,7 +103,7 @@ def all_plans(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def plans(all_plans):
-    """Give what Snakemake would do from nothing here, by run; jobs of groups without indent."""
+    """Return what Snakemake would do from nothing here, by run; jobs of groups without indent."""
     return {
         run: re.sub(r"^    (?=    |rule )", "", text, flags=re.M)
         for (run, profile), text in all_plans.items()
@@ -113,7 +113,7 @@ def plans(all_plans):
 
 @pytest.fixture(scope="module")
 def steps():
-    """Give what `make plan` takes for the jobs of a run on one core, by run."""
+    """Return what `make plan` takes for the jobs of a run on one core, by run."""
     config = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     planned = {}
     for run in ("embedded", "full"):
@@ -135,6 +135,7 @@ def test_on_a_cluster_all_but_short_steps_are_jobs_of_a_group(steps, run):
         assert each.rule in (f"{each.job.paper}_{each.job.step}", each.job.step, "data_arrays")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("run", ["embedded", "full"])
 def test_the_plan_has_the_jobs_groups_and_requests_of_snakemake(all_plans, steps, run):
     names = ("group", "threads", "mem_mb", "runtime", "priority")
@@ -166,6 +167,7 @@ def test_jobs_of_the_embedded_run_ask_for_what_they_took(steps):
     assert len(packed) < len(grouped) / 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("run", ["embedded", "full"])
 def test_the_plan_keeps_its_bounds(plans, run):
     jobs = re.findall(r"^(?:local)?rule (\w+):\n((?:    .*\n)+)", plans[run], re.M)
@@ -175,12 +177,13 @@ def test_the_plan_keeps_its_bounds(plans, run):
     used = {
         pair.partition("=")[0]
         for _, lines in jobs
-        for found in re.findall(r"^    wildcards: (.*)$", lines, re.M)
-        for pair in found.split(", ")
+        for result in re.findall(r"^    wildcards: (.*)$", lines, re.M)
+        for pair in result.split(", ")
     }
     assert used == {"case", "digest", "place", "scope"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("run", ["embedded", "full"])
 def test_no_training_reads_test_data(plans, run):
     jobs = re.findall(r"^rule (\w+):\n((?:    .*\n)+)", plans[run], re.M)
@@ -223,13 +226,15 @@ def test_reports_need_no_heavy_package():
 
 def test_snakemake_has_what_is_mended_in_it():
     """A new version may name it otherwise: then the mend does nothing, and is to be looked at."""
-    for kind, name in ((JobScheduler, "_schedule_reevalutation"), (DAG, "check_output_mtime")):
-        assert callable(getattr(kind, name))
+    names = {"check_output_mtime", "check_incomplete", "incomplete_files"}
+    assert names <= set(vars(DAG))
+    assert "_schedule_reevalutation" in vars(JobScheduler)
     assert "log_error" in vars(GroupJob)
     mends = [line for line in code(ROOT / "rules/cluster.smk") if "mended." in line]
     assert [re.search(r"mended\.(\w+)\((\w+)\)", line).groups() for line in mends] == [
         ("wake_once", "JobScheduler"),
         ("ignore_dates", "DAG"),
+        ("forget_incomplete", "DAG"),
         ("hear_refusals", "GroupJob"),
     ]
 
@@ -239,15 +244,16 @@ def test_reports_of_two_runs_are_kept_in_git():
     listed = subprocess.run(
         ["git", "ls-files", "reports"], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout.splitlines()
-    runs = {Path(name).parts[1] for name in listed}
-    assert runs == {"embedded", "full"}
+    places = {Path(name).parts[1] for name in listed}
+    assert places == {"embedded", "full", "README.md"}
 
 
 def test_tests_lie_where_make_looks_for_them():
     tests = ROOT / "tests"
     places = {str(path.parent.relative_to(tests)) for path in tests.rglob("test_*.py")}
     packages = {path.parent.name for path in ROOT.glob("src/pr12/*/__init__.py")}
-    assert places - {"workflow", "servers"} <= {f"fast/{name}" for name in packages | {"contract"}}
+    folders = packages | {"cli", "contract"}
+    assert places - {"workflow", "servers"} <= {f"fast/{name}" for name in folders}
 
 
 def test_imports_keep_to_the_layers():

@@ -52,7 +52,7 @@ def test_params_are_what_the_writer_of_dvc_writes(copy):
 
 
 def changed(path):
-    """Give the lines that differ from params.yaml, in pairs."""
+    """Return the lines that differ from params.yaml, in pairs."""
     pairs = zip(TEXT.splitlines(), path.read_text(encoding="utf-8").splitlines(), strict=True)
     return [pair for pair in pairs if pair[0] != pair[1]]
 

@@ -39,10 +39,10 @@ def test_each_replica_starts_from_its_own_seed():
 def test_forward_is_each_net_with_its_own_inputs():
     module, parameters = replicas.stack(build, [0, 1, 2])
     inputs = torch.rand(3, 6, 4, generator=torch.Generator().manual_seed(0))
-    found = replicas.forward(module, parameters, inputs)
+    result = replicas.forward(module, parameters, inputs)
     for replica in range(3):
         expected = build(determinism.generator(replica, "init"))(inputs[replica])
-        torch.testing.assert_close(found[replica], expected)
+        torch.testing.assert_close(result[replica], expected)
 
 
 def test_forward_hands_on_none_and_tuples():
@@ -77,16 +77,16 @@ def test_the_sum_of_losses_has_each_replicas_own_gradient():
 def test_shared_inputs_in_batches_are_all_inputs_at_once(batch):
     module, parameters = replicas.stack(build, [0, 1])
     inputs = torch.rand(7, 4, generator=torch.Generator().manual_seed(0))
-    found = replicas.forward_shared(module, parameters, inputs, batch)
-    torch.testing.assert_close(found, replicas.forward(module, parameters, inputs.expand(2, 7, 4)))
-    assert not found.requires_grad
+    result = replicas.forward_shared(module, parameters, inputs, batch)
+    torch.testing.assert_close(result, replicas.forward(module, parameters, inputs.expand(2, 7, 4)))
+    assert not result.requires_grad
 
 
 def test_permutations_are_permutations_and_belong_to_the_generator():
     def streams(*seeds):
         return [determinism.generator(seed, "shuffle") for seed in seeds]
 
-    found = replicas.permutations(streams(0, 1, 2), 20)
-    assert (found.sort(dim=1).values == torch.arange(20)).all()
-    assert (found[0] != found[1]).any()
-    assert (replicas.permutations(streams(2), 20)[0] == found[2]).all()
+    result = replicas.permutations(streams(0, 1, 2), 20)
+    assert (result.sort(dim=1).values == torch.arange(20)).all()
+    assert (result[0] != result[1]).any()
+    assert (replicas.permutations(streams(2), 20)[0] == result[2]).all()

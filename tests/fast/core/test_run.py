@@ -38,11 +38,11 @@ def test_tensors_come_back_as_they_were(tmp_path):
         "none": torch.empty(0, 5, dtype=torch.int64),
     }
     tensor_files.write_tensors(tmp_path / "a", tensors, {"maximum": "16"})
-    found = tensor_files.read_tensors(tmp_path / "a")
-    assert found.keys() == tensors.keys()
+    result = tensor_files.read_tensors(tmp_path / "a")
+    assert result.keys() == tensors.keys()
     for name, value in tensors.items():
-        assert torch.equal(found[name], value.detach())
-        assert found[name].dtype == value.dtype
+        assert torch.equal(result[name], value.detach())
+        assert result[name].dtype == value.dtype
     assert tensor_files.read_metadata(tmp_path / "a") == {"maximum": "16"}
 
 
@@ -89,11 +89,11 @@ def test_a_state_comes_back_whole_with_its_streams(tmp_path):
     }
     checkpoints.save_state(tmp_path / "resume.pt", state, "abc")
     expected = torch.rand(3, generator=generator)
-    found = checkpoints.load_state(tmp_path / "resume.pt", "abc")
-    assert (found["epoch"], found["history"], found["best"]) == (3, state["history"], {})
-    generator.set_state(found["streams"][0][0])
+    result = checkpoints.load_state(tmp_path / "resume.pt", "abc")
+    assert (result["epoch"], result["history"], result["best"]) == (3, state["history"], {})
+    generator.set_state(result["streams"][0][0])
     assert torch.equal(torch.rand(3, generator=generator), expected)
-    moments = found["optimiser"]["state"][0]
+    moments = result["optimiser"]["state"][0]
     assert torch.equal(moments["exp_avg"], optimiser.state_dict()["state"][0]["exp_avg"])
 
 

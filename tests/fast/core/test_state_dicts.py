@@ -1,6 +1,4 @@
-import hashlib
 import io
-import json
 import os
 import pickle
 import random
@@ -96,52 +94,6 @@ def test_a_prefix_without_names_tells_the_names(tmp_path):
         message = "no tensor under 'feat/'; its first names are classifier.0.bias, "
         with pytest.raises(UserError, match=message):
             state_dicts.read(path, "feat/")
-
-
-# --- what was fetched ---
-
-
-def fetched(tmp_path, **record):
-    path = save({"a": torch.ones(2)}, tmp_path / "a.pth", True)
-    (tmp_path / "verified.json").write_text(json.dumps(record))
-    return path, hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def test_a_file_of_the_right_checksum_is_read(tmp_path):
-    path, digest = fetched(tmp_path)
-    for checksum in (f"sha256:{digest}", f"sha256-prefix:{digest[:8]}"):
-        (tmp_path / "verified.json").write_text(json.dumps({"a.pth": checksum}))
-        assert list(state_dicts.read(path, verified=tmp_path / "verified.json")) == ["a"]
-
-
-@pytest.mark.parametrize(
-    ("record", "message"),
-    [
-        ({"a.pth": f"sha256:{'0' * 64}"}, "is not what was fetched (expected sha256:0000"),
-        ({"a.pth": "sha256-prefix:00000000"}, "is not what was fetched (expected sha256-prefix:0"),
-        ({"a.pth": "sha256:"}, "has no SHA-256 of a.pth; delete "),
-        ({"a.pth": "sha256-prefix:"}, "has no SHA-256 of a.pth"),
-        ({"a.pth": "md5:" + 32 * "0"}, "has no SHA-256 of a.pth"),
-        ({"b.pth": "sha256-prefix:00000000"}, "has no SHA-256 of a.pth"),
-        ([], "has no SHA-256 of a.pth"),
-    ],
-)
-def test_another_file_than_was_fetched_is_refused_before_it_is_read(tmp_path, record, message):
-    path, _ = fetched(tmp_path)
-    (tmp_path / "verified.json").write_text(json.dumps(record))
-    path.write_bytes(pickle.dumps(Attack(tmp_path / "marker"), protocol=2))
-    with pytest.raises(UserError) as refused:
-        state_dicts.read(path, verified=tmp_path / "verified.json")
-    assert message in str(refused.value)
-    assert not (tmp_path / "marker").exists()
-
-
-def test_a_missing_file_that_the_record_lists_is_told(tmp_path):
-    path, digest = fetched(tmp_path)
-    (tmp_path / "verified.json").write_text(json.dumps({"a.pth": f"sha256:{digest}"}))
-    path.unlink()
-    with pytest.raises(UserError, match=r"cannot read .*a\.pth \(No such file .*; delete .*json"):
-        state_dicts.read(path, verified=tmp_path / "verified.json")
 
 
 # --- files that want to run something ---

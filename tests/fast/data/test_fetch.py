@@ -158,8 +158,8 @@ def test_the_next_address_is_tried(server, folder, capsys):
     urls = [f"{server.address}/{how}/images.gz" for how in ("corrupt", "truncated", "busy", "well")]
     assert get(source(*urls), folder) == urls[3]
     assert holds_only_the_file(folder)
-    told = capsys.readouterr().err.splitlines()
-    assert [line.split()[1] for line in told] == urls[:3]
+    words = capsys.readouterr().err.splitlines()
+    assert [line.split()[1] for line in words] == urls[:3]
 
 
 def test_a_file_with_the_right_checksum_is_kept_without_network(folder):
@@ -194,7 +194,7 @@ def test_a_mirror_folder_is_asked_first(server, tmp_path, folder):
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "words"),
     [
         (lambda toy: toy.rmdir(), "cannot be read (No such file or directory)"),
         (lambda toy: None, "cannot be read (No such file or directory)"),
@@ -206,7 +206,7 @@ def test_a_mirror_folder_is_asked_first(server, tmp_path, folder):
     ids=["no folder", "no file", "a folder", "a pipe", "truncated", "another file"],
 )
 def test_a_mirror_folder_without_the_file_is_passed_over(
-    server, tmp_path, folder, capsys, change, told
+    server, tmp_path, folder, capsys, change, words
 ):
     toy = tmp_path / "mirror" / "toy"
     toy.mkdir(parents=True)
@@ -215,11 +215,11 @@ def test_a_mirror_folder_without_the_file_is_passed_over(
     assert get(source(url), folder, str(tmp_path / "mirror")) == url
     assert holds_only_the_file(folder)
     assert f"toy/images: {toy / 'images'} " in (line := capsys.readouterr().err)
-    assert told in line
+    assert words in line
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "words"),
     [
         (lambda path: path.mkdir(), "is not a file"),
         (os.mkfifo, "is not a file"),  # nobody writes into it: to read it would never end
@@ -228,14 +228,14 @@ def test_a_mirror_folder_without_the_file_is_passed_over(
     ids=["a folder", "a pipe", "truncated"],
 )
 def test_a_mirror_folder_without_a_file_of_unknown_size_is_passed_over(
-    server, tmp_path, folder, capsys, change, told
+    server, tmp_path, folder, capsys, change, words
 ):
     (tmp_path / "mirror" / "toy").mkdir(parents=True)
     change(tmp_path / "mirror" / "toy" / "images")
     row = source(f"{server.address}/well/images.gz", bytes=None)
     get(row, folder, str(tmp_path / "mirror"))
     assert holds_only_the_file(folder)
-    assert f"{tmp_path / 'mirror' / 'toy' / 'images'} {told}" in capsys.readouterr().err
+    assert f"{tmp_path / 'mirror' / 'toy' / 'images'} {words}" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("slash", ["", "/"])
@@ -248,14 +248,14 @@ def test_a_mirror_on_the_web_is_asked_first(server, folder, slash):
 
 
 @pytest.mark.parametrize(
-    ("how", "told"),
+    ("how", "words"),
     [("corrupt", "has the wrong checksum"), ("nowhere", "answers 404 Not Found")],
 )
-def test_a_mirror_on_the_web_that_fails_is_passed_over(server, folder, capsys, how, told):
+def test_a_mirror_on_the_web_that_fails_is_passed_over(server, folder, capsys, how, words):
     url = f"{server.address}/well/images.gz"
     mirror = f"{server.address}/well/absent" if how == "nowhere" else f"{server.address}/{how}"
     assert get(source(url), folder, mirror) == url
-    assert told in capsys.readouterr().err
+    assert words in capsys.readouterr().err
 
 
 def test_a_password_in_the_address_of_a_mirror_is_not_told(server, folder, capsys):
@@ -350,10 +350,10 @@ def test_a_wrong_file_of_unknown_size_leaves_nothing(server, folder, monkeypatch
 
 def test_a_wrong_checksum_is_told_with_the_right_one(server, folder):
     row = source(f"{server.address}/corrupt/images", checksum=md5(CONTENT))
-    found = md5(CONTENT[:-1] + bytes([CONTENT[-1] ^ 1]))
+    result = md5(CONTENT[:-1] + bytes([CONTENT[-1] ^ 1]))
     with pytest.raises(UserError) as caught:
         get(row, folder)
-    assert f"expected {row.checksum}, found {found}" in str(caught.value)
+    assert f"expected {row.checksum}, found {result}" in str(caught.value)
 
 
 def test_a_host_out_of_reach_is_named(folder):
@@ -429,7 +429,7 @@ def mat(variables, **options):
 
 
 def with_unknown_type():
-    """Give a MATLAB file whose pixels have a type that there is not: SciPy's reader dies of it."""
+    """Return a MATLAB file whose pixels are of an unknown type: SciPy's reader dies of it."""
     content = bytearray(mat({"ff": PIXELS}))
     # head, tag of the matrix, its flags, shape and (short) name, then the tag of the pixels
     place = 128 + 8 + 16 + 16 + 8
@@ -672,9 +672,9 @@ def test_the_step_asks_the_mirror_of_the_environment(server, tmp_path, monkeypat
     assert f"{server.address}/well/toy/images" in capsys.readouterr().err
     monkeypatch.setenv("PR12_MIRROR", "")
     assert run_step(tmp_path, text.replace(",20000,", ",,")) == record
-    told = capsys.readouterr().err.splitlines()[-1]
-    assert told.startswith("toy/images: 20000 bytes, sha256:")
-    assert "was there already" in told
+    words = capsys.readouterr().err.splitlines()[-1]
+    assert words.startswith("toy/images: 20000 bytes, sha256:")
+    assert "was there already" in words
 
 
 @pytest.mark.parametrize(

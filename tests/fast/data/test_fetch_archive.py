@@ -33,7 +33,7 @@ def voxels(index, part):
 
 
 def volume(array, spacing=(1.0, 1.0, 1.0), direction=(-1, 0, 0, 0, -1, 0, 0, 0, 1), pack=True):
-    """Give the bytes of a NIfTI file."""
+    """Return the bytes of a NIfTI file."""
     image = sitk.GetImageFromArray(array)
     image.SetSpacing(spacing)
     image.SetDirection([float(value) for value in direction])
@@ -51,7 +51,7 @@ def scratch(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def contents(scratch):
-    """Give part -> file -> bytes."""
+    """Return part -> file -> bytes."""
     return {
         part: {name: volume(voxels(index, part)) for index, name in enumerate(FILES)}
         for part in PARTS
@@ -82,15 +82,15 @@ def checksums(contents, tmp_path_factory):
 
 def laid_out(place, contents):
     """Write the folders as a mirror holds them."""
-    for part, own in contents.items():
+    for part, ours in contents.items():
         (place / part).mkdir(parents=True, exist_ok=True)
-        for name, content in own.items():
+        for name, content in ours.items():
             (place / part / name).write_bytes(content)
     return place
 
 
 def tar(members, **options):
-    """Give an archive of (name, content) or (TarInfo, None)."""
+    """Return an archive of (name, content) or (TarInfo, None)."""
     stream = io.BytesIO()
     with tarfile.open(fileobj=stream, mode="w", **options) as made:
         for name, content in members:
@@ -107,12 +107,12 @@ def special(name, kind, target=""):
 
 
 def official(contents, root="Task04_Hippocampus", without=()):
-    """Give the members of the real layout: folders, macOS's files, a test set, other subjects."""
+    """Return the members of the real layout: folders, macOS's files, a test set, other subjects."""
     members = [special(root, tarfile.DIRTYPE), (f"{root}/._dataset.json", b"\0\5\x16\7mac")]
     members.append((f"{root}/dataset.json", b"{}"))
-    for part, own in contents.items():
+    for part, ours in contents.items():
         members += [special(f"{root}/{part}", tarfile.DIRTYPE), (f"{root}/._{part}", b"\0\5mac")]
-        for name, content in own.items():
+        for name, content in ours.items():
             members += [(f"{root}/{part}/._{name}", b"\0\5mac"), (f"{root}/{part}/{name}", content)]
         members.append((f"{root}/{part}/hippocampus_118.nii.gz", b"left out"))
     members.append((f"{root}/imagesTs/{FILES[0]}", b"of the test set"))
@@ -149,8 +149,8 @@ def get(row, folder, mirror=None):
 
 def holds(folder, contents, part="imagesTr"):
     """Tell whether a folder holds one part and nothing else, hidden or not."""
-    found = {path.name: path.read_bytes() for path in (folder / part).iterdir()}
-    return found == contents[part] and [path.name for path in folder.iterdir()] == [part]
+    result = {path.name: path.read_bytes() for path in (folder / part).iterdir()}
+    return result == contents[part] and [path.name for path in folder.iterdir()] == [part]
 
 
 # --- what works ---
@@ -193,8 +193,8 @@ def test_the_checksum_of_the_archive_is_checked_where_its_address_gives_it(
     right = f"{server.address}/well/Task04.tar#md5={md5}"
     assert get(source(checksums["imagesTr"], wrong, right), folder) == right.partition("#")[0]
     assert holds(folder, contents)
-    told = capsys.readouterr().err
-    assert f"/well/dots.tar has the wrong checksum (expected md5:{md5}, found md5:" in told
+    words = capsys.readouterr().err
+    assert f"/well/dots.tar has the wrong checksum (expected md5:{md5}, found md5:" in words
 
 
 def test_a_mirror_folder_is_copied_without_other_files(
@@ -295,13 +295,13 @@ WRONG = {
 def test_a_wrong_folder_is_fetched_anew_with_the_file_named_in_one_line(
     server, folder, contents, checksums, capfd, case
 ):
-    change, told = WRONG[case]
+    change, words = WRONG[case]
     laid_out(folder, {"imagesTr": contents["imagesTr"]})
     change(folder / "imagesTr")
     get(source(checksums["imagesTr"], f"{server.address}/well/Task04.tar"), folder)
     assert holds(folder, contents)
     (line,) = capfd.readouterr().err.splitlines()
-    assert line.startswith(f"{folder / 'imagesTr'} {told}")
+    assert line.startswith(f"{folder / 'imagesTr'} {words}")
     assert line.endswith("; it is fetched anew")
 
 
@@ -423,7 +423,7 @@ def test_a_folder_that_cannot_be_made_is_told(server, tmp_path, checksums):
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "words"),
     [
         (lambda part: None, "cannot be read (No such file or directory)"),
         (lambda part: part.write_text(""), "cannot be read (Not a directory)"),
@@ -439,13 +439,13 @@ def test_a_folder_that_cannot_be_made_is_told(server, tmp_path, checksums):
     ],
     ids=["no folder", "a file", "an empty folder", "a pipe", "a huge file"],
 )
-def test_a_mirror_folder_that_is_wrong_is_told(tmp_path, folder, checksums, change, told):
+def test_a_mirror_folder_that_is_wrong_is_told(tmp_path, folder, checksums, change, words):
     (tmp_path / "mirror" / "hippo").mkdir(parents=True)
     change(tmp_path / "mirror" / "hippo" / "imagesTr")
     row = source(checksums["imagesTr"], "http://127.0.0.1:1/a.tar")
     with pytest.raises(UserError) as caught:
         get(row, folder, str(tmp_path / "mirror"))
-    assert f"hippo/imagesTr {told}; " in str(caught.value)
+    assert f"hippo/imagesTr {words}; " in str(caught.value)
 
 
 # --- archives that are meant to harm ---
@@ -467,11 +467,11 @@ HARMFUL = {
 
 @pytest.mark.parametrize("case", HARMFUL)
 def test_a_harmful_archive_is_refused(case):
-    members, told = HARMFUL[case]
+    members, words = HARMFUL[case]
     with pytest.raises(archive.UnusableError) as caught:
         archive.read_tar(tar(members), "imagesTr", volumes.file_names())
     assert str(caught.value).startswith("holds ")
-    assert told in str(caught.value)
+    assert words in str(caught.value)
 
 
 def test_a_harmful_archive_writes_nothing_anywhere(tmp_path, folder, contents, checksums):
@@ -524,11 +524,11 @@ def test_a_broken_archive_is_refused_or_gives_some_of_the_files(changes, right_s
         for at in (0, 1536, 3072):
             content = with_head(content, at)
     try:
-        found = archive.read_tar(content, "imagesTr", set(names))
+        result = archive.read_tar(content, "imagesTr", set(names))
     except archive.UnusableError:
         return
-    assert set(found) <= set(names)
-    assert all(len(own) <= archive.LARGEST for own in found.values())
+    assert set(result) <= set(names)
+    assert all(len(ours) <= archive.LARGEST for ours in result.values())
 
 
 def test_no_small_file_fills_the_memory(folder, contents, checksums, monkeypatch):
@@ -574,11 +574,11 @@ def test_the_checksum_does_not_depend_on_the_type_of_voxels_or_on_packing(
 def test_the_checksum_does_not_depend_on_the_sign_of_zero(tmp_path, contents):
     plain = voxels(0, "labelsTr").astype(np.float32)
     assert (plain == 0).any()
-    found = {
+    result = {
         checksum_of(contents["labelsTr"] | {FILES[0]: volume(array)}, tmp_path / str(index))
         for index, array in enumerate((plain, np.where(plain == 0, np.float32(-0.0), plain)))
     }
-    assert len(found) == 1
+    assert len(result) == 1
 
 
 @pytest.mark.parametrize(
@@ -618,13 +618,13 @@ def changed(content, place, form, *values):
 
 
 def huge(content, offset):
-    """Give a volume of 2^45 voxels that begin where no file can."""
+    """Return a volume of 2^45 voxels that begin where no file can."""
     head = gzip.decompress(changed(content, "offset", "<f", offset))
     return changed(head, "dimensions", "<4h", 3, 32767, 32767, 32767)
 
 
 @pytest.mark.parametrize(
-    ("make", "told"),
+    ("make", "words"),
     [
         (lambda plain: gzip.compress(plain[:-1]), "ends before its last"),
         (lambda plain: gzip.compress(plain[:352]), "ends before its last"),
@@ -648,10 +648,10 @@ def huge(content, offset):
         (lambda plain: flipped(gzip.compress(plain)), "is not a whole .gz file"),
     ],
 )
-def test_a_damaged_volume_is_refused(tmp_path, make, told):
+def test_a_damaged_volume_is_refused(tmp_path, make, words):
     plain = gzip.decompress(volume(voxels(0, "imagesTr")))
     (tmp_path / "a.nii.gz").write_bytes(make(plain))
-    with pytest.raises(ValueError, match=told):
+    with pytest.raises(ValueError, match=words):
         nifti.read_volume(tmp_path / "a.nii.gz", 100_000)
 
 
@@ -703,18 +703,18 @@ def test_a_volume_is_read_with_its_geometry(tmp_path, pack):
     path = tmp_path / ("a.nii.gz" if pack else "a.nii")
     turned = (0, 1, 0, -1, 0, 0, 0, 0, 1)
     path.write_bytes(volume(voxels(1, "imagesTr"), (0.5, 1.0, 2.0), turned, pack))
-    found = nifti.read_volume(path, 100_000)
-    assert found.voxels.tolist() == voxels(1, "imagesTr").tolist()
-    assert found.spacing == (0.5, 1.0, 2.0)
-    np.testing.assert_allclose(found.direction, turned, atol=1e-6)
+    result = nifti.read_volume(path, 100_000)
+    assert result.voxels.tolist() == voxels(1, "imagesTr").tolist()
+    assert result.spacing == (0.5, 1.0, 2.0)
+    np.testing.assert_allclose(result.direction, turned, atol=1e-6)
 
 
 def test_a_scale_in_the_head_is_applied(tmp_path):
     plain = bytearray(gzip.decompress(volume(voxels(0, "imagesTr"))))
     struct.pack_into("<2f", plain, 112, 2.0, -1.0)
     (tmp_path / "a.nii.gz").write_bytes(gzip.compress(bytes(plain)))
-    found = nifti.read_volume(tmp_path / "a.nii.gz", 100_000)
-    assert found.voxels.tolist() == (2.0 * voxels(0, "imagesTr") - 1).tolist()
+    result = nifti.read_volume(tmp_path / "a.nii.gz", 100_000)
+    assert result.voxels.tolist() == (2.0 * voxels(0, "imagesTr") - 1).tolist()
 
 
 # --- the list and the step ---
@@ -798,10 +798,10 @@ def test_the_command_line_tells_a_write_that_fails_without_a_traceback(server, t
     before = "resource.setrlimit(resource.RLIMIT_FSIZE, (50, 50))"
     url = f"{server.address}/well/Task04.tar"
     process = start_process(tmp_path, checksums, url, before)
-    _, told = process.communicate()
-    assert process.returncode == 2, told
-    assert "imagesTr: File too large; free or unlock the place" in told.splitlines()[-1]
-    assert "Traceback" not in told
+    _, words = process.communicate()
+    assert process.returncode == 2, words
+    assert "imagesTr: File too large; free or unlock the place" in words.splitlines()[-1]
+    assert "Traceback" not in words
     assert list((tmp_path / "raw").iterdir()) == []
     assert not (tmp_path / "verified.json").exists()
 
@@ -824,8 +824,8 @@ nifti.read_volume = wait
             f".imagesTr.{process.pid}.part"
         ]
         process.send_signal(signal.SIGINT)
-        told = process.stderr.read()
-    assert process.returncode == 130, told
+        words = process.stderr.read()
+    assert process.returncode == 130, words
     assert list((tmp_path / "raw").iterdir()) == []
 
 

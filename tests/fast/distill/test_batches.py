@@ -26,7 +26,7 @@ def test_transfer_sets_hold_the_right_share_of_the_allowed_classes(classes, frac
     indices = batches.transfer_indices(LABELS, sorted(classes), fraction, streams(0, 1))
     assert indices.shape == (2, round(fraction * n))
     assert set(LABELS[indices].unique().tolist()) <= classes
-    assert all(len(set(own.tolist())) == len(own) for own in indices)
+    assert all(len(set(ours.tolist())) == len(ours) for ours in indices)
 
 
 def test_every_replica_has_its_own_subset():
@@ -34,9 +34,12 @@ def test_every_replica_has_its_own_subset():
     assert set(indices[0].tolist()) != set(indices[1].tolist())
 
 
-@pytest.mark.parametrize(("classes", "fraction"), [([12], 1.0), ([3], 0.01)])
-def test_an_empty_transfer_set_is_one_sentence(classes, fraction):
-    with pytest.raises(UserError, match=rf"transfer_classes \[{classes[0]}\].*leave no example"):
+@pytest.mark.parametrize(
+    ("classes", "fraction", "words"),
+    [([3, 12], 1.0, "transfer_classes names 12, of which"), ([3], 0.01, "leave nothing of 10")],
+)
+def test_an_empty_transfer_set_is_one_sentence(classes, fraction, words):
+    with pytest.raises(UserError, match=words):
         batches.transfer_indices(LABELS, classes, fraction, streams(0))
 
 
@@ -45,8 +48,8 @@ def test_an_epoch_is_as_long_as_the_training_set_and_uses_all_equally(n):
     indices = batches.transfer_indices(LABELS, range(10), n / 100, streams(0, 1))
     order = batches.epoch_order(indices, 100, streams(2, 3))
     assert order.shape == (2, 100)
-    for own, allowed in zip(order, indices, strict=True):
-        counts = torch.bincount(own, minlength=100)
+    for ours, allowed in zip(order, indices, strict=True):
+        counts = torch.bincount(ours, minlength=100)
         assert set(counts.nonzero().flatten().tolist()) == set(allowed.tolist())
         assert counts[allowed].max() - counts[allowed].min() <= 100 % n > 0 or 100 % n == 0
         assert counts[allowed].max() == -(-100 // n)
@@ -64,7 +67,7 @@ def test_jitter_against_a_loop_over_pixels(jitter):
     images = torch.rand(6, 4, 3, generator=streams(9)[0])
     padded = torch.nn.functional.pad(images, (jitter,) * 4)
     rows = torch.tensor([[0, 5, 5, 2], [1, 1, 3, 4]])
-    found = batches.jittered(padded, rows, jitter, streams(0, 1))
+    actual = batches.jittered(padded, rows, jitter, streams(0, 1))
     for replica, generator in enumerate(streams(0, 1)):
         places = torch.randint(2 * jitter + 1, (4, 2), generator=generator).tolist()
         for place, (row, (top, left)) in enumerate(zip(rows[replica], places, strict=True)):
@@ -73,7 +76,7 @@ def test_jitter_against_a_loop_over_pixels(jitter):
                 source_y, source_x = y + top - jitter, x + left - jitter
                 if 0 <= source_y < 4 and 0 <= source_x < 3:
                     expected[y, x] = images[row, source_y, source_x]
-            assert (found[replica, place].reshape(4, 3) == expected).all()
+            assert (actual[replica, place].reshape(4, 3) == expected).all()
 
 
 def test_all_shifts_up_to_the_jitter_occur_equally_often():
@@ -139,7 +142,7 @@ def test_each_replica_draws_the_same_alone_and_in_a_stack():
 
 def test_max_norm_against_torchs_renorm():
     weight = torch.randn(3, 8, 5, generator=streams(0)[0])
-    expected = torch.stack([torch.renorm(own, p=2, dim=1, maxnorm=2.5) for own in weight])
+    expected = torch.stack([torch.renorm(ours, p=2, dim=1, maxnorm=2.5) for ours in weight])
     before = weight.clone()
     batches.limit_norms(weight, 2.5)
     torch.testing.assert_close(weight, expected, rtol=1e-5, atol=1e-6)

@@ -95,8 +95,8 @@ def test_a_net_learns_the_same_alone_and_in_a_stack():
     data = transfer()
     together = last(compress.train(PARAMS, data))["parameters"]
     for net, (size, seed) in enumerate(itertools.product(PARAMS.sizes, PARAMS.seeds)):
-        own = dataclasses.replace(PARAMS, sizes=(size,), seeds=(seed,))
-        alone = last(compress.train(own, data))["parameters"]
+        ours = dataclasses.replace(PARAMS, sizes=(size,), seeds=(seed,))
+        alone = last(compress.train(ours, data))["parameters"]
         for name, value in alone.items():
             assert torch.allclose(value[0], together[name][net], atol=1e-5), (size, seed, name)
 
@@ -239,3 +239,41 @@ def test_the_steps_write_model_history_and_metrics_and_leave_nothing_else(tmp_pa
         evaluate_compression.main(job)
     metrics = files.read_json(tmp_path / "metrics.json")["metrics"]
     assert len(metrics["test/rmse_60"]) == 2
+
+
+@pytest.mark.parametrize("writes", [2, 8])  # in the first problem, and in the second
+def test_a_step_that_is_stopped_goes_on_to_the_same_bytes(tmp_path, monkeypatch, writes):
+    tensor_files.write_tensors(tmp_path / "transfer", tensors())
+
+    def run(folder):
+        outputs = [f"{name}={tmp_path / folder / name}" for name in ("model", "history")]
+        (tmp_path / folder).mkdir(exist_ok=True)
+        params = json.dumps(dataclasses.asdict(PARAMS))
+        arguments = ["--params", params, f"transfer={tmp_path / 'transfer'}", *outputs]
+        options = {"reads": ["transfer"], "writes": ["model", "history"], "arguments": arguments}
+        with step.start(compress.Params, **options) as job:
+            compress.main(job)
+
+    run("whole")
+    saves, save_state = [], checkpoints.save_state
+
+    def stopping(*given):
+        save_state(*given)
+        saves.append(1)
+        if len(saves) == writes:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(checkpoints, "save_state", stopping)
+        with pytest.raises(SystemExit) as caught:
+            run("stopped")
+    assert caught.value.code == 130
+    assert (tmp_path / "stopped" / f"resume_{'a' if writes <= 6 else 'b'}.pt").exists()
+    run("stopped")
+    for name in ("model", "history"):
+        first, second = ((tmp_path / folder / name) for folder in ("whole", "stopped"))
+        if name == "model":
+            assert first.read_bytes() == second.read_bytes()
+        else:
+            assert files.read_json(first)["history"] == files.read_json(second)["history"]
+    assert sorted(p.name for p in (tmp_path / "stopped").iterdir()) == ["history", "model"]

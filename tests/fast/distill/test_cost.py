@@ -10,6 +10,8 @@ from pr12.distill import cost
 from pr12.distill.model import losses, mlp
 from pr12.workflow import step
 
+STUDENTS = ("student_800", "student_300", "student_30", "student_shallow", "student_bottleneck")
+
 
 @pytest.fixture(autouse=True)
 def _threads():
@@ -18,47 +20,42 @@ def _threads():
     torch.set_num_threads(before)
 
 
-def stacked(hidden, seeds):
-    nets = [mlp.MLP(4, hidden, 3, 0, torch.Generator().manual_seed(s)) for s in seeds]
-    states = [net.state_dict() for net in nets]
-    return nets, {name: torch.stack([state[name] for state in states]) for name in states[0]}
+def nets(hidden, seeds):
+    return [mlp.MLP(4, hidden, 3, 0, torch.Generator().manual_seed(s)) for s in seeds]
 
 
-def test_members_are_the_nets_of_the_stack_and_answer_with_their_mean():
-    nets, parameters = stacked((5, 3), range(3))
+def test_a_system_answers_with_the_mean_of_its_members():
+    ensemble = nets((5, 3), range(3))
     images = torch.rand(6, 4, generator=torch.Generator().manual_seed(9))
-    unstacked = cost.members(parameters)
-    for own, net in zip(unstacked, nets, strict=True):
-        assert (own(images) == net(images)).all()
-    logits = torch.stack([net(images) for net in nets])
+    logits = torch.stack([net(images) for net in ensemble])
     expected = losses.ensemble_probabilities(logits, 1.0, "arithmetic")
-    torch.testing.assert_close(cost.answer(unstacked, images), expected)
+    torch.testing.assert_close(cost.answer(ensemble, images), expected)
 
 
 def test_bytes_on_disk_are_those_of_the_file(tmp_path):
-    nets, _ = stacked((5,), [0])
-    safetensors.torch.save_file(dict(nets[0].state_dict()), tmp_path / "net")
-    assert cost.bytes_on_disk(nets) == (tmp_path / "net").stat().st_size
-    assert cost.bytes_on_disk(nets * 3) == 3 * cost.bytes_on_disk(nets)
+    system = nets((5,), [0])
+    safetensors.torch.save_file(dict(system[0].state_dict()), tmp_path / "net")
+    assert cost.bytes_on_disk(system) == (tmp_path / "net").stat().st_size
+    assert cost.bytes_on_disk(system * 3) == 3 * cost.bytes_on_disk(system)
 
 
 def systems():
-    teachers = stacked((12, 12), range(4))[0]
-    found = {"ensemble": teachers, "teacher": teachers[:1]}
-    for name, width in zip(cost.STUDENTS, (8, 3, 2, 9, 9), strict=True):
-        found[name] = stacked((width, width), [0])[0]
-    return found
+    teachers = nets((12, 12), range(4))
+    actual = {"ensemble": teachers, "teacher": teachers[:1]}
+    for name, width in zip(STUDENTS, (8, 3, 2, 9, 9), strict=True):
+        actual[name] = nets((width, width), [0])
+    return actual
 
 
 def test_sizes_by_hand():
-    found = cost.sizes(systems())
+    actual = cost.sizes(systems())
     teacher = 5 * 12 + 13 * 12 + 13 * 3
     student = 5 * 8 + 9 * 8 + 9 * 3
-    assert found["ensemble/parameters"] == [4 * teacher]
-    assert found["teacher/parameters"] == [teacher]
-    assert found["student_800/parameters"] == [student]
-    assert found["student_800/times_smaller"] == [pytest.approx(4 * teacher / student)]
-    assert found["ensemble/bytes"][0] == 4 * found["teacher/bytes"][0]
+    assert actual["ensemble/parameters"] == [4 * teacher]
+    assert actual["teacher/parameters"] == [teacher]
+    assert actual["student_800/parameters"] == [student]
+    assert actual["student_800/times_smaller"] == [pytest.approx(4 * teacher / student)]
+    assert actual["ensemble/bytes"][0] == 4 * actual["teacher/bytes"][0]
 
 
 def test_medians_of_blocks_on_a_clock_of_our_own(monkeypatch):
@@ -66,39 +63,44 @@ def test_medians_of_blocks_on_a_clock_of_our_own(monkeypatch):
     readings = itertools.chain.from_iterable((0.0, float(s)) for s in seconds)
     monkeypatch.setattr(cost.time, "perf_counter", lambda: next(readings))
     calls = []
-    found = cost.medians(lambda: calls.append(1), cost.Params(warmup=2, repeats=15))
-    assert found == [2000, 4000, 5000, 0, 2000]
+    actual = cost.medians(lambda: calls.append(1), cost.Params(warmup=2, repeats=15, systems={}))
+    assert actual == [2000, 4000, 5000, 0, 2000]
     assert len(calls) == 17
 
 
 def test_latencies_are_per_image_and_ratios_are_of_the_ensemble(monkeypatch):
     monkeypatch.setattr(cost, "medians", lambda call, params: [call().shape[0] * 6.0] * 5)
     monkeypatch.setattr(cost, "answer", lambda nets, images: images.repeat(len(nets), 1))
-    found = cost.latencies(systems(), torch.rand(7, 4), cost.Params(warmup=1, repeats=5))
+    actual = cost.latencies(
+        systems(), torch.rand(7, 4), cost.Params(warmup=1, repeats=5, systems={})
+    )
     for batch, threads in itertools.product((1, 1000), ("one", "all")):
-        assert found[f"ensemble/milliseconds_batch{batch}_threads{threads}"] == [24.0] * 5
-        assert found[f"student_30/milliseconds_batch{batch}_threads{threads}"] == [6.0] * 5
-    assert found["student_800/times_faster_batch1"] == [4.0] * 5
-    assert found["student_800/times_faster_batch1000"] == [4.0] * 5
+        assert actual[f"ensemble/milliseconds_batch{batch}_threads{threads}"] == [24.0] * 5
+        assert actual[f"student_30/milliseconds_batch{batch}_threads{threads}"] == [6.0] * 5
+    assert actual["student_800/times_faster_batch1"] == [4.0] * 5
+    assert actual["student_800/times_faster_batch1000"] == [4.0] * 5
 
 
 def test_the_step_writes_sizes_apart_from_times(tmp_path, monkeypatch):
     monkeypatch.setattr(cost.os, "cpu_count", lambda: 2)
-    for name, width in zip(("teacher", *cost.STUDENTS), (12, 8, 3, 2, 9, 9), strict=True):
-        tensor_files.write_tensors(tmp_path / name, stacked((width,), range(3))[1])
+    widths = dict(zip(("teacher", *STUDENTS), (12, 8, 3, 2, 9, 9), strict=True))
+    alone = {"members": 1, "width_scale": 1.0, "bottleneck": 0}
+    systems = {name: alone | {"hidden": [width]} for name, width in widths.items()}
+    systems["ensemble"] = systems["teacher"] | {"members": 3}
+    systems["student_bottleneck"] |= {"hidden": [18], "width_scale": 0.5, "bottleneck": 4}
     images = torch.zeros(5, 2, 2, dtype=torch.uint8)
-    tensors = {"images": images, "labels": torch.arange(5)}
+    tensors = {"images": images, "labels": torch.arange(5) % 3}
     tensor_files.write_tensors(tmp_path / "test", tensors, {"maximum": "16"})
-    reads = ("teacher", *cost.STUDENTS, "test")
-    paths = {name: tmp_path / name for name in (*reads, "metrics")}
-    params = cost.Params(warmup=1, repeats=5)
-    job = step.Job(params, paths, reads, "pr12.distill.cost", "command")
+    paths = {name: tmp_path / name for name in ("test", "metrics")}
+    params = cost.Params(warmup=1, repeats=5, systems=systems)
+    job = step.Job(params, paths, ("test",), "pr12.distill.cost", "command")
     cost.main(job)
-    found = json.loads((tmp_path / "metrics").read_text())
-    assert set(found) == {"metrics", "provenance"}
-    assert not any("milliseconds" in key or "faster" in key for key in found["metrics"])
-    assert found["metrics"]["ensemble/parameters"] == [3 * (5 * 12 + 13 * 3)]
-    assert found["metrics"]["student_800/parameters"] == [5 * 8 + 9 * 3]  # one net of the stack
+    actual = json.loads((tmp_path / "metrics").read_text())
+    assert set(actual) == {"metrics", "provenance"}
+    assert not any("milliseconds" in key or "faster" in key for key in actual["metrics"])
+    assert actual["metrics"]["ensemble/parameters"] == [3 * (5 * 12 + 13 * 3)]
+    assert actual["metrics"]["student_800/parameters"] == [5 * 8 + 9 * 3]
+    assert actual["metrics"]["student_bottleneck/parameters"] == [5 * 2 + 3 * 9 + 10 * 3]
     for members in range(1, 5):
         assert len(job.times[f"ensemble/milliseconds_parallel_m{members}"]) == 5
     for name, members in (("cores", 2), ("twice_cores", 4)):

@@ -19,8 +19,8 @@ def setting(hidden=(6,)):
 
 
 def test_zero_mean_takes_each_cases_own_mean():
-    found = gradient_limit.zero_mean(torch.tensor([[1.0, 3.0], [5.0, 5.0]]))
-    assert found.tolist() == [[-1.0, 1.0], [0.0, 0.0]]
+    actual = gradient_limit.zero_mean(torch.tensor([[1.0, 3.0], [5.0, 5.0]]))
+    assert actual.tolist() == [[-1.0, 1.0], [0.0, 0.0]]
 
 
 def test_cosine_and_ratio_by_hand():
@@ -49,7 +49,7 @@ def test_the_limit_of_section_2_1_in_the_parameters():
     net, parameters, images, v = setting()
     matching = gradient_limit.gradients(net, parameters, images, v, None)
     soft = [gradient_limit.gradients(net, parameters, images, v, t) for t in (1, 10, 100, 1000)]
-    cosines, ratios = np.array([gradient_limit.compare(own, matching) for own in soft]).T
+    cosines, ratios = np.array([gradient_limit.compare(ours, matching) for ours in soft]).T
     assert (np.diff(cosines) > 0).all()
     assert (np.diff(np.abs(ratios - 1)) < 0).all()
     assert cosines[0] < 0.999
@@ -72,16 +72,16 @@ def test_the_step_compares_every_student_at_every_temperature(tmp_path):
     params = gradient_limit.Params(temperatures=(1.0, 2.5), examples=6)
     module = "pr12.distill.gradient_limit"
     gradient_limit.main(step.Job(params, paths, reads, module, "command"))
-    found = json.loads((tmp_path / "metrics").read_text())["metrics"]
-    assert sorted(found) == [
+    actual = json.loads((tmp_path / "metrics").read_text())["metrics"]
+    assert sorted(actual) == [
         "train/cosine_T1",
         "train/cosine_T2.5",
         "train/ratio_T1",
         "train/ratio_T2.5",
     ]
-    own = {n: x[1].double() for n, x in stacked.items()}
+    ours = {n: x[1].double() for n, x in stacked.items()}
     images = pixels[:6].flatten(1).double() / 16
-    pair = [gradient_limit.gradients(net, own, images, v[:6], t) for t in (2.5, None)]
+    pair = [gradient_limit.gradients(net, ours, images, v[:6], t) for t in (2.5, None)]
     cosine, ratio = gradient_limit.compare(*pair)
-    assert found["train/cosine_T2.5"][1] == pytest.approx(cosine, rel=1e-5)
-    assert found["train/ratio_T2.5"][1] == pytest.approx(ratio, rel=1e-5)
+    assert actual["train/cosine_T2.5"][1] == pytest.approx(cosine, rel=1e-5)
+    assert actual["train/ratio_T2.5"][1] == pytest.approx(ratio, rel=1e-5)

@@ -9,7 +9,7 @@ from sklearn.dummy import DummyClassifier
 from pr12.core import tensor_files
 from pr12.distill import library
 from pr12.distill.data import problems
-from pr12.distill.model import selection
+from pr12.distill.model import library_models, selection, teachers
 from pr12.workflow import step
 from pr12.workflow.errors import UserError
 from pr12.workflow.params import make
@@ -129,7 +129,7 @@ def test_ensemble_is_the_weighted_mean_of_its_models():
 
 
 def test_every_family_of_the_paper_is_in_the_library():
-    names = list(selection.candidates(100, 5, 5, 0))
+    names = list(library_models.candidates(100, 5, 5, 0))
     families = ("logistic", "knn", "naive Bayes", "tree", "bagged", "boosted", "forest")
     for family in (*families, "extra trees", "gradient boosted", "svm", "net"):
         assert sum(name.startswith(family) for name in names) >= 2, family
@@ -208,9 +208,9 @@ def test_library_reads_folders_and_its_provenance_tells_their_files(tmp_path):
     [
         ({"problems": ["adult"]}, "needs UCI's files; fetch adult and add adult=FOLDER"),
         ({"problems": ["iris"]}, "must be one of breast_cancer"),
-        ({"sizes": [60, 60]}, "increasing"),
-        ({"sizes": [60]}, "two or more"),
-        ({"generators": ["munge", "munge"]}, "names something twice"),
+        ({"sizes": [60, 60]}, "sizes is [60, 60]; it must be a list of rising numbers"),
+        ({"sizes": [60]}, "sizes is [60]; it must be a list with at least 2 elements"),
+        ({"generators": ["munge", "munge"]}, "holds munge twice"),
         ({"nbe_components": [61]}, "nbe_components"),
         ({"local_variance": 0}, "local_variance is 0"),
         ({"swap_probability": 1.5}, "swap_probability is 1.5"),
@@ -229,13 +229,13 @@ def test_a_class_too_rare_to_calibrate_is_one_sentence():
     problem = problems.make("digits_p1", problems.bundled("digits"), 60, 40, 0)
     rare = problem.train._replace(targets=np.eye(60, dtype=int)[0])
     with pytest.raises(UserError, match="fewer than 3 training examples"):
-        library.produce(params, problem._replace(train=rare))
+        teachers.produce(params, problem._replace(train=rare))
 
 
 def test_each_generator_has_its_own_stream():
     params = make(library.Params, PARAMS, "test")
     problem = problems.make("breast_cancer", problems.bundled("breast_cancer"), 60, 40, 0)
-    first = library.synthesise(params, problem, "random", 30)
-    other = library.synthesise(dataclasses.replace(params, seed=1), problem, "random", 30)
-    assert (first == library.synthesise(params, problem, "random", 30)).all()
+    first = teachers.synthesise(params, problem, "random", 30)
+    other = teachers.synthesise(dataclasses.replace(params, seed=1), problem, "random", 30)
+    assert (first == teachers.synthesise(params, problem, "random", 30)).all()
     assert (first != other).any()

@@ -7,7 +7,8 @@ from sklearn.metrics import log_loss
 from torch import nn
 from torch.nn import functional
 
-from pr12.distill.model import losses, mlp
+from pr12.core import replicas
+from pr12.distill.model import losses, mimic, mlp
 
 
 def stream(seed=0):
@@ -60,9 +61,9 @@ def test_the_net_written_out_in_numpy(bottleneck):
         if layer is not net.bottleneck and layer is not net.layers[-1]:
             place = [id(other) for other in net.layers].index(id(layer)) + 1
             values = np.maximum(values, 0) * masks[place].numpy()
-    found = net(images, masks).detach().numpy()
-    assert found == pytest.approx(values)
-    assert found != pytest.approx(net(images).detach().numpy())
+    actual = net(images, masks).detach().numpy()
+    assert actual == pytest.approx(values)
+    assert actual != pytest.approx(net(images).detach().numpy())
 
 
 @pytest.mark.parametrize("bottleneck", [0, 4])
@@ -198,8 +199,8 @@ def test_geometric_mean_is_the_renormalised_root_of_the_product(temperature):
     members = normal(3, 6, 4)
     p = losses.soften(members, temperature).prod(dim=0) ** (1 / 3)
     expected = p / p.sum(dim=-1, keepdim=True)
-    found = losses.ensemble_probabilities(members, temperature, "geometric")
-    torch.testing.assert_close(found, expected)
+    actual = losses.ensemble_probabilities(members, temperature, "geometric")
+    torch.testing.assert_close(actual, expected)
 
 
 def test_noise_meets_whole_examples_with_its_own_factor_for_every_logit():
@@ -231,3 +232,34 @@ def test_a_folded_scale_is_the_map_of_the_outputs(bottleneck):
     assert folded.keys() == stacked.keys()
     net.load_state_dict({name: value[0] for name, value in folded.items()})
     torch.testing.assert_close(net(images), expected)
+
+
+def same_to_the_bit(build, forward, *inputs):
+    """Compare outputs and gradients of stacked nets with those of `replicas.forward`."""
+    results = []
+    for call in (lambda _, *x: forward(*x), replicas.forward):
+        module, parameters = replicas.stack(build, range(3))
+        outputs = call(module, parameters, *inputs)
+        outputs.square().sum().backward()
+        results.append([outputs, *(value.grad for value in parameters.values())])
+    return all(torch.equal(one, two) for one, two in zip(*results, strict=True))
+
+
+@pytest.mark.parametrize("precision", ["highest", "medium"])
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize(("hidden", "bottleneck"), [((6, 5), 0), ((40,), 3), ((130, 70), 0)])
+def test_stacked_nets_are_those_of_vmap_to_the_bit(hidden, bottleneck, masked, precision):
+    torch.set_float32_matmul_precision(precision)
+    images = torch.rand(3, 50, 16, generator=stream())
+    masks = None
+    if masked:
+        masks = [2.0 * (torch.rand(3, 50, n, generator=stream(n)) > 0.5) for n in (16, *hidden)]
+    assert same_to_the_bit(
+        lambda g: mlp.MLP(16, hidden, 4, bottleneck, g), mlp.forward, images, masks
+    )
+    torch.set_float32_matmul_precision("highest")
+
+
+def test_stacked_mimic_nets_are_those_of_vmap_to_the_bit():
+    inputs = torch.rand(3, 128, 30, generator=stream())
+    assert same_to_the_bit(lambda g: mimic.MimicNet(30, 16, g), mimic.forward, inputs)

@@ -18,7 +18,7 @@ def test_soft_labels_are_each_members_logits_in_the_splits_order(tmp_path):
     paths = {name: tmp_path / name for name in (*reads, "soft_labels")}
     params = soft_labels.Params()
     soft_labels.main(step.Job(params, paths, reads, "pr12.distill.soft_labels", "command"))
-    found = tensor_files.read_tensors(tmp_path / "soft_labels")
-    assert list(found) == ["member_logits"]
+    actual = tensor_files.read_tensors(tmp_path / "soft_labels")
+    assert list(actual) == ["member_logits"]
     expected = torch.stack([net(images.flatten(1) / 16) for net in nets])
-    torch.testing.assert_close(found["member_logits"], expected)
+    torch.testing.assert_close(actual["member_logits"], expected)

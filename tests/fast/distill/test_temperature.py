@@ -45,8 +45,8 @@ def test_the_step_writes_what_a_temperature_does(tmp_path):
     paths = {name: tmp_path / name for name in (*reads, "metrics", "picture")}
     params = temperature.Params(temperatures=(0.5, 1.0, 20.0), digits=2)
     temperature.main(step.Job(params, paths, reads, "pr12.distill.temperature", "command"))
-    found = json.loads((tmp_path / "metrics").read_text())["metrics"]
-    values = [found[f"train/entropy_T{t}_nats"][0] for t in ("0.5", "1", "20")]
+    actual = json.loads((tmp_path / "metrics").read_text())["metrics"]
+    values = [actual[f"train/entropy_T{t}_nats"][0] for t in ("0.5", "1", "20")]
     expected = [
         scipy.stats.entropy(losses.soften(members.double().mean(0), t).numpy(), axis=-1).mean()
         for t in (0.5, 1.0, 20.0)

@@ -1,4 +1,6 @@
+import copy
 import math
+from functools import cache
 
 import pytest
 import torch
@@ -16,6 +18,11 @@ def photographs(count=1, height=33, width=45, seed=0):
 
 
 def whole(architecture):
+    return copy.deepcopy(built(architecture))
+
+
+@cache
+def built(architecture):
     torch.manual_seed(0)
     network = import_torchvision().models.get_model(architecture, weights=None).eval()
     for module in network.modules():  # so that a batch norm left as it was built would be noticed
@@ -29,23 +36,23 @@ def whole(architecture):
 
 def hooked(network, places, images):
     """Give what comes out of some modules, by forward hooks and own arithmetic before them."""
-    found = {}
+    actual = {}
     for place in places:
         network.get_submodule(place).register_forward_hook(
-            lambda module, inputs, output, place=place: found.update({place: output.clone()})
+            lambda module, inputs, output, place=place: actual.update({place: output.clone()})
         )
     mean = torch.tensor([0.485, 0.456, 0.406])[:, None, None]
     std = torch.tensor([0.229, 0.224, 0.225])[:, None, None]
     with torch.no_grad():
         network((images - mean) / std)
-    return found
+    return actual
 
 
 def trained(architecture, layers, network, bfloat16=False):
-    own = cut(architecture, layers, "max")
+    ours = cut(architecture, layers, "max")
     values = network.state_dict()
-    weights = {name: values[name].clone() for name in backbones.shapes(own)}
-    return Features(network_weights.trained(own, weights), bfloat16)
+    weights = {name: values[name].clone() for name in backbones.shapes(ours)}
+    return Features(network_weights.trained(ours, weights), bfloat16)
 
 
 def untrained(architecture, layers, images, pooling="max"):
@@ -58,16 +65,18 @@ def test_names_of_vgg19_are_the_rectifiers_behind_its_16_convolutions_and_its_po
     rectifiers = [place for place, module in enumerate(modules) if isinstance(module, nn.ReLU)]
     pools = [place for place, module in enumerate(modules) if isinstance(module, nn.MaxPool2d)]
     blocks = {1: 2, 2: 2, 3: 4, 4: 4, 5: 4}
-    names = [f"conv{block}_{number + 1}" for block, own in blocks.items() for number in range(own)]
+    names = [
+        f"conv{block}_{number + 1}" for block, ours in blocks.items() for number in range(ours)
+    ]
     expected = dict(zip(names, rectifiers, strict=True))
     expected |= {f"pool{number}": place for number, place in enumerate(pools, start=1)}
-    found = {
+    actual = {
         name: int(place.removeprefix("features."))
         for name, place in backbones.NAMES["vgg19"].items()
     }
-    assert found == expected
+    assert actual == expected
     assert names.index("conv4_2") == 9  # the tenth
-    assert all(isinstance(modules[found[name] - 1], nn.Conv2d) for name in names)
+    assert all(isinstance(modules[actual[name] - 1], nn.Conv2d) for name in names)
 
 
 def test_names_of_squeezenet_are_its_fire_modules_and_pools():
@@ -88,9 +97,9 @@ def test_names_of_squeezenet_are_its_fire_modules_and_pools():
     }
     # the depths of Iandola et al. (2016), table 1
     widths = {"conv1": 96, "fire2": 128, "fire4": 256, "fire6": 384, "fire8": 512, "fire9": 512}
-    own = cut("squeezenet1_0", list(widths), "max")
-    found = own(torch.empty(1, 3, 64, 64, device="meta"))
-    assert {name: features.shape[1] for name, features in found.items()} == widths
+    ours = cut("squeezenet1_0", list(widths), "max")
+    actual = ours(torch.empty(1, 3, 64, 64, device="meta"))
+    assert {name: features.shape[1] for name, features in actual.items()} == widths
 
 
 NETWORKS = {
@@ -110,11 +119,11 @@ def test_a_cut_network_gives_what_forward_hooks_of_the_whole_one_give(architectu
             module.inplace = False
     places = {layer: backbones.node(architecture, layer) for layer in layers}
     expected = hooked(network, places.values(), images)
-    found = trained(architecture, layers, network)(images)
-    assert list(found) == layers
+    actual = trained(architecture, layers, network)(images)
+    assert list(actual) == layers
     for layer, place in places.items():
-        own, other = found[layer], expected[place]
-        torch.testing.assert_close(own, other, rtol=1e-4, atol=1e-5 * other.abs().max().item())
+        ours, other = actual[layer], expected[place]
+        torch.testing.assert_close(ours, other, rtol=1e-4, atol=1e-5 * other.abs().max().item())
 
 
 def test_a_layer_before_a_rectifier_is_not_overwritten_by_it():
@@ -134,8 +143,8 @@ def test_layers_within_torchvisions_own_blocks_are_found(architecture, layers):
         if hasattr(module, "inplace"):
             module.inplace = False
     expected = hooked(network, layers, images)
-    for layer, found in trained(architecture, layers, network)(images).items():
-        torch.testing.assert_close(found, expected[layer], rtol=1e-4, atol=1e-5)
+    for layer, actual in trained(architecture, layers, network)(images).items():
+        torch.testing.assert_close(actual, expected[layer], rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -144,9 +153,9 @@ def test_layers_within_torchvisions_own_blocks_are_found(architecture, layers):
 )
 def test_two_names_of_the_same_layer_give_the_same_features(architecture, layers):
     # such as a block and its last part
-    found = untrained(architecture, layers, photographs())(photographs())
-    assert list(found) == layers
-    assert torch.equal(*found.values())
+    actual = untrained(architecture, layers, photographs())(photographs())
+    assert list(actual) == layers
+    assert torch.equal(*actual.values())
 
 
 def test_the_order_of_layers_does_not_matter():
@@ -168,7 +177,7 @@ def test_nothing_behind_the_last_layer_remains():
 
 
 def test_a_cut_network_has_no_values_yet():
-    assert all(own.is_meta for own in cut("vgg19", ["pool5"], "max").parameters())
+    assert all(ours.is_meta for ours in cut("vgg19", ["pool5"], "max").parameters())
 
 
 @pytest.mark.parametrize("size", [(32, 32), (33, 45), (35, 38)])
@@ -180,14 +189,14 @@ def test_average_pooling_takes_the_place_of_max_pooling(architecture, size):
     average, largest = (cut(architecture, layers, pooling) for pooling in ("average", "max"))
     assert not any(isinstance(module, nn.MaxPool2d) for module in average.modules())
     assert any(isinstance(module, nn.MaxPool2d) for module in largest.modules())
-    own, other = (network(images.to("meta")) for network in (average, largest))
-    assert {n: f.shape for n, f in own.items()} == {n: f.shape for n, f in other.items()}
+    ours, other = (network(images.to("meta")) for network in (average, largest))
+    assert {n: f.shape for n, f in ours.items()} == {n: f.shape for n, f in other.items()}
 
 
 def test_average_pooling_averages_over_what_is_inside_the_image():
     features = untrained("squeezenet1_0", ["conv1", "pool1"], photographs(), "average")
-    found = features(photographs())  # conv1 14 x 20 -> 3 x 3 windows, stride 2, the last cut off
-    before, after = found["conv1"][0, 0], found["pool1"][0, 0]
+    actual = features(photographs())  # conv1 14 x 20 -> 3 x 3 windows, stride 2, the last cut off
+    before, after = actual["conv1"][0, 0], actual["pool1"][0, 0]
     assert before.shape == (14, 20)
     assert after.shape == (7, 10)
     assert after[2, 3].item() == pytest.approx(before[4:7, 6:9].mean().item(), rel=1e-5)
@@ -199,16 +208,16 @@ def test_untrained_features_have_a_mean_activation_of_1_at_every_layer(pooling):
     images = photographs(3)
     for architecture, kind in (("vgg19", "conv"), ("squeezenet1_0", "fire")):
         layers = [name for name in backbones.NAMES[architecture] if name.startswith(kind)]
-        for name, own in untrained(architecture, layers, images, pooling)(images).items():
-            assert own.mean().item() == pytest.approx(1, abs=1e-3), name
+        for name, ours in untrained(architecture, layers, images, pooling)(images).items():
+            assert ours.mean().item() == pytest.approx(1, abs=1e-3), name
 
 
 def test_untrained_features_with_batch_norm_are_finite_and_of_order_1():
     images = photographs(2)
-    for own in untrained("resnet18", ["layer1", "layer2.1"], images)(images).values():
-        assert 0.3 < own.mean() < 5
-    own = untrained("vgg19_bn", ["features.12"], images)(images)["features.12"]
-    assert own.mean().item() == pytest.approx(1, abs=1e-3)
+    for ours in untrained("resnet18", ["layer1", "layer2.1"], images)(images).values():
+        assert 0.3 < ours.mean() < 5
+    ours = untrained("vgg19_bn", ["features.12"], images)(images)["features.12"]
+    assert ours.mean().item() == pytest.approx(1, abs=1e-3)
 
 
 def test_untrained_weights_are_those_of_their_seed():
@@ -226,8 +235,8 @@ def test_untrained_weights_are_those_of_their_seed():
 
 
 def test_untrained_weights_are_normal_and_scaled_as_one():
-    own = network_weights.untrained(cut("vgg19", ["conv2_2"], "max"), photographs(), 0)
-    last = own.get_submodule("features.7")
+    ours = network_weights.untrained(cut("vgg19", ["conv2_2"], "max"), photographs(), 0)
+    last = ours.get_submodule("features.7")
     weight = last.weight / last.weight.std()
     assert weight.mean().abs() < 0.01
     assert (weight.abs() < 1).float().mean().item() == pytest.approx(0.6827, abs=0.005)
@@ -244,9 +253,9 @@ def test_normalised_by_filter_every_mean_is_1_over_images_and_positions():
     images = photographs(3)
     features = trained("vgg19", ["conv1_1", "conv2_1"], whole("vgg19"))
     network_weights.normalise(features, images, by="filter")
-    least = {name: own.min() for name, own in features.means.items()}
-    for name, own in features(images).items():
-        means = own.mean(dim=(0, 2, 3))
+    least = {name: ours.min() for name, ours in features.means.items()}
+    for name, ours in features(images).items():
+        means = ours.mean(dim=(0, 2, 3))
         loud = features.means[name].flatten() > least[name]
         assert loud.float().mean() > 0.5
         torch.testing.assert_close(means[loud], torch.ones_like(means[loud]), rtol=1e-3, atol=1e-3)
@@ -261,9 +270,9 @@ def test_a_filter_that_hardly_ever_answers_counts_as_a_hundredth_of_its_layer():
     features, images = trained("vgg19", ["conv1_1"], network), photographs()
     before = features(images)["conv1_1"]
     network_weights.normalise(features, images, by="filter")
-    own = features(images)["conv1_1"]
-    assert torch.isfinite(own).all()
-    assert own[0, 5].abs().max() == 0
+    ours = features(images)["conv1_1"]
+    assert torch.isfinite(ours).all()
+    assert ours[0, 5].abs().max() == 0
     expected = 0.01 * before.mean().item()
     assert features.means["conv1_1"][5].item() == pytest.approx(expected, rel=1e-5)
 
@@ -272,29 +281,29 @@ def test_normalised_by_layer_its_mean_is_1_and_by_nothing_it_is_as_it_was():
     images, features = photographs(2), trained("vgg19", ["conv1_1", "pool2"], whole("vgg19"))
     before = features(images)
     network_weights.normalise(features, images, by="layer")
-    for name, own in features(images).items():
-        assert own.mean().item() == pytest.approx(1, abs=1e-4)
-        torch.testing.assert_close(own * before[name].mean(), before[name])
+    for name, ours in features(images).items():
+        assert ours.mean().item() == pytest.approx(1, abs=1e-4)
+        torch.testing.assert_close(ours * before[name].mean(), before[name])
     network_weights.normalise(
         features, images, by="layer"
     )  # again: not of what was normalised before
     assert features(images)["pool2"].mean().item() == pytest.approx(1, abs=1e-4)
     network_weights.normalise(features, images, by="nothing")
-    assert all(torch.equal(own, before[name]) for name, own in features(images).items())
+    assert all(torch.equal(ours, before[name]) for name, ours in features(images).items())
 
 
 @pytest.mark.parametrize("pooling", ["max", "average"])
 def test_dividing_features_is_the_same_as_scaling_the_weights(pooling):
     # the normalised network of Gatys et al. (2015): W_ij / mean_i * mean_j, b_i / mean_i
     images, layers = photographs(2), ["conv1_1", "conv1_2", "conv2_1"]
-    own = cut("vgg19", layers, pooling)
+    ours = cut("vgg19", layers, pooling)
     values = whole("vgg19").state_dict()
-    weights = {name: values[name].clone() for name in backbones.shapes(own)}
+    weights = {name: values[name].clone() for name in backbones.shapes(ours)}
     with torch.no_grad():  # biases that keep every filter answering
         for name in weights:
             if name.endswith("bias"):
                 weights[name].uniform_(0.05, 0.2)
-    divided = Features(network_weights.trained(own, dict(weights)))
+    divided = Features(network_weights.trained(ours, dict(weights)))
     network_weights.normalise(divided, images, by="filter")
     scaled, before = dict(weights), torch.ones(3)
     for name, place in zip(layers, (0, 2, 5), strict=True):
@@ -329,11 +338,11 @@ def test_a_gradient_reaches_the_image_and_no_weight():
 
 def test_prepared_features_are_the_parts_put_together():
     images, network = photographs(2), whole("resnet18")
-    own = cut("resnet18", ["layer1"], "max")
-    weights = {name: network.state_dict()[name].clone() for name in backbones.shapes(own)}
-    found = prepared(own, images, weights, 0, "layer", False)(images)["layer1"]
+    ours = cut("resnet18", ["layer1"], "max")
+    weights = {name: network.state_dict()[name].clone() for name in backbones.shapes(ours)}
+    actual = prepared(ours, images, weights, 0, "layer", False)(images)["layer1"]
     expected = trained("resnet18", ["layer1"], network)(images)["layer1"]
-    torch.testing.assert_close(found, expected / expected.mean(), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(actual, expected / expected.mean(), rtol=1e-4, atol=1e-4)
 
 
 def halves(height, width):
@@ -359,12 +368,12 @@ def test_masks_have_the_sizes_of_features_and_the_sum_1(architecture, size):
     drawn = torch.rand(3, *size, generator=torch.Generator().manual_seed(0))
     features = Features(network)
     for masks in (halves(*size), drawn / drawn.sum(dim=0)):
-        found = carried_masks.carried(_on_cpu(features), masks)
-        assert {name: own.shape[-2:] for name, own in found.items()} == sizes
-        for own in found.values():
-            assert len(own) == len(masks)
-            assert own.min() >= 0
-            torch.testing.assert_close(own.sum(dim=0), torch.ones_like(own[0]))
+        actual = carried_masks.carried(_on_cpu(features), masks)
+        assert {name: ours.shape[-2:] for name, ours in actual.items()} == sizes
+        for ours in actual.values():
+            assert len(ours) == len(masks)
+            assert ours.min() >= 0
+            torch.testing.assert_close(ours.sum(dim=0), torch.ones_like(ours[0]))
 
 
 @pytest.mark.parametrize("architecture", MASKED)
@@ -372,11 +381,11 @@ def test_pixels_of_no_class_give_their_share_to_none(architecture):
     features = _on_cpu(Features(cut(architecture, MASKED[architecture], "max")))
     masks = halves(64, 64)
     masks[1] = 0  # the right half has no class
-    for name, own in carried_masks.carried(features, masks).items():
-        assert bool(torch.isfinite(own).all()), name
-        assert own[1].abs().max() == 0
+    for name, ours in carried_masks.carried(features, masks).items():
+        assert bool(torch.isfinite(ours).all()), name
+        assert ours[1].abs().max() == 0
         torch.testing.assert_close(
-            own[0], carried_masks.carried(features, halves(64, 64))[name][0], msg=name
+            ours[0], carried_masks.carried(features, halves(64, 64))[name][0], msg=name
         )
 
 
@@ -389,21 +398,21 @@ def test_masks_along_one_row_are_averaged_by_convolutions_and_halved_by_pools():
     features = _on_cpu(Features(cut("vgg19", ["conv1_1", "conv1_2", "pool1"], "max")))
     masks = torch.zeros(2, 6, 6)
     masks[0, :, :3], masks[1, :, 3:] = 1, 1
-    found = {name: own[0, 2] for name, own in carried_masks.carried(features, masks).items()}
+    actual = {name: ours[0, 2] for name, ours in carried_masks.carried(features, masks).items()}
     once = torch.tensor([1, 1, 2 / 3, 1 / 3, 0, 0])  # at the border over what is inside
     twice = torch.tensor([1, 8 / 9, 2 / 3, 1 / 3, 1 / 9, 0])
     halved = torch.tensor([17 / 18, 1 / 2, 1 / 18])
     for name, expected in (("conv1_1", once), ("conv1_2", twice), ("pool1", halved)):
-        torch.testing.assert_close(found[name], expected, msg=name)
+        torch.testing.assert_close(actual[name], expected, msg=name)
 
 
 def test_masks_of_ones_and_zeros_stay_so_and_mirror_with_the_image():
     for architecture, layers in (("resnet18", ["layer2.1"]), ("squeezenet1_0", ["fire5"])):
         features = _on_cpu(Features(cut(architecture, layers, "max")))
         whole_image = torch.stack([torch.ones(65, 65), torch.zeros(65, 65)])
-        (found,) = carried_masks.carried(features, whole_image).values()
-        torch.testing.assert_close(found[0], torch.ones_like(found[0]))
-        assert found[1].abs().max() == 0
+        (actual,) = carried_masks.carried(features, whole_image).values()
+        torch.testing.assert_close(actual[0], torch.ones_like(actual[0]))
+        assert actual[1].abs().max() == 0
         masks = halves(65, 65)
         (upright,) = carried_masks.carried(features, masks).values()
         (lying,) = carried_masks.carried(features, masks.transpose(1, 2)).values()

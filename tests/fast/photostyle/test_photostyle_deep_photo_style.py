@@ -68,12 +68,12 @@ def test_masks_of_labels_sum_to_1_and_may_be_empty():
 
 def test_what_is_wanted_is_made_of_the_features_of_both(scene):
     content, style, features, target, _ = scene
-    own, masks = features(style), carried_masks.carried(features, halves(28, 18))
+    ours, masks = features(style), carried_masks.carried(features, halves(28, 18))
     for name in LAYERS:
         assert torch.equal(target.content[name], features(content)[name])
         assert target.masks[name].shape == (2, *target.content[name].shape[-2:])
-        assert torch.equal(target.grams[name], losses.masked_grams(own[name], masks[name]))
-        assert torch.equal(target.plain_grams[name], losses.gram(own[name]))
+        assert torch.equal(target.grams[name], losses.masked_grams(ours[name], masks[name]))
+        assert torch.equal(target.plain_grams[name], losses.gram(ours[name]))
         assert not target.grams[name].requires_grad
 
 
@@ -96,14 +96,14 @@ def test_the_parts_with_their_weights_add_up_to_the_loss(scene, masked):
 def test_the_parts_are_the_losses_of_the_papers(scene):
     _, _, features, target, _ = scene
     image = photograph(20, 24, 5)
-    own = features(image)
+    ours = features(image)
     parts = deep_photo_style.objective(features, target, WEIGHTS)(image)
-    squares = (own["conv2_1"] - target.content["conv2_1"]).square()
+    squares = (ours["conv2_1"] - target.content["conv2_1"]).square()
     assert parts["content"].item() == pytest.approx(squares.mean().item() / 2, rel=1e-5)
     style = 0.0
     for name in LAYERS:
-        masks, filters = target.masks[name], own[name].shape[1]
-        grams = losses.masked_grams(own[name], masks)
+        masks, filters = target.masks[name], ours[name].shape[1]
+        grams = losses.masked_grams(ours[name], masks)
         for number in range(2):
             error = (grams[number] - target.grams[name][number]).square().sum()
             style += error * masks[number].mean() / (2 * filters**2) / len(LAYERS)
@@ -113,11 +113,11 @@ def test_the_parts_are_the_losses_of_the_papers(scene):
 def test_content_of_several_layers_is_the_mean_of_what_each_gives_alone(scene):
     # sum_l alpha_l / (2 N_l D_l) ...: a small layer counts as much as a large one
     _, _, features, target, _ = scene
-    own = features(photograph(20, 24, 5))
+    ours = features(photograph(20, 24, 5))
 
     def error(layers):
         weights = WEIGHTS._replace(content_layers=layers)
-        return deep_photo_style.content_error(own, target, weights).item()
+        return deep_photo_style.content_error(ours, target, weights).item()
 
     alone = [error([name]) for name in LAYERS]
     assert alone[0] != pytest.approx(alone[1], rel=0.1)
@@ -149,9 +149,9 @@ def test_one_class_gives_twice_the_neural_style(scene):
 def test_the_content_has_no_content_error_and_the_style_no_style_error(scene):
     content, style, features, target, _ = scene
     assert deep_photo_style.objective(features, target, WEIGHTS)(content)["content"].item() == 0
-    own = deep_photo_style.wanted(features, style, style, halves(28, 18), halves(28, 18))
+    ours = deep_photo_style.wanted(features, style, style, halves(28, 18), halves(28, 18))
     for masked in (True, False):
-        parts = deep_photo_style.objective(features, own, WEIGHTS, masked=masked)(style)
+        parts = deep_photo_style.objective(features, ours, WEIGHTS, masked=masked)(style)
         assert parts["style"].item() == 0
 
 

@@ -4,7 +4,8 @@ import json
 import pytest
 import torch
 
-from pr12.core import tensor_files
+import bad_inputs
+from pr12.core import checkpoints, tensor_files
 from pr12.photostyle import cross_term, invert, photo, quality, stylise, synthesise
 from pr12.photostyle.model import experiments
 from pr12.photostyle.model.experiments import Task
@@ -161,6 +162,22 @@ def test_a_photo_style_is_made_and_measured(photographs, tmp_path):
     assert ratio == pytest.approx(metrics["neural/matting_energy"][0] / last[0])
 
 
+def test_a_sweep_without_the_papers_lambda_is_measured(photographs, tmp_path):
+    params = PHOTO | {"seeds": [0], "photorealism": [100.0, 1e6]}
+    results = ran(photo, params, {"results": "safetensors"}, tmp_path, photographs=photographs)
+    out = ran(quality, QUALITY, MADE, tmp_path, photographs=photographs, **results)
+    metrics = metrics_of(out)
+    assert {"lambda100/matting_energy", "smoothed/matting_energy"} <= set(metrics)
+    assert metrics["smoothed/matting_energy"] < metrics["lambda100/matting_energy"]
+
+
+def test_a_file_that_is_no_result_of_photo_is_refused(photographs, tmp_path, capsys):
+    with pytest.raises(SystemExit) as ended:
+        ran(quality, QUALITY, MADE, tmp_path, photographs=photographs, results=photographs)
+    assert ended.value.code == 2
+    assert "is no result of photo; give one" in capsys.readouterr().err
+
+
 def test_masks_without_overlap_leave_no_cross_term(photographs, tmp_path):
     out = ran(cross_term, CROSS_TERM, {"metrics": "json"}, tmp_path, photographs=photographs)
     metrics = metrics_of(out)
@@ -172,54 +189,135 @@ def test_masks_without_overlap_leave_no_cross_term(photographs, tmp_path):
     )
 
 
-def test_a_resumed_run_gives_the_same_images(tmp_path):
+def test_a_resumed_run_gives_the_same_images(tmp_path, monkeypatch):
+    evaluations = []
+
     def objective(image):
         return {"loss": (image - 0.3).pow(4).sum()}
+
+    def counted(image):
+        evaluations.append(1)
+        return objective(image)
 
     def tasks(iterations):
         start = torch.rand(1, 3, 4, 4, generator=torch.Generator().manual_seed(1))
         return {
-            "a": Task(lambda made: start, objective, 3),
-            "b": Task(lambda made: made["a"] + 0.01, objective, iterations),
+            "a": Task(lambda images: start, objective, 3),
+            "b": Task(lambda images: images["a"] + 0.01, objective, iterations),
         }
 
-    whole = experiments.completed(tasks(6), 3, tmp_path / "whole.pt", "x")
+    def job(name):
+        paths = {"metrics": tmp_path / name / "metrics.json"}
+        return step.Job(None, paths, (), "pr12.photostyle.invert", "")
+
+    monkeypatch.setattr(experiments, "OFTEN", 2)
+    whole = experiments.completed(job("whole"), tasks(6), 3)
     calls = []
 
     def killed(image):
         calls.append(1)
-        if len(calls) > 3:
+        if len(calls) > 4:
             raise KeyboardInterrupt
         return objective(image)
 
     broken = tasks(6)
     broken["b"] = broken["b"]._replace(objective=killed)
     with pytest.raises(KeyboardInterrupt):
-        experiments.completed(broken, 3, tmp_path / "resume.pt", "x")
+        experiments.completed(job("killed"), broken, 3)
     again = tasks(6)
-    again["a"] = again["a"]._replace(start=lambda made: 1 / 0)  # it is there: nobody asks for it
-    resumed = experiments.completed(again, 3, tmp_path / "resume.pt", "x")
+    again["a"] = again["a"]._replace(start=lambda images: 1 / 0)  # it is there: nobody asks for it
+    again["b"] = again["b"]._replace(objective=counted)
+    resumed = experiments.completed(job("killed"), again, 3)
+    assert len(evaluations) < 2 + 6  # it went on from the second iteration
     for name in ("a", "b"):
         assert torch.equal(whole[name].image, resumed[name].image)
+        assert whole[name].parts == resumed[name].parts
+
+
+STEPS = [
+    (invert, INVERT, MADE),
+    (synthesise, SYNTHESISE, MADE),
+    (stylise, STYLISE, MADE),
+    (photo, PHOTO, {"results": "safetensors"}),
+]
 
 
 @pytest.mark.parametrize(
-    ("module", "params", "change", "words"),
-    [
-        (invert, INVERT, {"total_variation": [1.0]}, "total_variation needs 2 numbers"),
-        (invert, INVERT, {"trained": True}, "no weights are given"),
-        (invert, INVERT, {"photographs": ["nobody"]}, "there is no photograph/nobody"),
-        (invert, INVERT, {"layers": ["conv9_9", "conv1_1"]}, "has no layer 'conv9_9'"),
-        (synthesise, SYNTHESISE, {"depths": [3]}, "depths must be from 1 to 2"),
-        (stylise, STYLISE, {"depths": [0]}, "depths must be from 1 to 2"),
-        (stylise, STYLISE, {"pair": "q"}, "there is no q/content"),
-    ],
+    ("module", "params", "writes"), STEPS, ids=[row[0].__name__.split(".")[-1] for row in STEPS]
 )
+def test_a_checkpoint_of_other_photographs_is_not_gone_on_from(
+    photographs, tmp_path, monkeypatch, module, params, writes
+):
+    """Its fingerprint knows the inputs: the same step in the same folder, after other inputs."""
+    keep = checkpoints.save_state
+    whole = ran(module, params, writes, tmp_path / "whole", photographs=photographs)
+
+    def stopped(path, state, fingerprint):
+        keep(path, state, fingerprint)
+        raise KeyboardInterrupt
+
+    tensors = tensor_files.read_tensors(photographs)
+    other = tmp_path / "other.safetensors"
+    changed = {name: 255 - ours if "mask" not in name else ours for name, ours in tensors.items()}
+    tensor_files.write_tensors(other, changed)
+    out = tmp_path / "out"
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoints, "save_state", stopped)
+        with pytest.raises(SystemExit):
+            ran(module, params, writes, out, photographs=other)
+    assert list(out.glob("resume*"))
+    again = ran(module, params, writes, out, photographs=photographs)
+    for name in set(writes) & {"picture", "results"}:
+        assert again[name].read_bytes() == whole[name].read_bytes()
+    assert not list(out.glob("resume*"))
+
+
+# step, its params, what changes, words that the message must hold
+BAD_INPUTS = [
+    (invert, INVERT, {"total_variation": [1.0]}, ["total_variation", "2 numbers", "layers"]),
+    (invert, INVERT, {"total_variation": [1.0, -1.0]}, ["total_variation", "at least 0"]),
+    (invert, INVERT, {"trained": True}, ["trained", "no weights", "add weights=PATH"]),
+    (invert, INVERT, {"photographs": ["nobody"]}, ["photograph/nobody", "photograph/a"]),
+    (invert, INVERT, {"photographs": []}, ["photographs", "at least one"]),
+    (
+        invert,
+        INVERT,
+        {"layers": ["conv9_9", "conv1_1"]},
+        ["layers", "conv9_9", "layers of vgg19: conv1_1"],
+    ),
+    (invert, INVERT, {"layers": ["", "conv1_1"]}, ["layers", "layers of vgg19: conv1_1"]),
+    (invert, INVERT, {"iterations": -1}, ["iterations", "at least 1"]),
+    (invert, INVERT, {"history": 0}, ["history", "at least 1"]),
+    (invert, INVERT, {"beta": 0.0}, ["beta", "above 0"]),
+    (invert, INVERT, {"seeds": []}, ["seeds", "at least one"]),
+    (invert, INVERT, {"architecture": "vgg"}, ["architecture", "vgg", "one of alexnet"]),
+    (invert, INVERT, {"pooling": "none"}, ["pooling", "max, average"]),
+    (synthesise, SYNTHESISE, {"depths": [3]}, ["depths is [3]", "from 1 to 2"]),
+    (synthesise, SYNTHESISE, {"depths": [-1]}, ["depths", "at least 1"]),
+    (synthesise, SYNTHESISE, {"texture": "sand"}, ["texture", "brick, grass, gravel"]),
+    (synthesise, SYNTHESISE, {"longest_lag": 40}, ["3 to 40 pixels", "half its shorter side"]),
+    (
+        synthesise,
+        SYNTHESISE,
+        {"shortest_lag": 13},
+        ["longest_lag is 12", "at least shortest_lag, 13"],
+    ),
+    (stylise, STYLISE, {"depths": [0]}, ["depths", "at least 1"]),
+    (stylise, STYLISE, {"depths": [7]}, ["depths is [7]", "from 1 to 2"]),
+    (stylise, STYLISE, {"pair": "q"}, ["q/content", "p/content"]),
+    (invert, INVERT, {"seeds": [1, 1]}, ["seeds is [1, 1]", "name each seed once"]),
+    (stylise, STYLISE, {"ratios": [0.1, 0.10000001]}, ["ratios", "0.1 twice", "name it once"]),
+    (synthesise, SYNTHESISE, {"depths": [1, 1]}, ["depths", "1 twice", "name it once"]),
+    (stylise, STYLISE, {"ratios": [0.0]}, ["ratios", "above 0"]),
+    (stylise, STYLISE, {"starts": ["grey"]}, ["starts", "noise, content"]),
+]
+
+
+@pytest.mark.parametrize(("module", "params", "change", "words"), BAD_INPUTS)
 def test_a_mistake_is_told(photographs, tmp_path, capsys, module, params, change, words):
-    with pytest.raises(SystemExit) as stopped:
-        ran(module, params | change, MADE, tmp_path, photographs=photographs)
-    assert stopped.value.code == 2
-    assert words in capsys.readouterr().err
+    bad_inputs.answered(
+        lambda: ran(module, params | change, MADE, tmp_path, photographs=photographs), words, capsys
+    )
     assert not (tmp_path / "metrics.json").exists()
 
 

@@ -16,7 +16,7 @@ def naive(content, result, radius, epsilon):
         rows = slice(max(row - radius, 0), row + radius + 1)
         return rows, slice(max(column - radius, 0), column + radius + 1)
 
-    own = np.empty((height, width, 3, 4))
+    ours = np.empty((height, width, 3, 4))
     for row in range(height):
         for column in range(width):
             place = window(row, column)
@@ -24,28 +24,28 @@ def naive(content, result, radius, epsilon):
             count = len(colours)
             ridge = np.concatenate([np.sqrt(count * epsilon) * np.eye(3), np.zeros((3, 1))], 1)
             system = np.concatenate([np.c_[colours, np.ones(count)], ridge])
-            found = np.linalg.lstsq(system, np.concatenate([wanted, np.zeros((3, 3))]), rcond=None)
-            own[row, column] = found[0].T
-    means = np.empty_like(own)
+            actual = np.linalg.lstsq(system, np.concatenate([wanted, np.zeros((3, 3))]), rcond=None)
+            ours[row, column] = actual[0].T
+    means = np.empty_like(ours)
     for row in range(height):
         for column in range(width):
-            means[row, column] = own[window(row, column)].mean(axis=(0, 1))
+            means[row, column] = ours[window(row, column)].mean(axis=(0, 1))
     return means
 
 
 @pytest.mark.parametrize("radius", [1, 2, 20])
 def test_coefficients_are_those_of_a_ridge_regression_in_each_window(radius):
     content, result = RANDOM.random((2, 7, 9, 3))
-    found = local_affine.coefficients(content, result, radius, 1e-2)
-    np.testing.assert_allclose(found, naive(content, result, radius, 1e-2), atol=1e-9)
+    actual = local_affine.coefficients(content, result, radius, 1e-2)
+    np.testing.assert_allclose(actual, naive(content, result, radius, 1e-2), atol=1e-9)
 
 
 def test_an_affine_change_of_colours_is_found_and_left_as_it_is():
     content = RANDOM.random((20, 30, 3))
     matrix = np.array([[0.5, 0.2, 0.1], [0.0, 0.4, 0.3], [0.1, 0.1, 0.6]])
     result = content @ matrix.T + 0.1
-    found = local_affine.coefficients(content, result, 3, 1e-10)
-    assert abs(found[..., :3] - matrix).max() < 1e-6
+    actual = local_affine.coefficients(content, result, 3, 1e-10)
+    assert abs(actual[..., :3] - matrix).max() < 1e-6
     np.testing.assert_allclose(local_affine.smoothed(content, result, 3, 1e-10), result, atol=1e-6)
 
 

@@ -28,24 +28,24 @@ def test_gram_does_not_grow_with_the_image():
 
 
 def test_style_loss_is_gatys_printed_formula_for_equal_sizes():
-    own = {"a": random(1, 3, 4, 5), "b": random(1, 6, 2, 2, seed=2)}
+    ours = {"a": random(1, 3, 4, 5), "b": random(1, 6, 2, 2, seed=2)}
     style = {"a": random(1, 3, 4, 5, seed=3), "b": random(1, 6, 2, 2, seed=4)}
     printed = 0.0
-    for name, features in own.items():
+    for name, features in ours.items():
         flat, other = features[0].flatten(1), style[name][0].flatten(1)
         filters, positions = flat.shape
         squares = (flat @ flat.T - other @ other.T).square().sum()
         printed += 0.5 * squares / (4 * filters**2 * positions**2)
     grams = {name: losses.gram(features) for name, features in style.items()}
-    torch.testing.assert_close(losses.style_loss(own, grams, ["a", "b"]), printed)
+    torch.testing.assert_close(losses.style_loss(ours, grams, ["a", "b"]), printed)
 
 
 def test_content_loss_is_gatys_printed_formula_and_the_mean_of_layers():
-    own = {"a": torch.tensor([[[[1.0, 2.0]]]]), "b": torch.tensor([[[[5.0]], [[1.0]]]])}
+    ours = {"a": torch.tensor([[[[1.0, 2.0]]]]), "b": torch.tensor([[[[5.0]], [[1.0]]]])}
     content = {"a": torch.tensor([[[[0.0, 4.0]]]]), "b": torch.tensor([[[[2.0]], [[1.0]]]])}
-    assert losses.content_loss(own, content, ["a"]).item() == 2.5
-    assert losses.content_loss(own, content, ["b"]).item() == 4.5
-    assert losses.content_loss(own, content, ["a", "b"]).item() == 3.5
+    assert losses.content_loss(ours, content, ["a"]).item() == 2.5
+    assert losses.content_loss(ours, content, ["b"]).item() == 4.5
+    assert losses.content_loss(ours, content, ["a", "b"]).item() == 3.5
 
 
 def test_style_loss_does_not_see_where_things_are():
@@ -101,7 +101,7 @@ def test_masked_style_loss_with_one_class_is_twice_the_style_loss():
     features = {"a": random(1, 4, 3, 5), "b": random(1, 2, 2, 2, seed=2)}
     ones = {"a": torch.ones(1, 3, 5).double(), "b": torch.ones(1, 2, 2).double()}
     grams = {"a": random(4, 4, seed=3), "b": random(2, 2, seed=4)}
-    of_classes = {name: own[None] for name, own in grams.items()}
+    of_classes = {name: ours[None] for name, ours in grams.items()}
     masked = losses.masked_style_loss(features, ones, of_classes, ["a", "b"])
     torch.testing.assert_close(masked, 2 * losses.style_loss(features, grams, ["a", "b"]))
 
@@ -111,25 +111,25 @@ def test_a_class_counts_by_its_share_of_the_image():
     masks = {"a": torch.tensor([[[1.0, 0.0, 0.0, 0.0]], [[0.0, 1.0, 1.0, 1.0]]])}
     # Grams are 1 and 1; squared errors 4 and 1; shares 1/4 and 3/4; over 2 N^2 = 2
     grams = {"a": torch.tensor([[[3.0]], [[2.0]]])}
-    found = losses.masked_style_loss(features, masks, grams, ["a"]).item()
-    assert found == pytest.approx((4 / 4 + 3 / 4) / 2)
+    actual = losses.masked_style_loss(features, masks, grams, ["a"]).item()
+    assert actual == pytest.approx((4 / 4 + 3 / 4) / 2)
 
 
 def test_the_unmasked_loss_has_a_cross_term_between_classes_and_the_masked_one_has_none():
-    own, style = random(1, 3, 2, 5), random(1, 3, 2, 5, seed=2)
+    ours, style = random(1, 3, 2, 5), random(1, 3, 2, 5, seed=2)
     masks = torch.zeros(2, 2, 5, dtype=torch.float64)  # sky, building
     masks[0, :, :2], masks[1, :, 2:] = 1, 1
     areas = masks.sum(dim=(1, 2))[:, None, None]
-    for features in (own, style):  # disjoint masks: the Gram is the sum of the classes' Grams
+    for features in (ours, style):  # disjoint masks: the Gram is the sum of the classes' Grams
         classes = (losses.masked_grams(features, masks) * areas).sum(dim=0)
         torch.testing.assert_close(10 * losses.gram(features), classes)
-    sky, building = (losses.masked_grams(own, masks) - losses.masked_grams(style, masks)) * areas
+    sky, building = (losses.masked_grams(ours, masks) - losses.masked_grams(style, masks)) * areas
     cross = 2 * (sky * building).sum()
-    unmasked = (10 * (losses.gram(own) - losses.gram(style))).square().sum()
+    unmasked = (10 * (losses.gram(ours) - losses.gram(style))).square().sum()
     assert abs(cross) > 0.1
     torch.testing.assert_close(unmasked, sky.square().sum() + building.square().sum() + cross)
     grams = losses.masked_grams(style, masks)
-    masked = losses.masked_style_loss({"a": own}, {"a": masks}, {"a": grams}, ["a"])
+    masked = losses.masked_style_loss({"a": ours}, {"a": masks}, {"a": grams}, ["a"])
     without = (sky.square().sum() / 4**2 * 0.4 + building.square().sum() / 6**2 * 0.6) / 18
     torch.testing.assert_close(masked, without)
 
@@ -177,18 +177,20 @@ MASKS = {"a": soft_masks(2, 3, 4)}
 HARD = torch.zeros(4, 12, dtype=torch.float64)
 HARD[0, 3:6] = HARD[1, [0, 2, 9]] = HARD[2, 11] = 1
 CASES = {
-    "masked_grams_of_parts": lambda own: losses.masked_grams(own, HARD.reshape(4, 3, 4)),
+    "masked_grams_of_parts": lambda ours: losses.masked_grams(ours, HARD.reshape(4, 3, 4)),
     "gram": losses.gram,
-    "masked_grams": lambda own: losses.masked_grams(own, MASKS["a"]),
-    "content": lambda own: losses.content_loss({"a": own}, {"a": random(1, 3, 3, 4, seed=5)}, "a"),
-    "style": lambda own: losses.style_loss({"a": own}, {"a": random(3, 3, seed=5)}, "a"),
-    "masked_style": lambda own: losses.masked_style_loss(
-        {"a": own}, MASKS, {"a": random(2, 3, 3, seed=5)}, "a"
+    "masked_grams": lambda ours: losses.masked_grams(ours, MASKS["a"]),
+    "content": lambda ours: losses.content_loss(
+        {"a": ours}, {"a": random(1, 3, 3, 4, seed=5)}, "a"
     ),
-    "total_variation_1": lambda own: losses.total_variation(own, 1.0),
-    "total_variation_2": lambda own: losses.total_variation(own, 2.0),
-    "alpha_norm": lambda own: losses.alpha_norm(own, 6.0),
-    "inversion": lambda own: losses.inversion_error(own, random(1, 3, 3, 4, seed=5)),
+    "style": lambda ours: losses.style_loss({"a": ours}, {"a": random(3, 3, seed=5)}, "a"),
+    "masked_style": lambda ours: losses.masked_style_loss(
+        {"a": ours}, MASKS, {"a": random(2, 3, 3, seed=5)}, "a"
+    ),
+    "total_variation_1": lambda ours: losses.total_variation(ours, 1.0),
+    "total_variation_2": lambda ours: losses.total_variation(ours, 2.0),
+    "alpha_norm": lambda ours: losses.alpha_norm(ours, 6.0),
+    "inversion": lambda ours: losses.inversion_error(ours, random(1, 3, 3, 4, seed=5)),
 }
 
 
@@ -199,7 +201,7 @@ def test_gradients_are_those_of_finite_differences(name):
 
 def test_rows_that_a_class_leaves_out_change_nothing():
     features, flat = random(1, 3, 3, 4), random(1, 3, 3, 4)[0].flatten(1)
-    found = losses.masked_grams(features, HARD.reshape(4, 3, 4))
-    for gram, mask in zip(found, HARD, strict=True):
-        own = flat[:, mask > 0]
-        torch.testing.assert_close(gram, own @ own.T / max(1, own.shape[1]))
+    actual = losses.masked_grams(features, HARD.reshape(4, 3, 4))
+    for gram, mask in zip(actual, HARD, strict=True):
+        ours = flat[:, mask > 0]
+        torch.testing.assert_close(gram, ours @ ours.T / max(1, ours.shape[1]))

@@ -9,9 +9,10 @@ from PIL import Image
 from scipy import ndimage
 from skimage import data
 
-from pr12.photostyle.data import automatic_masks, common_classes, masks
+from pr12.photostyle.data import automatic_masks, common_classes, masks, package_photographs
 from pr12.workflow.errors import UserError
 
+COFFEE = data.coffee()[::4, ::4]
 BLACK, WHITE, GREY = [0, 0, 0], [255, 255, 255], [128, 128, 128]
 RED, GREEN, BLUE = [255, 0, 0], [0, 255, 0], [0, 0, 255]
 
@@ -28,11 +29,11 @@ def compressed(pixels, quality, subsampling):
     return np.array(Image.open(stream))
 
 
-def by_colour(labels, found, painted):
+def by_colour(labels, actual, painted):
     """Number labels of found colours as the painted colours."""
-    distances = np.linalg.norm(found[:, None] - painted[None].astype(float), axis=2)
+    distances = np.linalg.norm(actual[:, None] - painted[None].astype(float), axis=2)
     assert distances.min(axis=1).max() < 10
-    assert len(set(distances.argmin(axis=1).tolist())) == len(found)
+    assert len(set(distances.argmin(axis=1).tolist())) == len(actual)
     return distances.argmin(axis=1)[labels]
 
 
@@ -54,9 +55,9 @@ def test_labels_come_back_from_jpeg(painted, subsampling):
     truth = regions(400, 420, len(painted), 1), regions(400, 300, len(painted), 2)
     given = [compressed(painted[labels], 60, subsampling) for labels in truth]
     assert len(np.unique(given[0].reshape(-1, 3), axis=0)) > 16
-    *found, colours = masks.flat_labels(*given)
+    *actual, colours = masks.flat_labels(*given)
     assert len(colours) == len(painted)
-    for labels, true in zip(found, truth, strict=True):
+    for labels, true in zip(actual, truth, strict=True):
         wrong = by_colour(labels, colours, painted) != true
         assert wrong[near_borders(true)].mean() < 0.01
         assert wrong[~near_borders(true)].mean() < 1e-4
@@ -65,9 +66,9 @@ def test_labels_come_back_from_jpeg(painted, subsampling):
 def test_fringes_between_blue_and_black_are_no_third_class():
     painted = np.uint8([BLUE, BLACK])
     labels = regions(300, 300, 2, 3)
-    found, _, colours = masks.flat_labels(*2 * [compressed(painted[labels], 60, 2)])
+    actual, _, colours = masks.flat_labels(*2 * [compressed(painted[labels], 60, 2)])
     assert len(colours) == 2
-    wrong = by_colour(found, colours, painted) != labels
+    wrong = by_colour(actual, colours, painted) != labels
     assert wrong[near_borders(labels)].mean() < 0.02  # halved colour leaves a brightness of 29
 
 
@@ -142,6 +143,22 @@ def test_a_photograph_is_no_mask(image):
         masks.flat_labels(mask, mask)
 
 
+@pytest.mark.parametrize("quality", [30, 60, 95])
+@pytest.mark.parametrize("sigma", [0, 4])
+def test_painted_masks_are_taken(quality, sigma):
+    painted = np.uint8([BLACK, WHITE, RED, BLUE])[regions(200, 220, 4, 1)]
+    smooth = ndimage.gaussian_filter(painted.astype(float), (sigma, sigma, 0))
+    masks.check_painted(compressed(np.rint(smooth).astype(np.uint8), quality, 2))
+
+
+@pytest.mark.parametrize("name", ["china", "rocket", "flower", "retina", "astronaut", "moon"])
+@pytest.mark.parametrize("size", [200, 512])
+def test_photographs_are_not_taken_as_painted(name, size):
+    image = package_photographs.shrunk(package_photographs.named(name), size)
+    with pytest.raises(UserError, match=r"photograph and no mask.*colours.*% of what lies flat"):
+        masks.check_painted(image)
+
+
 # --- classes in common ---
 
 
@@ -150,10 +167,10 @@ COLOURS = np.uint8([BLACK, RED, GREEN, BLUE])
 
 def test_nothing_is_merged_where_all_is_in_common():
     labels = np.uint8([[0, 2, 2, 3]])
-    content, style, told = common_classes.merged(labels, labels[:, ::-1], COLOURS)
+    content, style, output = common_classes.merged(labels, labels[:, ::-1], COLOURS)
     assert content.tolist() == [[0, 1, 1, 2]]  # renumbered: red is in neither
     assert style.tolist() == [[2, 1, 1, 0]]
-    assert told == []
+    assert output == []
 
 
 def test_a_class_that_the_style_lacks_joins_the_longest_border_and_not_the_largest_class():
@@ -162,18 +179,18 @@ def test_a_class_that_the_style_lacks_joins_the_longest_border_and_not_the_large
     content[6:8, 2:] = 1  # red: 8 pixels along green, 8 + 2 along black
     content[5, 2:] = 2  # now 16 along green and 2 along black
     style = np.repeat(np.uint8([[0, 2]]), 10, axis=1)
-    merged, _, told = common_classes.merged(content, style, COLOURS)
+    merged, _, output = common_classes.merged(content, style, COLOURS)
     assert (merged[6:8, 2:] == 1).all()
-    assert told == ["the style has no #ff0000: the content's (16.0 % of it) joins #00ff00"]
+    assert output == ["the style has no #ff0000: the content's (16.0 % of it) joins #00ff00"]
 
 
 def test_a_class_inside_a_missing_class_follows_it():
     content = np.full((9, 9), 2, np.uint8)
     content[1:8, 1:8] = 1
     content[4, 4] = 3
-    merged, _, told = common_classes.merged(content, np.uint8([[0, 2]]), COLOURS)
+    merged, _, output = common_classes.merged(content, np.uint8([[0, 2]]), COLOURS)
     assert not merged.any()
-    assert len(told) == 3  # red and blue join green, the style's black is not used
+    assert len(output) == 3  # red and blue join green, the style's black is not used
 
 
 def test_a_class_without_a_border_to_a_common_one_joins_the_largest():
@@ -188,10 +205,10 @@ def test_a_class_without_a_border_to_a_common_one_joins_the_largest():
 def test_a_trace_in_the_style_counts_as_missing():
     style = np.zeros((100, 100), np.uint8)
     style[0, :9] = 1  # 0.09 %
-    content, reduced, told = common_classes.merged(np.uint8([[0, 1]]), style, COLOURS)
+    content, reduced, output = common_classes.merged(np.uint8([[0, 1]]), style, COLOURS)
     assert content.tolist() == [[0, 0]]
     assert set(reduced[0, :9].tolist()) == {common_classes.UNUSED}
-    assert told == [
+    assert output == [
         "the style has only 0.09 % of #ff0000: the content's (50.0 % of it) joins #000000"
     ]
     style[0, :10] = 1
@@ -199,10 +216,12 @@ def test_a_trace_in_the_style_counts_as_missing():
 
 
 def test_no_class_in_common_makes_one_class_of_everything():
-    content, style, told = common_classes.merged(np.uint8([[0, 1]]), np.uint8([[2], [3]]), COLOURS)
+    content, style, output = common_classes.merged(
+        np.uint8([[0, 1]]), np.uint8([[2], [3]]), COLOURS
+    )
     assert content.tolist() == [[0, 0]]
     assert style.tolist() == [[0], [0]]
-    assert len(told) == 1
+    assert len(output) == 1
 
 
 @settings(max_examples=50, deadline=None)
@@ -213,7 +232,7 @@ def test_merged_labels_are_all_in_both_images(content, style):
     count = labels[0].max() + 1
     assert np.unique(labels[0]).tolist() == list(range(count))
     assert set(np.unique(labels[1])) - {common_classes.UNUSED} == set(range(count))
-    kept = common_classes.kept_colours(given[1], labels[1], COLOURS)
+    kept = common_classes.common_colours(given[1], labels[1], COLOURS)
     assert kept.shape == (count, 3)
     common = set(content) & set(style)
     if common:
@@ -303,10 +322,10 @@ def test_tiny_images_need_no_care(shape):
     tiny = np.random.default_rng(0).integers(0, 256, (*shape, 3), np.uint8)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        for pair in ((tiny, tiny), (tiny, data.coffee()), (data.coffee(), tiny)):
+        for pair in ((tiny, tiny), (tiny, COFFEE), (COFFEE, tiny)):
             labels = automatic_masks.automatic(*pair, 3)
-            for image, own in zip(pair, labels, strict=True):
-                assert own.shape == image.shape[:2]
+            for image, ours in zip(pair, labels, strict=True):
+                assert ours.shape == image.shape[:2]
             assert np.unique(labels[0]).tolist() == np.unique(labels[1]).tolist()
             if min(shape) < 8:
                 assert not labels[0].any()
@@ -318,5 +337,5 @@ def test_an_image_of_one_colour_is_one_class(value):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         labels = automatic_masks.automatic(flat, flat, 3)
-        beside = automatic_masks.automatic(flat, data.coffee(), 3)
+        beside = automatic_masks.automatic(flat, COFFEE, 3)
     assert not any(one.any() for one in (*labels, *beside))

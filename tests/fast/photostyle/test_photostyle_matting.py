@@ -42,9 +42,9 @@ def energy(values, matrix):
 
 def test_laplacian_is_levins_formula_with_a_ninth_of_epsilon_in_the_covariance():
     content = random(5, 6)
-    found = matting.laplacian(content).toarray()
-    np.testing.assert_allclose(found, levins_formula(content), atol=1e-12)
-    far = np.abs(found - levins_formula(content, epsilon=9e-7)).max()
+    actual = matting.laplacian(content).toarray()
+    np.testing.assert_allclose(actual, levins_formula(content), atol=1e-12)
+    far = np.abs(actual - levins_formula(content, epsilon=9e-7)).max()
     assert far > 1e-6  # so that the first line tells epsilon / 9 from epsilon
 
 
@@ -52,8 +52,8 @@ def test_laplacian_is_levins_formula_with_a_ninth_of_epsilon_in_the_covariance()
 def test_laplacian_is_levins_formula_also_where_all_colours_lie_on_one_line(tint):
     # a grey or toned photograph: the covariance is then almost singular
     content = grey(8, 9, tint)
-    found = matting.laplacian(content).toarray()
-    np.testing.assert_allclose(found, levins_formula(content), atol=1e-5)
+    actual = matting.laplacian(content).toarray()
+    np.testing.assert_allclose(actual, levins_formula(content), atol=1e-5)
 
 
 CONTENTS = {
@@ -102,9 +102,9 @@ def test_the_term_is_the_quadratic_form_over_pixels_and_its_gradient_the_papers(
     dense = matting.laplacian(content).toarray()
     matrix = matting.as_tensor(matting.laplacian(content), torch.float64)
     image = as_batch(values).requires_grad_(True)
-    found = matting.photorealism(image, matrix)
-    found.backward()
-    assert found.item() == pytest.approx(energy(values, dense), rel=1e-10)
+    actual = matting.photorealism(image, matrix)
+    actual.backward()
+    assert actual.item() == pytest.approx(energy(values, dense), rel=1e-10)
     expected = (2 * dense @ values.reshape(30, 3) / 30).reshape(5, 6, 3)
     np.testing.assert_allclose(image.grad, as_batch(expected), atol=1e-12)
     for place in ((0, 0, 0), (2, 3, 1), (4, 5, 2)):  # and the finite difference
@@ -117,8 +117,8 @@ def test_the_term_is_the_quadratic_form_over_pixels_and_its_gradient_the_papers(
 def test_gradient_is_that_of_finite_differences():
     matrix = matting.as_tensor(matting.laplacian(random(4, 5)), torch.float64)
     image = as_batch(random(4, 5, seed=1)).requires_grad_(True)
-    assert torch.autograd.gradcheck(lambda own: matting.photorealism(own, matrix), image)
-    assert torch.autograd.gradcheck(lambda own: 3 * matting.photorealism(own, matrix) ** 2, image)
+    assert torch.autograd.gradcheck(lambda ours: matting.photorealism(ours, matrix), image)
+    assert torch.autograd.gradcheck(lambda ours: 3 * matting.photorealism(ours, matrix) ** 2, image)
 
 
 def test_the_term_in_float32_is_that_in_float64():
@@ -126,16 +126,16 @@ def test_the_term_in_float32_is_that_in_float64():
     single = matting.as_tensor(matting.laplacian(content))
     double = matting.as_tensor(matting.laplacian(content), torch.float64)
     expected = matting.photorealism(as_batch(values), double).item()
-    found = matting.photorealism(as_batch(values).float(), single).item()
-    assert found == pytest.approx(expected, rel=1e-5)
+    actual = matting.photorealism(as_batch(values).float(), single).item()
+    assert actual == pytest.approx(expected, rel=1e-5)
 
 
 def test_as_tensor_keeps_the_matrix():
     matrix = matting.laplacian(random(4, 5))
-    found = matting.as_tensor(matrix, torch.float64)
-    assert found.shape == (20, 20)
-    assert found.col_indices().dtype == torch.int32
-    np.testing.assert_array_equal(found.to_dense().numpy(), matrix.toarray())
+    actual = matting.as_tensor(matrix, torch.float64)
+    assert actual.shape == (20, 20)
+    assert actual.col_indices().dtype == torch.int32
+    np.testing.assert_array_equal(actual.to_dense().numpy(), matrix.toarray())
     one = scipy.sparse.csr_matrix(np.array([[0.0, 2.0], [0.0, 0.0]]))
     assert matting.as_tensor(one).to_dense().tolist() == [[0, 2], [0, 0]]
 
@@ -149,3 +149,13 @@ def test_the_smallest_photograph_has_one_window():
 def test_a_photograph_without_a_window_is_refused(size):
     with pytest.raises(UserError, match="3 x 3"):
         matting.laplacian(random(*size))
+
+
+def test_windows_with_a_pixel_that_is_not_seen_do_not_count():
+    content = np.random.default_rng(0).random((5, 9, 3))
+    seen = np.ones((5, 9), bool)
+    seen[:, 5:] = False
+    matrix = matting.laplacian(content, seen).toarray().reshape(5, 9, 5, 9)
+    alone = matting.laplacian(content[:, :5]).toarray().reshape(5, 5, 5, 5)
+    np.testing.assert_array_equal(matrix[:, :5, :, :5], alone)
+    assert not matrix[:, 5:].any()

@@ -86,15 +86,15 @@ def test_matting_energy_wants_a_laplacian_of_the_same_pixels():
 
 
 def residual_by_lstsq(result, content, radius):
-    side, found = 2 * radius + 1, []
+    side, actual = 2 * radius + 1, []
     for y in range(content.shape[0] - side + 1):
         for x in range(content.shape[1] - side + 1):
             window = np.s_[y : y + side, x : x + side]
             inputs = np.column_stack([content[window].reshape(-1, 3), np.ones(side * side)])
             outputs = result[window].reshape(-1, 3)
             fit = np.linalg.lstsq(inputs, outputs, rcond=None)[0]
-            found.append(np.mean((inputs @ fit - outputs) ** 2))
-    return np.mean(found)
+            actual.append(np.mean((inputs @ fit - outputs) ** 2))
+    return np.mean(actual)
 
 
 @pytest.mark.parametrize("radius", [1, 2, 5])
@@ -135,11 +135,11 @@ def test_affine_residual_of_an_affine_function_is_zero(radius):
 
 def test_affine_residual_grows_with_noise():
     content = photograph()
-    found = [
+    actual = [
         measures.affine_residual(content + s * (noise(1, 60, 80) - 0.5), content, 3)
         for s in (0, 0.01, 0.1)
     ]
-    assert found[0] < 1e-7 < found[1] < found[2] / 50
+    assert actual[0] < 1e-7 < actual[1] < actual[2] / 50
 
 
 @pytest.mark.parametrize("radius", [0, -1, 6])
@@ -230,8 +230,8 @@ def test_colour_distance_does_not_see_where_a_class_s_pixels_are(seed):
     moved = result.reshape(-1, 3)[order].reshape(result.shape)
     expected = measures.colour_distance(result, style, labels, style_labels)
     moved_labels = labels.ravel()[order].reshape(labels.shape)
-    found = measures.colour_distance(moved, style, moved_labels, style_labels)
-    assert found == pytest.approx(expected, rel=1e-9)
+    actual = measures.colour_distance(moved, style, moved_labels, style_labels)
+    assert actual == pytest.approx(expected, rel=1e-9)
 
 
 def test_colour_distance_of_an_image_from_itself_and_its_mirror_is_zero():
@@ -244,8 +244,8 @@ def test_colour_distance_weights_classes_by_their_area_in_the_result():
     # Greys of lightness 0 and 100 against a style of black alone, in 3 and 1 of 4 columns
     result, style = np.zeros((2, 4, 3)), np.zeros((5, 2, 3))
     result[:, 3] = 1
-    found = measures.colour_distance(result, style, two_classes(2, 4, 3), two_classes(5, 2, 1))
-    assert found == pytest.approx(25, abs=1e-6)
+    actual = measures.colour_distance(result, style, two_classes(2, 4, 3), two_classes(5, 2, 1))
+    assert actual == pytest.approx(25, abs=1e-6)
 
 
 def test_colour_distance_leaves_out_a_class_that_one_has_not():
@@ -293,20 +293,22 @@ def test_colour_distance_wants_labels_of_the_image_s_size(whose):
 
 def test_histogram_matched_has_the_style_s_values_in_the_content_s_order():
     content, style = noise(0), noise(1)
-    found = measures.histogram_matched(content, style)
+    actual = measures.histogram_matched(content, style)
     for c in range(3):
-        np.testing.assert_allclose(np.sort(found[:, :, c].ravel()), np.sort(style[:, :, c].ravel()))
-        assert (found[:, :, c].ravel().argsort() == content[:, :, c].ravel().argsort()).all()
+        np.testing.assert_allclose(
+            np.sort(actual[:, :, c].ravel()), np.sort(style[:, :, c].ravel())
+        )
+        assert (actual[:, :, c].ravel().argsort() == content[:, :, c].ravel().argsort()).all()
 
 
 def test_histogram_matched_by_class_takes_each_class_s_own_histogram():
     content, style = noise(0), noise(1)
     labels, style_labels = two_classes(12, 17, 6), 1 - two_classes(12, 17, 11)
-    found = measures.histogram_matched_by_class(content, style, labels, style_labels)
+    actual = measures.histogram_matched_by_class(content, style, labels, style_labels)
     for label in (0, 1):
         for c in range(3):
-            own = np.sort(found[labels == label][:, c])
-            np.testing.assert_allclose(own, np.sort(style[style_labels == label][:, c]))
+            ours = np.sort(actual[labels == label][:, c])
+            np.testing.assert_allclose(ours, np.sort(style[style_labels == label][:, c]))
 
 
 def test_histogram_matched_by_class_brings_class_wise_colours_nearer_than_the_global_one():
@@ -317,15 +319,15 @@ def test_histogram_matched_by_class_brings_class_wise_colours_nearer_than_the_gl
         return measures.colour_distance(result, style, labels, style_labels)
 
     by_class = measures.histogram_matched_by_class(content, style, labels, style_labels)
-    found = [distance(by_class), distance(measures.histogram_matched(content, style))]
-    assert found[0] < found[1] < distance(content)
+    actual = [distance(by_class), distance(measures.histogram_matched(content, style))]
+    assert actual[0] < actual[1] < distance(content)
 
 
 def test_histogram_matched_by_class_gives_a_class_the_style_lacks_the_whole_style():
     content, style = noise(0), noise(1)
     labels = np.full((12, 17), 7, np.uint8)
-    found = measures.histogram_matched_by_class(content, style, labels, two_classes(12, 17, 6))
-    np.testing.assert_array_equal(found, measures.histogram_matched(content, style))
+    actual = measures.histogram_matched_by_class(content, style, labels, two_classes(12, 17, 6))
+    np.testing.assert_array_equal(actual, measures.histogram_matched(content, style))
 
 
 def test_histogram_matched_by_class_wants_labels_of_the_image_s_size():

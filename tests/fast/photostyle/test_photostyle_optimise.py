@@ -45,7 +45,7 @@ def by_scipy(function, start):
         return loss.item(), leaf.grad.numpy()
 
     options = {"ftol": 1e-15, "gtol": 1e-10, "maxiter": 5000, "maxfun": 20000}
-    found = scipy.optimize.minimize(
+    actual = scipy.optimize.minimize(
         with_gradient,
         start.flatten().numpy(),
         jac=True,
@@ -53,7 +53,7 @@ def by_scipy(function, start):
         bounds=[(0, 1)] * start.numel(),
         options=options,
     )
-    return found.fun, found.x
+    return actual.fun, actual.x
 
 
 def start(value=None, seed=0, dtype=torch.float64):
@@ -196,10 +196,10 @@ def test_going_on_from_any_state_gives_the_same_images(history):
         torch.save(step.state, file)
         state = torch.load(io.BytesIO(file.getvalue()), weights_only=True)
         rest = list(minimise(first, objective, 12, history, state=state))
-        assert [own.iteration for own in rest] == list(range(step.iteration + 1, 13))
-        for own, other in zip(rest, whole[step.iteration :], strict=True):
-            assert torch.equal(own.image, other.image)
-            assert own.parts == other.parts
+        assert [ours.iteration for ours in rest] == list(range(step.iteration + 1, 13))
+        for ours, other in zip(rest, whole[step.iteration :], strict=True):
+            assert torch.equal(ours.image, other.image)
+            assert ours.parts == other.parts
 
 
 def test_a_state_of_the_end_has_nothing_to_go_on_with():
@@ -243,9 +243,9 @@ def test_a_start_in_the_minimum_ends_early_also_on_the_bounds():
     assert counted.count < 5
 
 
-def collect(steps, found):
+def collect(steps, actual):
     for step in steps:  # so that those before an error are kept
-        found.append(step)
+        actual.append(step)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
@@ -294,8 +294,8 @@ def test_two_loops_are_the_product_with_the_explicit_bfgs_matrix():
         inverse = left @ inverse @ left.T + rho * torch.outer(step, step)
     products = (steps * changes).sum(dim=1).tolist()
     memory = optimise.Memory(list(steps), list(changes), products)
-    found = optimise._times_inverse_hessian(vector, memory)
-    torch.testing.assert_close(found, inverse @ vector, rtol=1e-10, atol=1e-12)
+    actual = optimise._times_inverse_hessian(vector, memory)
+    torch.testing.assert_close(actual, inverse @ vector, rtol=1e-10, atol=1e-12)
     newest = optimise._times_inverse_hessian(changes[-1], memory)
     torch.testing.assert_close(newest, steps[-1], rtol=1e-10, atol=1e-12)  # the secant condition
     assert torch.equal(optimise._times_inverse_hessian(vector, optimise.Memory([], [], [])), vector)

@@ -10,7 +10,7 @@ from safetensors import safe_open
 
 from pr12.photostyle import photographs
 from pr12.photostyle.data import common_classes, package_photographs, pairs
-from pr12.workflow import address, step
+from pr12.workflow import address, files, step
 from pr12.workflow.errors import UserError
 
 PARAMS = {
@@ -69,7 +69,9 @@ def folder(tmp_path):
         mask[20:] = 255
         mask[40:] = 0, 255, 0
         save(place / "style_mask.png", mask)
-    (tmp_path / "verified.json").write_text("{}")
+    raw = tmp_path / "raw"
+    record = {name: f"sha256:{files.sha256(raw / name)}" for name in pairs.FILES}
+    files.write_json(tmp_path / "verified.json", record)
     return tmp_path
 
 
@@ -113,14 +115,14 @@ def test_packages_need_no_file(tmp_path):
     tensors, info = read(run_step(tmp_path, PARAMS))
     assert {tensor.dtype for tensor in tensors.values()} == {np.dtype(np.uint8)}
     assert set(info) == {"china_rocket", "rocket_china", "flower_retina"}
-    for pair, own in info.items():
-        assert len(own["palette"]) == 2
+    for pair, ours in info.items():
+        assert len(ours["palette"]) == 2
         for side in ("content", "style"):
             image, mask = tensors[f"{pair}/{side}"], tensors[f"{pair}/{side}_mask"]
             assert max(image.shape) == 48
             assert image.shape[:2] == mask.shape
             shares = [float((mask == k).mean()) for k in range(2)]
-            assert own[f"{side}_shares"] == shares
+            assert ours[f"{side}_shares"] == shares
             assert sum(shares) == pytest.approx(1)
             assert min(shares) > 0.1
     assert np.array_equal(tensors["china_rocket/content"], tensors["rocket_china/style"])
@@ -150,12 +152,14 @@ def test_skies_of_the_packages_pairs_are_the_same_class(size):
 def test_published_pairs_keep_their_classes(folder, capsys):
     tensors, info = read(run_step(folder / "made", PUBLISHED, **given(folder)))
     assert set(info) == set(pairs.PUBLISHED_PAIRS)
-    own = info["pair3"]
-    assert own["palette"] == ["#000000", "#ffffff"]
-    assert own["content_shares"] == pytest.approx([0.5, 0.5], abs=0.05)
-    assert own["style_shares"] == pytest.approx([0.4, 0.4], abs=0.05)
-    assert own["warnings"] == ["the content has no #00ff00: the style's (20.0 % of it) is not used"]
-    assert f"pair3: {own['warnings'][0]}" in capsys.readouterr().err
+    ours = info["pair3"]
+    assert ours["palette"] == ["#000000", "#ffffff"]
+    assert ours["content_shares"] == pytest.approx([0.5, 0.5], abs=0.05)
+    assert ours["style_shares"] == pytest.approx([0.4, 0.4], abs=0.05)
+    assert ours["warnings"] == [
+        "the content has no #00ff00: the style's (20.0 % of it) is not used"
+    ]
+    assert f"pair3: {ours['warnings'][0]}" in capsys.readouterr().err
     assert tensors["pair3/content"].shape == tensors["pair3/published"].shape == (32, 48, 3)
     assert tensors["pair3/style_mask"].shape == (40, 48)
     assert set(np.unique(tensors["pair3/style_mask"])) == {0, 1, common_classes.UNUSED}
@@ -184,8 +188,8 @@ def test_a_rerun_from_the_command_line_is_the_same_bytes(tmp_path):
         ({"source": "flickr"}, "it must be one of packages, deep_photo_style"),
         ({"size": 15}, "size is 15; it must be a number of at least 16"),
         ({"classes": 9}, "classes is 9; it must be a number from 1 to 8"),
-        ({"texture_size": 513}, "texture_size is 513; the textures have only 512 pixels"),
-        ({"inversion_size": 301}, "inversion_size is 301; a photograph has only 300 pixels"),
+        ({"texture_size": 513}, "texture_size is 513; it must be a number from 16 to 512"),
+        ({"inversion_size": 301}, "inversion_size is 301; it must be a number from 16 to 300"),
     ],
 )
 def test_a_mistake_is_one_sentence_and_leaves_no_file(tmp_path, capsys, change, message):
@@ -214,14 +218,22 @@ def cut(length):
         (lambda path: path.write_text("<html>"), "is not a whole image; fetch it anew"),
     ],
 )
-def test_a_broken_file_is_one_sentence(folder, capsys, name, damage, message):
+def test_a_broken_file_is_one_sentence(folder, name, damage, message):
     damage(folder / "raw" / "pair14" / f"{name}.png")
+    with pytest.raises(UserError) as caught:
+        pairs.published_pairs(folder / "raw", 48)
+    assert f"pair14/{name}.png" in str(caught.value)
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["content", "style_mask", "published_result"])
+def test_an_image_that_was_exchanged_is_refused(folder, capsys, name):
+    save(folder / "raw" / "pair14" / f"{name}.png", np.zeros((40, 60, 3), np.uint8))
     with pytest.raises(SystemExit, match="2"):
         run_step(folder / "made", PUBLISHED, **given(folder))
     last = capsys.readouterr().err.splitlines()[-1]
-    assert last.startswith("error: ")
-    assert f"pair14/{name}.png" in last
-    assert message in last
+    for words in (f"pair14/{name}.png is not what was fetched", "fetched anew"):
+        assert words in last
     assert not (folder / "made").exists()
 
 

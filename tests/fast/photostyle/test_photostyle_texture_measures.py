@@ -41,12 +41,12 @@ def grating(height, width, dy, dx):
 def test_distance_orders_a_moved_crop_then_drawn_phases_then_white_noise(name):
     whole = texture(name, 256)
     source, moved = whole[:208, :208], whole[48:, 48:]
-    found = [
+    actual = [
         measures.texture_distance(result, source)
         for result in (moved, phases_drawn(source), shuffled(source))
     ]
-    assert found[0] < found[1] / 1.5
-    assert found[1] < found[2] / 2
+    assert actual[0] < actual[1] / 1.5
+    assert actual[1] < actual[2] / 2
 
 
 def test_distance_of_brick_with_drawn_phases_is_far_above_that_of_a_moved_crop():
@@ -143,15 +143,15 @@ def test_distance_from_a_flat_source_is_refused():
 @pytest.mark.parametrize("shape", [(9, 12), (8, 7), (2, 2), (16, 5)])
 def test_autocorrelation_is_the_sum_over_the_pixels_that_overlap(shape):
     image = white(0, *shape)
-    found, zero = measures.autocorrelation(image), image - image.mean()
+    actual, zero = measures.autocorrelation(image), image - image.mean()
     halves = shape[0] // 2, shape[1] // 2
-    assert found.shape == (2 * halves[0] + 1, 2 * halves[1] + 1)
+    assert actual.shape == (2 * halves[0] + 1, 2 * halves[1] + 1)
     for dy in range(-halves[0], halves[0] + 1):
         for dx in range(-halves[1], halves[1] + 1):
             first = zero[max(0, dy) : shape[0] + min(0, dy), max(0, dx) : shape[1] + min(0, dx)]
             second = zero[max(0, -dy) : shape[0] + min(0, -dy), max(0, -dx) :][:, : first.shape[1]]
             expected = (first * second).mean() / (zero**2).mean()
-            assert found[halves[0] + dy, halves[1] + dx] == pytest.approx(expected, abs=1e-12)
+            assert actual[halves[0] + dy, halves[1] + dx] == pytest.approx(expected, abs=1e-12)
 
 
 def test_autocorrelation_is_that_of_scipy_over_the_overlap():
@@ -167,10 +167,10 @@ def test_autocorrelation_is_that_of_scipy_over_the_overlap():
 
 def test_autocorrelation_is_1_at_lag_0_even_and_free_of_brightness_and_contrast():
     image = texture("gravel", 65)
-    found = measures.autocorrelation(image)
-    assert found[32, 32] == pytest.approx(1)
-    np.testing.assert_allclose(found, found[::-1, ::-1], atol=1e-12)
-    np.testing.assert_allclose(found, measures.autocorrelation(0.3 - 0.1 * image), atol=1e-12)
+    actual = measures.autocorrelation(image)
+    assert actual[32, 32] == pytest.approx(1)
+    np.testing.assert_allclose(actual, actual[::-1, ::-1], atol=1e-12)
+    np.testing.assert_allclose(actual, measures.autocorrelation(0.3 - 0.1 * image), atol=1e-12)
 
 
 def test_autocorrelation_does_not_take_the_image_for_periodic():
@@ -180,10 +180,10 @@ def test_autocorrelation_does_not_take_the_image_for_periodic():
 
 def test_autocorrelation_of_a_repetition_does_not_fall_with_the_lag():
     tile = white(0, 8, 8)
-    found = measures.autocorrelation(np.tile(tile, (8, 8)))
+    actual = measures.autocorrelation(np.tile(tile, (8, 8)))
     for lag in (8, 16, 24, 32):
-        assert found[32 + lag, 32] == pytest.approx(1)
-        assert found[32 + lag, 32 + lag] == pytest.approx(1)
+        assert actual[32 + lag, 32] == pytest.approx(1)
+        assert actual[32 + lag, 32 + lag] == pytest.approx(1)
 
 
 @pytest.mark.parametrize("image", [np.full((8, 8), 0.1), np.ones((1, 1)), white(0, 1, 9)])

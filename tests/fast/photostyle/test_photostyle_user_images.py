@@ -48,57 +48,57 @@ def grey_and_alpha_png(path, values):
 @pytest.mark.parametrize("suffix", [".png", ".tif", ".bmp"])
 def test_colours_of_8_bits_are_read(tmp_path, suffix):
     path = save(tmp_path / f"a{suffix}", EIGHT[..., :3])
-    found = read_photograph(path)
-    np.testing.assert_allclose(found.pixels * 255, EIGHT[..., :3], atol=1e-4)
-    assert found.pixels.dtype == np.float32
-    assert (found.alpha, found.bits, found.was_grey) == (None, 8, False)
+    actual = read_photograph(path)
+    np.testing.assert_allclose(actual.pixels * 255, EIGHT[..., :3], atol=1e-4)
+    assert actual.pixels.dtype == np.float32
+    assert (actual.alpha, actual.bits, actual.was_grey) == (None, 8, False)
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tif"])
 @pytest.mark.parametrize("channels", [3, 4])
 def test_all_16_bits_of_a_colour_are_read(tmp_path, suffix, channels):
-    found = read_photograph(save_deep(tmp_path / f"a{suffix}", SIXTEEN[..., :channels]))
-    np.testing.assert_array_equal(np.rint(found.pixels.astype(float) * 65535), SIXTEEN[..., :3])
-    assert found.bits == 16
-    assert (found.alpha is None) == (channels == 3)
+    actual = read_photograph(save_deep(tmp_path / f"a{suffix}", SIXTEEN[..., :channels]))
+    np.testing.assert_array_equal(np.rint(actual.pixels.astype(float) * 65535), SIXTEEN[..., :3])
+    assert actual.bits == 16
+    assert (actual.alpha is None) == (channels == 3)
     if channels == 4:
-        np.testing.assert_array_equal(np.rint(found.alpha.astype(float) * 65535), SIXTEEN[..., 3])
+        np.testing.assert_array_equal(np.rint(actual.alpha.astype(float) * 65535), SIXTEEN[..., 3])
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tif"])
 def test_grey_of_16_bits_becomes_three_equal_colours(tmp_path, suffix):
-    found = read_photograph(save_deep(tmp_path / f"a{suffix}", SIXTEEN[..., 0]))
+    actual = read_photograph(save_deep(tmp_path / f"a{suffix}", SIXTEEN[..., 0]))
     expected = np.repeat(SIXTEEN[..., :1], 3, axis=2)
-    np.testing.assert_array_equal(np.rint(found.pixels.astype(float) * 65535), expected)
-    assert found.was_grey
-    assert found.bits == 16
+    np.testing.assert_array_equal(np.rint(actual.pixels.astype(float) * 65535), expected)
+    assert actual.was_grey
+    assert actual.bits == 16
 
 
 def test_grey_of_8_bits_becomes_three_equal_colours(tmp_path):
-    found = read_photograph(save(tmp_path / "a.png", EIGHT[..., 0]))
-    np.testing.assert_allclose(found.pixels * 255, np.repeat(EIGHT[..., :1], 3, axis=2), atol=1e-4)
-    assert found.was_grey
+    actual = read_photograph(save(tmp_path / "a.png", EIGHT[..., 0]))
+    np.testing.assert_allclose(actual.pixels * 255, np.repeat(EIGHT[..., :1], 3, axis=2), atol=1e-4)
+    assert actual.was_grey
 
 
 def test_grey_of_16_bits_with_alpha_is_read_with_8(tmp_path):
-    found = read_photograph(grey_and_alpha_png(tmp_path / "a.png", SIXTEEN[..., :2]))
-    np.testing.assert_allclose(found.pixels[..., 1], SIXTEEN[..., 0] / 65535, atol=1 / 255)
-    np.testing.assert_allclose(found.alpha, SIXTEEN[..., 1] / 65535, atol=1 / 255)
+    actual = read_photograph(grey_and_alpha_png(tmp_path / "a.png", SIXTEEN[..., :2]))
+    np.testing.assert_allclose(actual.pixels[..., 1], SIXTEEN[..., 0] / 65535, atol=1 / 255)
+    np.testing.assert_allclose(actual.alpha, SIXTEEN[..., 1] / 65535, atol=1 / 255)
 
 
 def test_separate_planes_of_16_bits_are_read(tmp_path):
     planes = SIXTEEN[..., :3].transpose(2, 0, 1).copy()
     path = tmp_path / "a.tif"
     tifffile.imwrite(path, planes, photometric="rgb", planarconfig="separate")
-    found = read_photograph(path)
-    np.testing.assert_array_equal(np.rint(found.pixels.astype(float) * 65535), SIXTEEN[..., :3])
+    actual = read_photograph(path)
+    np.testing.assert_array_equal(np.rint(actual.pixels.astype(float) * 65535), SIXTEEN[..., :3])
 
 
 def test_of_several_images_the_first_is_read(tmp_path):
     path = tmp_path / "a.tif"
     tifffile.imwrite(path, np.stack([SIXTEEN[..., :3], SIXTEEN[..., 1:]]), photometric="rgb")
-    found = read_photograph(path)
-    np.testing.assert_array_equal(np.rint(found.pixels.astype(float) * 65535), SIXTEEN[..., :3])
+    actual = read_photograph(path)
+    np.testing.assert_array_equal(np.rint(actual.pixels.astype(float) * 65535), SIXTEEN[..., :3])
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -114,29 +114,29 @@ def test_orientation_is_applied_as_pillow_does(tmp_path, kind, orientation):
     marked = Image.fromarray((SIXTEEN if kind == "16.tif" else EIGHT)[..., 0].astype(np.int32))
     marked.getexif()[0x0112] = orientation
     expected = np.asarray(ImageOps.exif_transpose(marked)) / (65535 if kind == "16.tif" else 255)
-    found = read_photograph(path).pixels
-    assert found.shape[:2] == expected.shape
+    actual = read_photograph(path).pixels
+    assert actual.shape[:2] == expected.shape
     if kind != "8.jpg":
-        np.testing.assert_allclose(found[..., 0], expected, atol=1e-6)
+        np.testing.assert_allclose(actual[..., 0], expected, atol=1e-6)
 
 
 def test_alpha_of_8_bits_and_of_a_palette_is_kept(tmp_path):
-    found = read_photograph(save(tmp_path / "a.png", EIGHT))
-    np.testing.assert_allclose(found.alpha * 255, EIGHT[..., 3], atol=1e-4)
+    actual = read_photograph(save(tmp_path / "a.png", EIGHT))
+    np.testing.assert_allclose(actual.alpha * 255, EIGHT[..., 3], atol=1e-4)
     palette = Image.new("P", (2, 1))
     palette.putpalette([0, 0, 0, 255, 0, 0])
     palette.putpixel((1, 0), 1)
     palette.save(tmp_path / "p.png", transparency=0)
-    found = read_photograph(tmp_path / "p.png")
-    assert found.pixels[0, 1].tolist() == [1, 0, 0]
-    assert found.alpha.tolist() == [[0, 1]]
+    actual = read_photograph(tmp_path / "p.png")
+    assert actual.pixels[0, 1].tolist() == [1, 0, 0]
+    assert actual.alpha.tolist() == [[0, 1]]
 
 
 def test_cmyk_becomes_rgb(tmp_path):
     Image.new("CMYK", (8, 8), (0, 255, 255, 0)).save(tmp_path / "a.jpg", quality=100)
-    found = read_photograph(tmp_path / "a.jpg").pixels
-    assert found[..., 0].min() > 0.95
-    assert found[..., 1:].max() < 0.05
+    actual = read_photograph(tmp_path / "a.jpg").pixels
+    assert actual[..., 0].min() > 0.95
+    assert actual[..., 1:].max() < 0.05
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif"])
@@ -174,6 +174,23 @@ def test_what_is_no_image_or_no_file_is_refused(tmp_path):
         read_photograph(tmp_path)
 
 
+def test_the_first_of_several_images_is_read_and_their_number_told(tmp_path):
+    frames = [Image.fromarray(EIGHT[..., :3]), Image.fromarray(255 - EIGHT[..., :3])]
+    frames[0].save(tmp_path / "a.png", save_all=True, append_images=frames[1:])
+    photograph = read_photograph(tmp_path / "a.png")
+    assert photograph.images == 2
+    np.testing.assert_allclose(photograph.pixels * 255, EIGHT[..., :3], atol=1e-4)
+
+
+def test_hidden_colours_become_those_of_the_nearest_pixel_seen():
+    pixels = np.zeros((2, 4, 3), np.float32)
+    pixels[:, :2], pixels[:, 2:] = 0.25, (1, 0, 1)
+    alpha = np.float32([[1, 0.5, 0, 0]] * 2)
+    seen = images.without_hidden(Photograph(pixels, alpha, 8, False, None), images.Path("a"))
+    assert np.unique(seen.pixels).tolist() == [0.25]
+    assert seen.alpha is alpha
+
+
 def test_numbers_of_32_bits_are_refused(tmp_path):
     Image.fromarray(np.ones((3, 3), np.float32)).save(tmp_path / "a.tif")
     with pytest.raises(UserError, match="32 bits"):
@@ -199,8 +216,8 @@ def test_a_mask_is_three_colours_whatever_its_file(tmp_path):
     assert read_mask(save(tmp_path / "a.png", colours)).tolist() == colours.tolist()
     Image.fromarray(colours).convert("P").save(tmp_path / "p.png")
     assert read_mask(tmp_path / "p.png").tolist() == colours.tolist()
-    clear = np.concatenate([colours, np.zeros((1, 2, 1), np.uint8)], axis=2)
-    assert read_mask(save(tmp_path / "c.png", clear)).tolist() == colours.tolist()
+    clear = np.concatenate([colours, np.uint8([[[255], [0]]])], axis=2)
+    assert read_mask(save(tmp_path / "c.png", clear)).tolist() == [[[255, 0, 0], [0] * 3]]
     Image.fromarray(np.array([[False, True]])).save(tmp_path / "b.png")
     assert read_mask(tmp_path / "b.png").tolist() == [[[0] * 3, [255] * 3]]
 
@@ -224,13 +241,13 @@ def test_what_is_written_is_read_again(tmp_path, suffix, bits, with_alpha):
     given = Photograph(pixels[..., :3], alpha, bits, False, b"some profile" * 12)
     path = tmp_path / f"a{suffix}"
     output.write_photograph(path, given)
-    found = read_photograph(path)
-    np.testing.assert_array_equal(found.pixels, given.pixels)
-    assert (found.bits, found.profile) == (bits, given.profile)
+    actual = read_photograph(path)
+    np.testing.assert_array_equal(actual.pixels, given.pixels)
+    assert (actual.bits, actual.profile) == (bits, given.profile)
     if with_alpha:
-        np.testing.assert_array_equal(found.alpha, alpha)
+        np.testing.assert_array_equal(actual.alpha, alpha)
     else:
-        assert found.alpha is None
+        assert actual.alpha is None
     assert len(list(tmp_path.iterdir())) == 1
 
 
@@ -238,8 +255,14 @@ def test_another_library_reads_our_png_of_16_bits(tmp_path):
     pixels = SIXTEEN.astype(np.float32) / 65535
     given = Photograph(pixels[..., :3], pixels[..., 3], 16, False, None)
     output.write_photograph(tmp_path / "a.png", given)
-    found = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "a.png")))
-    np.testing.assert_array_equal(found, SIXTEEN)
+    actual = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "a.png")))
+    np.testing.assert_array_equal(actual, SIXTEEN)
+
+
+def test_a_jpeg_too_long_for_its_format_is_refused():
+    pixels = np.zeros((1, 65_501, 3), np.float32)
+    with pytest.raises(UserError, match=r"65501 x 1 pixels.*65500.*\.png"):
+        output.lost(images.Path("a.jpg"), Photograph(pixels, None, 8, False, None))
 
 
 def test_jpeg_loses_alpha_and_bits_and_it_is_said(tmp_path):
@@ -248,9 +271,9 @@ def test_jpeg_loses_alpha_and_bits_and_it_is_said(tmp_path):
     path = tmp_path / "a.JPG"
     assert len(output.lost(path, given)) == 2
     output.write_photograph(path, given)
-    found = read_photograph(path)
-    np.testing.assert_allclose(found.pixels, pixels, atol=0.01)
-    assert (found.alpha, found.bits) == (None, 8)
+    actual = read_photograph(path)
+    np.testing.assert_allclose(actual.pixels, pixels, atol=0.01)
+    assert (actual.alpha, actual.bits) == (None, 8)
 
 
 def test_values_beyond_0_and_1_are_cut_off(tmp_path):

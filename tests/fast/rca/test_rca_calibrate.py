@@ -7,14 +7,16 @@ from sklearn.isotonic import IsotonicRegression
 
 import rca_chain
 from pr12.rca import calibrate
-from pr12.rca.data import scan_files, subjects
-from pr12.rca.model import conformal
+from pr12.rca.data import score_files, segmenter_names
+from pr12.rca.model import conformal, intervals
 from pr12.rca.model.measures import MEASURES
 from pr12.workflow import files
 from pr12.workflow.errors import UserError
 
 PARAMS = calibrate.Params("atlas", "max", (0.5, 0.8, 0.9), (40.0, 95.0), 0.7, 0.1, 1)
 DICE = MEASURES.index("dice")
+
+RANKED = ("unet_1", "unet_2")
 
 
 def change(**values):
@@ -40,8 +42,8 @@ def groups():
 @pytest.mark.parametrize("estimator", ["max", "mean"])
 def test_maps_learn_from_the_first_group_and_widths_from_the_second(groups, estimator):
     (fit, fit_scores), (hold, hold_scores), (test, test_scores) = groups
-    metrics, shown = calibrate.calibrated(*groups, change(estimator=estimator))
-    raw = [getattr(own, estimator)(axis=2) for own in (fit_scores, hold_scores, test_scores)]
+    metrics, shown = intervals.calibrated(*groups, change(estimator=estimator), RANKED)
+    raw = [getattr(ours, estimator)(axis=2) for ours in (fit_scores, hold_scores, test_scores)]
     assert metrics["test/mae_raw"] == pytest.approx(np.abs(raw[2] - test).mean())
     fitted = IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip")
     fitted.fit(raw[0].ravel(), fit.ravel())
@@ -71,13 +73,13 @@ def test_maps_learn_from_the_first_group_and_widths_from_the_second(groups, esti
 
 
 def test_a_map_lowers_the_error_of_a_score_that_is_too_low(groups):
-    metrics, _ = calibrate.calibrated(*groups, PARAMS)
+    metrics, _ = intervals.calibrated(*groups, PARAMS, RANKED)
     assert metrics["test/mae_linear"] < metrics["test/mae_raw"] / 1.5
     assert metrics["test/mae_isotonic"] < metrics["test/mae_raw"] / 1.5
 
 
 def test_more_coverage_is_wider_and_covers_more(groups):
-    metrics, _ = calibrate.calibrated(*groups, PARAMS)
+    metrics, _ = intervals.calibrated(*groups, PARAMS, RANKED)
     for kind in ("linear", "isotonic", "percentiles"):
         for quantity in ("coverage", "width"):
             values = [metrics[f"test/{quantity}_{kind}_{level}"] for level in (50, 80, 90)]
@@ -88,19 +90,19 @@ def test_more_coverage_is_wider_and_covers_more(groups):
 
 def test_the_test_subjects_set_neither_map_nor_width(groups):
     fit, hold, (test, scores) = groups
-    one, shown = calibrate.calibrated(fit, hold, (test, scores), PARAMS)
-    part, fewer = calibrate.calibrated(fit, hold, (test[:4], scores[:4]), PARAMS)
+    one, shown = intervals.calibrated(fit, hold, (test, scores), PARAMS, RANKED)
+    part, fewer = intervals.calibrated(fit, hold, (test[:4], scores[:4]), PARAMS, RANKED)
     for name, values in fewer.items():
         assert values == shown[name][: len(values)]
-    other, _ = calibrate.calibrated(fit, hold, (1 - test, scores), PARAMS)
+    other, _ = intervals.calibrated(fit, hold, (1 - test, scores), PARAMS, RANKED)
     for level in (50, 80, 90):
         key = f"test/width_linear_{level}"
         assert one[key] == other[key]
-    assert set(part) == set(one)
+    assert {key for key in set(part) ^ set(one) if not key.startswith("raw_")} == set()
 
 
 def test_failures_are_flagged_by_the_isotonic_map(groups):
-    metrics, shown = calibrate.calibrated(*groups, PARAMS)
+    metrics, shown = intervals.calibrated(*groups, PARAMS, RANKED)
     failed = np.array(shown["real"]) < 0.7
     flagged = np.array(shown["predicted"]) < 0.7
     assert metrics["flagged/true_positives"] == (failed & flagged).sum()
@@ -111,7 +113,7 @@ def test_failures_are_flagged_by_the_isotonic_map(groups):
 
 def test_the_band_of_references_is_widened_by_residuals_of_both_groups(groups):
     fit, hold, test = groups
-    metrics = calibrate.by_percentiles(fit, hold, test, PARAMS)
+    metrics = intervals.by_percentiles(fit, hold, test, PARAMS)
     real, scores = (np.concatenate([fit[part], hold[part]]) for part in (0, 1))
     low, high = np.percentile(scores, (40, 95), axis=2)
     residuals = np.maximum(low - real, real - high)
@@ -128,12 +130,12 @@ def test_a_band_that_is_too_wide_is_narrowed_and_its_ends_do_not_cross():
     spread = np.linspace(-0.4, 0.4, 9)
     scores = real[:, :, None] + spread[None, None, :, None]
     group = real, scores
-    metrics = calibrate.by_percentiles(group, group, group, change(band=(0.0, 100.0)))
+    metrics = intervals.by_percentiles(group, group, group, change(band=(0.0, 100.0)))
     # the real score is in the middle of every band: the narrowed one is that point
     assert metrics["test/width_percentiles_50"] == pytest.approx(0, abs=1e-12)
     assert metrics["test/width_percentiles_90"] >= 0
     stretched = real, 0.5 + 0.1 * (scores - real[:, :, None])
-    mixed = calibrate.by_percentiles(group, group, stretched, change(band=(0.0, 100.0)))
+    mixed = intervals.by_percentiles(group, group, stretched, change(band=(0.0, 100.0)))
     for level in (50, 80, 90):
         assert mixed[f"test/width_percentiles_{level}"] >= 0
 
@@ -145,7 +147,7 @@ def test_intervals_cover_new_subjects_as_promised():
     stream = np.random.default_rng(4)
     for _ in range(trials):
         parts = [simulated(stream, subjects, 1, 1) for subjects in (20, 19, 1)]
-        metrics, _ = calibrate.calibrated(*parts, params)
+        metrics, _ = intervals.calibrated(*parts, params, RANKED[:1])
         for kind in inside:
             inside[kind] += metrics[f"test/coverage_{kind}_80"]
     for kind, count in inside.items():
@@ -156,7 +158,34 @@ def test_intervals_cover_new_subjects_as_promised():
 
 def test_too_few_subjects_for_a_coverage_are_told(groups):
     with pytest.raises(UserError, match="52 calibration cases are too few for intervals of 99 %"):
-        calibrate.calibrated(*groups, change(coverages=(0.5, 0.99)))
+        intervals.calibrated(*groups, change(coverages=(0.5, 0.99)), RANKED)
+
+
+def test_a_segmenter_that_is_left_out_is_covered_as_by_a_calibration_without_it(groups):
+    metrics, _ = intervals.calibrated(*groups, PARAMS, RANKED)
+    for index, name in enumerate(RANKED):
+        others = [tuple(np.delete(part, index, axis=1) for part in group) for group in groups[:2]]
+        alone = tuple(part[:, [index]] for part in groups[2])
+        expected, _ = intervals.calibrated(*others, alone, PARAMS, [name])
+        middle = sorted(PARAMS.coverages)[1]
+        key = f"{name}/coverage_left_out_{100 * middle:g}"
+        assert metrics[key] == expected[f"test/coverage_isotonic_{100 * middle:g}"]
+
+
+def test_widths_that_follow_the_spread_cover_where_errors_do(groups):
+    stream = np.random.default_rng(5)
+
+    def varied(subjects):
+        real = stream.random((subjects, 2, 2))
+        spread = stream.uniform(0.02, 0.3, real.shape)
+        noise = stream.normal(size=(*real.shape[:2], 6, 2)) * spread[:, :, None]
+        return real, np.clip(real[:, :, None] + noise, 0, 1)
+
+    params = change(estimator="mean")
+    metrics, _ = intervals.calibrated(varied(60), varied(60), varied(200), params, RANKED)
+    for coverage in params.coverages:
+        name = f"{100 * coverage:g}"
+        assert metrics[f"test/coverage_normalised_{name}"] == pytest.approx(coverage, abs=0.08)
 
 
 def whole(groups):
@@ -175,9 +204,9 @@ def plain(key):
 def test_one_deal_takes_the_subjects_as_they_stand(groups):
     calibration, test = whole(groups)
     half = len(calibration[0]) // 2
-    split = [tuple(own[rows] for own in calibration) for rows in (slice(half), slice(half, None))]
-    metrics, shown = calibrate.dealt(calibration, test, PARAMS, 0)
-    expected, picture = calibrate.calibrated(*split, test, PARAMS)
+    split = [tuple(ours[rows] for ours in calibration) for rows in (slice(half), slice(half, None))]
+    metrics, shown = calibrate.dealt(calibration, test, PARAMS, 0, RANKED)
+    expected, picture = intervals.calibrated(*split, test, PARAMS, RANKED)
     for key, value in metrics.items():  # means, percentiles and the first of one value are it
         assert value == expected[plain(key)], key
     assert set(expected) <= set(metrics)
@@ -186,39 +215,39 @@ def test_one_deal_takes_the_subjects_as_they_stand(groups):
 
 def test_metrics_are_means_over_deals_and_the_picture_is_of_the_first(groups):
     calibration, test = whole(groups)
-    one, first = calibrate.dealt(calibration, test, PARAMS, 0)
-    many, shown = calibrate.dealt(calibration, test, change(deals=5), 0)
-    other, _ = calibrate.dealt(calibration, test, change(deals=5), 1)
+    one, first = calibrate.dealt(calibration, test, PARAMS, 0, RANKED)
+    many, shown = calibrate.dealt(calibration, test, change(deals=5), 0, RANKED)
+    other, _ = calibrate.dealt(calibration, test, change(deals=5), 1, RANKED)
     assert shown == first
     assert many != one
     assert many != other
-    assert calibrate.dealt(calibration, test, change(deals=5), 0)[0] == many
+    assert calibrate.dealt(calibration, test, change(deals=5), 0, RANKED)[0] == many
 
 
 def test_each_deal_gives_every_subject_one_place_and_keeps_the_sizes(groups, monkeypatch):
     calibration, test = whole(groups)
-    seen, real = [], calibrate.calibrated
+    seen, real = [], intervals.calibrated
     monkeypatch.setattr(
-        calibrate, "calibrated", lambda *parts: (seen.append(parts), real(*parts))[1]
+        intervals, "calibrated", lambda *parts: (seen.append(parts), real(*parts))[1]
     )
-    metrics, _ = calibrate.dealt(calibration, test, change(deals=4), 0)
+    metrics, _ = calibrate.dealt(calibration, test, change(deals=4), 0, RANKED)
     every = np.sort(np.concatenate([calibration[0], test[0]]), axis=None)
     judged = [real(*parts)[0] for parts in seen]
-    for fit, hold, rest, _ in seen:
-        assert [len(own[0]) for own in (fit, hold, rest)] == [12, 13, 15]
+    for fit, hold, rest, *_ in seen:
+        assert [len(ours[0]) for ours in (fit, hold, rest)] == [12, 13, 15]
         together = np.concatenate([fit[0], hold[0], rest[0]])
         np.testing.assert_array_equal(np.sort(together, axis=None), every)
-        for own, scores in (fit, hold, rest):  # real and predicted are still of one subject
-            assert np.abs(0.8 * own**1.5 - scores.mean(axis=2)).max() < 0.15
+        for ours, scores in (fit, hold, rest):  # real and predicted are still of one subject
+            assert np.abs(0.8 * ours**1.5 - scores.mean(axis=2)).max() < 0.15
     for key, value in metrics.items():
-        own = [found[plain(key)] for found in judged if plain(key) in found]
+        ours = [actual[plain(key)] for actual in judged if plain(key) in actual]
         if key.startswith("first/"):  # of the subjects as they stand
-            assert value == own[0]
+            assert value == ours[0]
         elif key.startswith("deals/"):
-            assert value == pytest.approx(np.percentile(own, int(key.rpartition("_")[2])))
+            assert value == pytest.approx(np.percentile(ours, int(key.rpartition("_")[2])))
         else:
-            assert value == pytest.approx(np.mean(own))
-    assert sum(key.startswith("deals/") for key in metrics) == 2 * 3 * len(PARAMS.coverages)
+            assert value == pytest.approx(np.mean(ours))
+    assert sum(key.startswith("deals/") for key in metrics) == 2 * 4 * len(PARAMS.coverages)
     assert {key for key in metrics if key.startswith("first/")} == {
         key.replace("test/", "first/") for key in judged[0] if key.startswith("test/")
     }
@@ -226,9 +255,9 @@ def test_each_deal_gives_every_subject_one_place_and_keeps_the_sizes(groups, mon
 
 def test_a_deal_needs_two_calibration_subjects(groups):
     calibration, test = whole(groups)
-    alone = tuple(own[:1] for own in calibration)
+    alone = tuple(ours[:1] for ours in calibration)
     with pytest.raises(UserError, match="one calibration subject cannot be halved"):
-        calibrate.dealt(alone, test, PARAMS, 0)
+        calibrate.dealt(alone, test, PARAMS, 0, RANKED)
 
 
 # --- the step ---
@@ -249,20 +278,21 @@ def test_metrics_have_one_finite_value_per_seed():
 
 def test_the_first_half_of_the_calibration_subjects_fits_and_the_second_is_held_out():
     folder = rca_chain.chain()
-    real, _ = scan_files.read_scores(folder / "real_scores")
-    scores, _ = scan_files.read_scores(folder / "atlas_scores")
+    real, _ = score_files.read_scores(folder / "real_scores")
+    scores, _ = score_files.read_scores(folder / "atlas_scores")
     metrics = files.read_json(folder / "calibrated" / "metrics.json")["metrics"]
     params = change(coverages=(0.5, 0.8))
+    ranked = segmenter_names.ranked(rca_chain.SEGMENTERS)
     for index, seed in enumerate((0, 3)):
         parts = [
-            (real[seed, split][own][..., DICE], scores[seed, split][own][..., DICE])
-            for split, own in (
+            (real[seed, split][ours][..., DICE], scores[seed, split][ours][..., DICE])
+            for split, ours in (
                 ("calibration", slice(0, 2)),
                 ("calibration", slice(2, 4)),
                 ("test", slice(None)),
             )
         ]
-        expected, _ = calibrate.calibrated(*parts, params)
+        expected, _ = intervals.calibrated(*parts, params, ranked)
         for key, values in metrics.items():
             assert values[index] == pytest.approx(expected[plain(key)])
 
@@ -275,19 +305,20 @@ def test_the_same_numbers_and_picture_each_time(tmp_path):
     assert next(both)["metrics"] == next(both)["metrics"]
 
 
-BAND = "it must be two rising percentiles, 0 to 100"
-
-
 @pytest.mark.parametrize(
     ("params", "scores", "message"),
     [
-        ({"band": [95, 40]}, "atlas_scores", f"band is [95.0, 40.0]; {BAND}"),
-        ({"band": [50, 50]}, "atlas_scores", BAND),
-        ({"band": [40]}, "atlas_scores", f"band is [40.0]; {BAND}"),
-        ({"band": [1, 40, 95]}, "atlas_scores", BAND),
-        ({"band": [-1, 95]}, "atlas_scores", BAND),
-        ({"band": [40, 101]}, "atlas_scores", BAND),
-        ({"band": []}, "atlas_scores", "band is []; it must be a list with at least one element"),
+        (
+            {"band": [95, 40]},
+            "atlas_scores",
+            "band is [95, 40]; it must be a list of rising",
+        ),
+        ({"band": [50, 50]}, "atlas_scores", "it must be a list of rising numbers"),
+        ({"band": [40]}, "atlas_scores", "band is [40]; it must be a list of 2 elements"),
+        ({"band": [1, 40, 95]}, "atlas_scores", "it must be a list of 2 elements"),
+        ({"band": [-1, 95]}, "atlas_scores", "band[0] is -1; it must be a number from 0 to 100"),
+        ({"band": [40, 101]}, "atlas_scores", "band[1] is 101; it must be a number from 0"),
+        ({"band": []}, "atlas_scores", "band is []; it must be a list of 2 elements"),
         ({"coverages": []}, "atlas_scores", "coverages is []; it must be a list with at least"),
         ({"coverages": [0.5, 0.99]}, "atlas_scores", "36 calibration cases are too few for inte"),
         ({"estimator": "min"}, "atlas_scores", "must be one of max, mean, top3"),
@@ -312,11 +343,11 @@ def few_subjects(folder, count):
     stream = np.random.default_rng(0)
     sizes = {"calibration": count, "test": 2}
     real = {(0, s): stream.random((n, 2, 2, 4)).astype(np.float32) for s, n in sizes.items()}
-    scores = {key: np.stack([own] * 3, axis=2) for key, own in real.items()}
-    told = subjects.told({key: [f"s{i}" for i in range(len(own))] for key, own in real.items()})
-    names = {"structures": "a b", "segmenters": "c d"}
-    scan_files.write_scores(folder / "real_scores", real, told | names)
-    scan_files.write_scores(folder / "scores", scores, told)
+    scores = {key: np.stack([ours] * 3, axis=2) for key, ours in real.items()}
+    names = {key: [f"s{i}" for i in range(len(ours))] for key, ours in real.items()}
+    output = score_files.metadata(names, structures="ab", segmenters=["c_1", "c_2"])
+    score_files.write_scores(folder / "real_scores", real, output)
+    score_files.write_scores(folder / "scores", scores, output)
 
 
 def test_one_calibration_subject_cannot_be_halved(tmp_path, capsys):
@@ -358,11 +389,10 @@ def test_scores_without_calibration_subjects_are_told(tmp_path, capsys, scores):
 def test_calibration_subjects_are_paired_by_name(tmp_path):
     few_subjects(tmp_path, 6)
     wanted = rca_chain.calibrate(tmp_path, rca_chain.CALIBRATE, "scores", tmp_path / "made")
-    real, said = scan_files.read_scores(tmp_path / "real_scores")
-    turned = {key: own[::-1] for key, own in real.items()}
-    names = subjects.told(
-        {key: [f"s{i}" for i in range(len(own))][::-1] for key, own in real.items()}
-    )
-    scan_files.write_scores(tmp_path / "real_scores", turned, said | names)
-    found = rca_chain.calibrate(tmp_path, rca_chain.CALIBRATE, "scores", tmp_path / "again")
-    assert found["picture"].read_bytes() == wanted["picture"].read_bytes()
+    real, said = score_files.read_scores(tmp_path / "real_scores")
+    turned = {key: ours[::-1] for key, ours in real.items()}
+    names = {key: [f"s{i}" for i in range(len(ours))][::-1] for key, ours in real.items()}
+    turned_names = score_files.metadata(names, structures="ab", segmenters=["c_1", "c_2"])
+    score_files.write_scores(tmp_path / "real_scores", turned, said | turned_names)
+    actual = rca_chain.calibrate(tmp_path, rca_chain.CALIBRATE, "scores", tmp_path / "again")
+    assert actual["picture"].read_bytes() == wanted["picture"].read_bytes()

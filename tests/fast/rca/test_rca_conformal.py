@@ -21,17 +21,17 @@ def test_the_line_is_that_of_scikit_learn_cut_off_at_0_and_1(seed):
     y = np.clip(1.4 * x - 0.1 + 0.1 * stream.normal(size=x.shape), 0, 1)
     fitted = LinearRegression().fit(x.reshape(-1, 1), y.ravel())
     new = np.linspace(-1, 2, 40).reshape(4, 10)
-    found = conformal.linear_map(x, y)(new)
-    assert found.shape == new.shape
+    actual = conformal.linear_map(x, y)(new)
+    assert actual.shape == new.shape
     expected = fitted.predict(new.reshape(-1, 1)).reshape(new.shape)
-    np.testing.assert_allclose(found, np.clip(expected, 0, 1), atol=1e-6)
-    assert (found.min(), found.max()) == (0, 1)
+    np.testing.assert_allclose(actual, np.clip(expected, 0, 1), atol=1e-6)
+    assert (actual.min(), actual.max()) == (0, 1)
 
 
 def test_equal_scores_predict_the_mean():
     for make in conformal.MAPS.values():
-        found = make(np.full(4, 0.3), np.array([0.1, 0.2, 0.3, 0.4]))
-        np.testing.assert_allclose(found(np.array([0.0, 0.3, 1.0])), 0.25)
+        actual = make(np.full(4, 0.3), np.array([0.1, 0.2, 0.3, 0.4]))
+        np.testing.assert_allclose(actual(np.array([0.0, 0.3, 1.0])), 0.25)
         one = make(np.array([0.3]), np.array([0.6]))
         np.testing.assert_allclose(one(np.array([0.0, 0.9])), 0.6)
 
@@ -44,17 +44,17 @@ def test_the_isotonic_map_rises_and_stays_where_scores_end(seed, count, decimals
     y = np.clip(x + 0.3 * stream.normal(size=count), 0, 1)
     steps = conformal.isotonic_map(x, y)
     new = np.linspace(-0.5, 1.5, 101)
-    found = steps(new)
-    assert (np.diff(found) >= 0).all()
-    assert found.min() >= 0
-    assert found.max() <= 1
-    np.testing.assert_array_equal(found[new < x.min()], steps(np.array([x.min()]))[0])
-    np.testing.assert_array_equal(found[new > x.max()], steps(np.array([x.max()]))[0])
+    actual = steps(new)
+    assert (np.diff(actual) >= 0).all()
+    assert actual.min() >= 0
+    assert actual.max() <= 1
+    np.testing.assert_array_equal(actual[new < x.min()], steps(np.array([x.min()]))[0])
+    np.testing.assert_array_equal(actual[new > x.max()], steps(np.array([x.max()]))[0])
     # no worse on its own cases than the best line that rises, nor than their mean
-    own = np.square(steps(x) - y).mean()
-    assert own <= np.square(y.mean() - y).mean() + 1e-12
+    ours = np.square(steps(x) - y).mean()
+    assert ours <= np.square(y.mean() - y).mean() + 1e-12
     if np.ptp(x) > 0 and np.cov(x, y)[0, 1] > 0:
-        assert own <= np.square(conformal.linear_map(x, y)(x) - y).mean() + 1e-12
+        assert ours <= np.square(conformal.linear_map(x, y)(x) - y).mean() + 1e-12
 
 
 def test_the_isotonic_map_pools_violators_by_hand():
@@ -135,7 +135,7 @@ def test_a_new_case_is_covered_as_often_as_promised(count, coverage):
     """Of n exchangeable residuals and a new one, each is as likely the k-th smallest: k / (n+1)."""
     trials, stream = 6000, np.random.default_rng(count)
     residuals = stream.gamma(0.7, size=(trials, count + 1))  # skewed, as errors are
-    inside = [own[0] <= conformal.half_width(own[1:], coverage) for own in residuals]
+    inside = [ours[0] <= conformal.half_width(ours[1:], coverage) for ours in residuals]
     true = math.ceil(round((count + 1) * coverage, 9)) / (count + 1)
     assert coverage <= true < coverage + 1 / (count + 1)
     low, high = stats.binom.interval(0.9999, trials, true)
@@ -180,8 +180,8 @@ def test_the_band_is_that_of_numpys_percentiles_between_neighbours(band):
     scores, real = stream.random((3, 2, 8)), stream.random((3, 2))
     low, high, residuals = conformal.percentile_residuals(scores, real, band)
     for place in np.ndindex(3, 2):
-        own = np.sort(scores[place])
-        ends = [np.interp(part / 100 * 7, np.arange(8), own) for part in band]
+        ours = np.sort(scores[place])
+        ends = [np.interp(part / 100 * 7, np.arange(8), ours) for part in band]
         np.testing.assert_allclose([low[place], high[place]], ends)
         inside = ends[0] <= real[place] <= ends[1]
         assert (residuals[place] <= 0) == inside

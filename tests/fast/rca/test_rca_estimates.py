@@ -37,10 +37,10 @@ def scores(*values):
     ],
 )
 def test_an_estimate_by_hand(estimator, values, overlap, distance):
-    found = estimates.estimate(scores(*values), estimator)
-    assert found.shape == (1, 1, 1, 4)
+    actual = estimates.estimate(scores(*values), estimator)
+    assert actual.shape == (1, 1, 1, 4)
     expected = [overlap if measure in OVERLAPS else distance for measure in MEASURES]
-    np.testing.assert_allclose(found[0, 0, 0], expected, rtol=1e-12)
+    np.testing.assert_allclose(actual[0, 0, 0], expected, rtol=1e-12)
 
 
 @settings(max_examples=50, deadline=None)
@@ -52,14 +52,14 @@ def test_an_estimate_by_hand(estimator, values, overlap, distance):
     )
 )
 def test_estimates_are_those_of_a_loop_over_every_segmentation(values):
-    found = {name: estimates.estimate(values, name) for name in ESTIMATORS}
+    actual = {name: estimates.estimate(values, name) for name in ESTIMATORS}
     for index in np.ndindex(*values.shape[:2], values.shape[3], 4):
         subject, segmenter, structure, measure = index
-        own = values[subject, segmenter, :, structure, measure]
-        own = np.sort(own[~np.isnan(own)])[:: -1 if MEASURES[measure] in OVERLAPS else 1]
-        for name, kept in (("max", own[:1]), ("top3", own[:3]), ("mean", own)):
+        ours = values[subject, segmenter, :, structure, measure]
+        ours = np.sort(ours[~np.isnan(ours)])[:: -1 if MEASURES[measure] in OVERLAPS else 1]
+        for name, kept in (("max", ours[:1]), ("top3", ours[:3]), ("mean", ours)):
             expected = kept.mean() if len(kept) else np.nan
-            np.testing.assert_allclose(found[name][index], expected, rtol=1e-9, atol=1e-9)
+            np.testing.assert_allclose(actual[name][index], expected, rtol=1e-9, atol=1e-9)
 
 
 def test_the_order_of_references_does_not_count_and_more_never_lower_the_maximum():
@@ -112,45 +112,47 @@ def test_agreement_by_hand():
     nan = np.nan
     predicted = np.array([[0.5, 0.4, 2.0, nan], [0.7, 0.6, nan, 4.0], [0.6, 0.5, 1.0, 9.0]])
     real = np.array([[0.4, 0.3, 1.0, 3.0], [0.8, 0.7, 5.0, nan], [0.6, 0.5, 2.0, 5.0]])
-    found = estimates.agreement_metrics(predicted, real, "all")
-    assert found["all/undefined_dice"] == 0
-    assert found["all/undefined_surface"] == pytest.approx(1 / 3)
-    assert found["all/undefined_hausdorff"] == pytest.approx(2 / 3)
-    assert found["all/mae_dice"] == pytest.approx(0.2 / 3)
-    assert found["all/bias_dice"] == pytest.approx(0)
-    assert found["all/correlation_dice"] == pytest.approx(1)
-    assert found["all/correlation_rank_jaccard"] == pytest.approx(1)
-    assert found["all/mae_surface"] == found["all/mae_hausdorff"] - 3 == 1
-    assert found["all/bias_surface"] == pytest.approx(0)
-    assert found["all/bias_hausdorff"] == 4
-    assert found["all/correlation_surface"] == pytest.approx(-1)
-    assert found["all/correlation_hausdorff"] == 0  # one point
+    actual = estimates.agreement_metrics(predicted, real, "all")
+    assert actual["all/undefined_dice"] == 0
+    assert actual["all/undefined_surface"] == pytest.approx(1 / 3)
+    assert actual["all/undefined_hausdorff"] == pytest.approx(2 / 3)
+    assert actual["all/mae_dice"] == pytest.approx(0.2 / 3)
+    assert actual["all/bias_dice"] == pytest.approx(0)
+    assert actual["all/correlation_dice"] == pytest.approx(1)
+    assert actual["all/correlation_rank_jaccard"] == pytest.approx(1)
+    assert actual["all/mae_surface"] == actual["all/mae_hausdorff"] - 3 == 1
+    assert actual["all/bias_surface"] == pytest.approx(0)
+    assert actual["all/bias_hausdorff"] == 4
+    assert actual["all/correlation_surface"] == pytest.approx(-1)
+    assert actual["all/correlation_hausdorff"] == 0  # one point
     # Both distances of the third alone exist: one point tells nothing
     assert (
-        found["all/correlation_dice_defined"] == found["all/correlation_rank_jaccard_defined"] == 0
+        actual["all/correlation_dice_defined"]
+        == actual["all/correlation_rank_jaccard_defined"]
+        == 0
     )
-    assert len(found) == 4 * 5 + 4
+    assert len(actual) == 4 * 5 + 4
 
 
 def test_overlaps_are_also_correlated_where_distances_exist():
     stream = np.random.default_rng(0)
     predicted, real = stream.random((2, 20, 4))
     predicted[:5, 2:] = np.nan
-    found = estimates.agreement_metrics(predicted, real, "all")
+    actual = estimates.agreement_metrics(predicted, real, "all")
     for index, measure in enumerate(("dice", "jaccard")):
         pearson = np.corrcoef(predicted[5:, index], real[5:, index])[0, 1]
-        assert found[f"all/correlation_{measure}_defined"] == pytest.approx(pearson)
+        assert actual[f"all/correlation_{measure}_defined"] == pytest.approx(pearson)
         ranks = stats.spearmanr(predicted[5:, index], real[5:, index]).statistic
-        assert found[f"all/correlation_rank_{measure}_defined"] == pytest.approx(ranks)
+        assert actual[f"all/correlation_rank_{measure}_defined"] == pytest.approx(ranks)
 
 
 def test_a_distance_that_is_nowhere_defined_has_no_number_but_the_share():
     values = np.zeros((2, 1, 1, 4))
     values[..., 2:] = np.nan
-    found = estimates.agreement_metrics(values, values, "pooled")
-    assert found["pooled/undefined_hausdorff"] == 1
-    assert {key for key in found if key.endswith("hausdorff")} == {"pooled/undefined_hausdorff"}
-    assert all(np.isfinite(value) for value in found.values())
+    actual = estimates.agreement_metrics(values, values, "pooled")
+    assert actual["pooled/undefined_hausdorff"] == 1
+    assert {key for key in actual if key.endswith("hausdorff")} == {"pooled/undefined_hausdorff"}
+    assert all(np.isfinite(value) for value in actual.values())
 
 
 @settings(max_examples=30, deadline=None)
@@ -174,8 +176,8 @@ def test_errors_are_symmetric_and_the_bias_is_signed(seed, shift):
 def test_failures_by_hand():
     real = np.array([0.1, 0.3, 0.5, 0.69, 0.7, 0.8, 0.9, 1.0])
     predicted = np.array([0.2, 0.1, 0.75, 0.6, 0.65, 0.7, 0.9, 0.3])
-    found = estimates.failure_metrics(predicted.reshape(2, 4), real.reshape(2, 4), 0.7, 0.25)
-    assert found == {
+    actual = estimates.failure_metrics(predicted.reshape(2, 4), real.reshape(2, 4), 0.7, 0.25)
+    assert actual == {
         "failure/share": 0.5,  # 0.7 is good enough
         "failure/accuracy": 5 / 8,
         "failure/true_positives": 3,
@@ -210,41 +212,41 @@ def simulated(seed, decimals):
 @pytest.mark.parametrize("seed", range(6))
 def test_failures_are_counted_as_scikit_learn_counts_them(seed, decimals):
     predicted, real = simulated(seed, decimals)
-    found = estimates.failure_metrics(predicted, real, 0.65, 0.1)
+    actual = estimates.failure_metrics(predicted, real, 0.65, 0.1)
     (tn, fp), (fn, tp) = confusion_matrix(real < 0.65, predicted < 0.65)
     keys = ("true_negatives", "false_positives", "false_negatives", "true_positives")
-    assert [found[f"failure/{key}"] for key in keys] == [tn, fp, fn, tp]
-    assert found["failure/accuracy"] == pytest.approx((tp + tn) / 60)
-    assert found["failure/sensitivity"] == pytest.approx(tp / (tp + fn))
-    assert found["failure/false_positive_rate"] == pytest.approx(fp / (fp + tn))
-    assert found["failure/share"] == pytest.approx((tp + fn) / 60)
+    assert [actual[f"failure/{key}"] for key in keys] == [tn, fp, fn, tp]
+    assert actual["failure/accuracy"] == pytest.approx((tp + tn) / 60)
+    assert actual["failure/sensitivity"] == pytest.approx(tp / (tp + fn))
+    assert actual["failure/false_positive_rate"] == pytest.approx(fp / (fp + tn))
+    assert actual["failure/share"] == pytest.approx((tp + fn) / 60)
     auc = roc_auc_score(real < 0.65, -predicted)
-    assert found["failure/auc"] == pytest.approx(auc)
+    assert actual["failure/auc"] == pytest.approx(auc)
 
 
 @pytest.mark.parametrize("rate", [0.0, 0.05, 0.1, 0.5, 1.0])
 @pytest.mark.parametrize("seed", range(4))
 def test_the_sensitivity_at_a_rate_is_that_of_the_best_threshold(seed, rate):
     predicted, real = simulated(seed, 6)
-    found = estimates.failure_metrics(predicted, real, 0.65, rate)
+    actual = estimates.failure_metrics(predicted, real, 0.65, rate)
     expected = read_off(predicted, real, 0.65, rate)
-    assert found["failure/sensitivity_at_rate"] == pytest.approx(expected)
+    assert actual["failure/sensitivity_at_rate"] == pytest.approx(expected)
 
 
 def test_points_on_a_straight_part_of_the_curve_count_too():
     real = np.array([0.0] * 10 + [1.0] * 10)
     predicted = np.array([0.1] * 3 + [0.2] * 3 + [0.3] * 3 + [0.9] + [0.1, 0.2, 0.3] + [0.9] * 7)
-    found = estimates.failure_metrics(predicted, real, 0.7, 0.2)["failure/sensitivity_at_rate"]
-    assert found == read_off(predicted, real, 0.7, 0.2) == 0.6
+    actual = estimates.failure_metrics(predicted, real, 0.7, 0.2)["failure/sensitivity_at_rate"]
+    assert actual == read_off(predicted, real, 0.7, 0.2) == 0.6
 
 
 @pytest.mark.parametrize("real", [np.full(4, 0.9), np.full(4, 0.1)])
 def test_without_both_kinds_there_is_nothing_to_tell_apart(real):
-    found = estimates.failure_metrics(np.array([0.1, 0.2, 0.8, 0.9]), real, 0.7, 0.1)
-    assert found["failure/share"] == float(real[0] < 0.7)
-    assert found["failure/accuracy"] == 0.5
-    assert not {"failure/auc", "failure/sensitivity", "failure/sensitivity_at_rate"} & set(found)
-    counts = [value for key, value in found.items() if key.count("_")]
+    actual = estimates.failure_metrics(np.array([0.1, 0.2, 0.8, 0.9]), real, 0.7, 0.1)
+    assert actual["failure/share"] == float(real[0] < 0.7)
+    assert actual["failure/accuracy"] == 0.5
+    assert not {"failure/auc", "failure/sensitivity", "failure/sensitivity_at_rate"} & set(actual)
+    counts = [value for key, value in actual.items() if key.count("_")]
     assert sum(counts) == 4
 
 

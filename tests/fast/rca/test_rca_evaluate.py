@@ -1,4 +1,5 @@
 import dataclasses
+import itertools
 import json
 
 import numpy as np
@@ -6,13 +7,14 @@ import pytest
 
 import rca_chain
 from pr12.rca import evaluate
-from pr12.rca.data import phantom, scan_files, subjects
+from pr12.rca.data import phantom, scan_files, score_files
 from pr12.rca.data.scan_files import Scan, Scans
-from pr12.rca.model import estimates
+from pr12.rca.model import estimates, parts
 from pr12.rca.model.measures import MEASURES
 from pr12.workflow import files
 from pr12.workflow.errors import UserError
 
+SEGMENTERS = ("unet_8", "unet_30", "unet_150")
 PARAMS = evaluate.Params("atlas", "max", None, None, 0.7, 0.1)
 NAMES = ("liver", "spleen")
 DICE = MEASURES.index("dice")
@@ -36,70 +38,108 @@ def simulated(seed=0, subjects=6, references=5):
 def test_every_structure_and_all_together_are_judged_by_the_estimate():
     real, scores = simulated()
     for estimator in ("max", "mean", "top3"):
-        found = evaluate.judged(real, scores, change(estimator=estimator), NAMES)
+        actual = evaluate.judged(real, scores, change(estimator=estimator), NAMES, SEGMENTERS)
         predicted = estimates.estimate(scores, estimator)
         expected = estimates.agreement_metrics(predicted, real, "pooled")
         for index, name in enumerate(NAMES):
-            own = predicted[:, :, index], real[:, :, index]
-            expected |= estimates.agreement_metrics(*own, name)
+            ours = predicted[:, :, index], real[:, :, index]
+            expected |= estimates.agreement_metrics(*ours, name)
         expected |= estimates.failure_metrics(predicted[..., DICE], real[..., DICE], 0.7, 0.1)
-        rest = {key: value for key, value in found.items() if not key.startswith("references_")}
+        for index, name in enumerate(("unet_1", "unet_2", "unet_3")):
+            ours = predicted[:, index, :, DICE], real[:, index, :, DICE]
+            expected |= estimates.dice_metrics(*ours, name)
+        ours = predicted[:, 1:, :, DICE], real[:, 1:, :, DICE]
+        expected |= estimates.dice_metrics(*ours, "usable")
+        failures = estimates.failure_metrics(*ours, 0.7, 0.1)
+        expected |= {key.replace("failure", "usable"): value for key, value in failures.items()}
+        rest = {key: value for key, value in actual.items() if not key.startswith("references_")}
         assert rest == expected
+
+
+def test_within_a_segmenter_nothing_is_known_of_the_others():
+    real, scores = simulated()
+    real[:, 0] /= 10  # one that is much worse: all pooled correlate more than any alone
+    scores[:, 0] = real[:, 0, None] + 0.01
+    scores[:, 1:] = 0.5 + 0.1 * np.random.default_rng(1).random(scores[:, 1:].shape)
+    actual = evaluate.judged(real, scores, PARAMS, NAMES, SEGMENTERS)
+    assert actual["pooled/correlation_dice"] > 0.5
+    assert abs(actual["unet_3/correlation_dice"]) < 0.5
+    assert actual["unet_1/correlation_dice"] == pytest.approx(1, abs=1e-6)
+
+
+def test_what_needs_no_references_is_not_judged_by_their_number():
+    real, scores = simulated()
+    scores[:, 1, 0] = np.nan  # a U-Net is not compared with itself
+    actual = evaluate.judged(real, scores, change(reverse="agreement"), NAMES, SEGMENTERS)
+    assert not [key for key in actual if key.startswith("references_")]
+    assert np.isfinite(list(actual.values())).all()
 
 
 def test_structures_are_not_mixed_up():
     real, scores = simulated()
     scores[:, :, :, 1] = real[:, :, None, 1]  # the spleen is predicted without error
-    found = evaluate.judged(real, scores, PARAMS, NAMES)
-    assert found["spleen/mae_dice"] == 0
-    assert found["spleen/correlation_dice"] == 1
-    assert found["liver/mae_dice"] > 0.01
-    between = (found["liver/mae_dice"] + found["spleen/mae_dice"]) / 2
-    assert found["pooled/mae_dice"] == pytest.approx(between)
+    actual = evaluate.judged(real, scores, PARAMS, NAMES, SEGMENTERS)
+    assert actual["spleen/mae_dice"] == 0
+    assert actual["spleen/correlation_dice"] == 1
+    assert actual["liver/mae_dice"] > 0.01
+    between = (actual["liver/mae_dice"] + actual["spleen/mae_dice"]) / 2
+    assert actual["pooled/mae_dice"] == pytest.approx(between)
 
 
 @pytest.mark.parametrize(
-    ("references", "numbers"), [(1, [1]), (2, [1, 2]), (5, [1, 2, 4]), (8, [1, 2, 4, 8])]
+    ("references", "numbers"), [(1, [1]), (2, [1, 2]), (5, [1, 2, 4, 5]), (8, [1, 2, 4, 8])]
 )
-def test_dice_is_judged_by_the_number_of_references_too(references, numbers):
+def test_dice_is_judged_by_the_number_of_references_on_average_over_subsets(references, numbers):
     real, scores = simulated(references=references)
-    found = evaluate.judged(real, scores, PARAMS, NAMES)
-    assert sorted(key for key in found if key.startswith("references_")) == sorted(
+    actual = evaluate.judged(real, scores, PARAMS, NAMES, SEGMENTERS)
+    dice = real[..., DICE]
+    assert sorted(key for key in actual if key.startswith("references_")) == sorted(
         f"references_{number}/{metric}" for number in numbers for metric in
-        ("mae_dice", "bias_dice", "correlation_dice")
+        ("mae_dice", "bias_dice", "correlation_dice", "correlation_rank_dice")
     )  # fmt: skip
     for number in numbers:
-        fewer = scores[:, :, :number, :, DICE].max(axis=2)
-        error = np.abs(fewer - real[..., DICE]).mean()
-        assert found[f"references_{number}/mae_dice"] == pytest.approx(error, abs=1e-6)
-        bias = (fewer - real[..., DICE]).mean()
-        assert found[f"references_{number}/bias_dice"] == pytest.approx(bias, abs=1e-6)
-        pearson = np.corrcoef(fewer.ravel(), real[..., DICE].ravel())[0, 1]
-        assert found[f"references_{number}/correlation_dice"] == pytest.approx(pearson, abs=1e-6)
+        every = [
+            scores[..., DICE][:, :, list(subset)].max(axis=2)
+            for subset in itertools.combinations(range(references), number)
+        ]
+        error = np.mean([np.abs(fewer - dice).mean() for fewer in every])
+        assert actual[f"references_{number}/mae_dice"] == pytest.approx(error, abs=1e-6)
+        bias = np.mean([(fewer - dice).mean() for fewer in every])
+        assert actual[f"references_{number}/bias_dice"] == pytest.approx(bias, abs=1e-6)
+        pearson = np.mean([np.corrcoef(fewer.ravel(), dice.ravel())[0, 1] for fewer in every])
+        assert actual[f"references_{number}/correlation_dice"] == pytest.approx(pearson, abs=1e-6)
+
+
+def test_many_subsets_are_a_sample_that_is_the_same_each_time():
+    chosen = parts.subsets(12, 4)
+    assert len(chosen) == 100
+    assert all(len(set(subset)) == 4 for subset in chosen)
+    assert chosen == parts.subsets(12, 4)
+    assert {reference for subset in chosen for reference in subset} == set(range(12))
 
 
 def test_a_perfect_prediction_and_one_that_tells_nothing():
     real, _ = simulated()
-    found = evaluate.judged(real, real[:, :, None], PARAMS, NAMES)
-    assert found["pooled/mae_dice"] == 0
-    assert found["pooled/correlation_dice"] == found["failure/auc"] == 1
-    assert found["failure/sensitivity"] == found["failure/sensitivity_at_rate"] == 1
+    actual = evaluate.judged(real, real[:, :, None], PARAMS, NAMES, SEGMENTERS)
+    assert actual["pooled/mae_dice"] == 0
+    assert actual["pooled/correlation_dice"] == actual["failure/auc"] == 1
+    assert actual["failure/sensitivity"] == actual["failure/sensitivity_at_rate"] == 1
     flat = np.full_like(real[:, :, None], 0.5)
-    found = evaluate.judged(real, flat, PARAMS, NAMES)
-    assert found["pooled/correlation_dice"] == 0
-    assert found["failure/auc"] == 0.5
-    assert found["failure/false_positive_rate"] == 1
+    actual = evaluate.judged(real, flat, PARAMS, NAMES, SEGMENTERS)
+    assert actual["pooled/correlation_dice"] == 0
+    assert actual["failure/auc"] == 0.5
+    assert actual["failure/false_positive_rate"] == 1
 
 
 def test_distances_of_nothing_are_left_out_and_counted():
     real, scores = simulated()
     real[0, 0, 0, 2:] = scores[1, 1, :, 0, 2:] = np.nan
     scores[2, 2, :2, 0, 2:] = np.nan  # some references still have one
-    found = evaluate.judged(real, scores, PARAMS, NAMES)
-    assert found["liver/undefined_surface"] == pytest.approx(2 / 18)
-    assert found["pooled/undefined_hausdorff"] == pytest.approx(2 / 36)
-    assert found["spleen/undefined_surface"] == 0
-    assert all(np.isfinite(value) for value in found.values())
+    actual = evaluate.judged(real, scores, PARAMS, NAMES, SEGMENTERS)
+    assert actual["liver/undefined_surface"] == pytest.approx(2 / 18)
+    assert actual["pooled/undefined_hausdorff"] == pytest.approx(2 / 36)
+    assert actual["spleen/undefined_surface"] == 0
+    assert all(np.isfinite(value) for value in actual.values())
 
 
 # --- the points of the scatter plots ---
@@ -130,21 +170,21 @@ def test_every_point_is_shown_with_its_segmenter_and_structure():
 def by_seed(seeds=(0, 3), split="test", **sizes):
     """Give real scores, scores on references and the names of the rows of both."""
     pairs = {seed: simulated(seed, **sizes) for seed in seeds}
-    real = {(seed, split): own[0] for seed, own in pairs.items()}
-    scores = {(seed, split): own[1] for seed, own in pairs.items()}
+    real = {(seed, split): ours[0] for seed, ours in pairs.items()}
+    scores = {(seed, split): ours[1] for seed, ours in pairs.items()}
     names = {
-        f"{seed}/{split}": [f"s{index}" for index in range(len(own))]
-        for (seed, _), own in real.items()
+        f"{seed}/{split}": [f"s{index}" for index in range(len(ours))]
+        for (seed, _), ours in real.items()
     }
     return real, scores, (names, dict(names))
 
 
 def written(folder, real, scores):
     """Write both; give the arguments that `rca_chain.evaluate` wants."""
-    rows = {key: [f"s{index}" for index in range(len(own))] for key, own in real.items()}
-    said = subjects.told(rows, structures=NAMES, segmenters="abc")
-    scan_files.write_scores(folder / "real_scores", real, said)
-    scan_files.write_scores(folder / "scores", scores, subjects.told(rows))
+    rows = {key: [f"s{index}" for index in range(len(ours))] for key, ours in real.items()}
+    said = score_files.metadata(rows, structures=NAMES, segmenters="abc")
+    score_files.write_scores(folder / "real_scores", real, said)
+    score_files.write_scores(folder / "scores", scores, score_files.metadata(rows))
     return folder, rca_chain.EVALUATE, "scores", folder / "made"
 
 
@@ -152,16 +192,16 @@ def test_seeds_are_paired_and_other_splits_left_out():
     real, scores, said = by_seed((3, 0))
     extra = {(0, "calibration"): np.zeros((1, 3, 2, 4))}
     (first, second) = evaluate.paired(real | extra, scores | extra, said, PARAMS)
-    for seed, (own, on_references) in ((0, first), (3, second)):
-        np.testing.assert_array_equal(own, real[seed, "test"])
+    for seed, (ours, on_references) in ((0, first), (3, second)):
+        np.testing.assert_array_equal(ours, real[seed, "test"])
         np.testing.assert_array_equal(on_references, scores[seed, "test"])
 
 
 def test_the_first_references_and_subjects_are_taken():
     real, scores, said = by_seed()
     pairs = evaluate.paired(real, scores, said, change(references=2, subjects=4))
-    for seed, (own, on_references) in zip((0, 3), pairs, strict=True):
-        np.testing.assert_array_equal(own, real[seed, "test"][:4])
+    for seed, (ours, on_references) in zip((0, 3), pairs, strict=True):
+        np.testing.assert_array_equal(ours, real[seed, "test"][:4])
         np.testing.assert_array_equal(on_references, scores[seed, "test"][:4, :, :2])
 
 
@@ -171,24 +211,24 @@ def test_rows_are_paired_by_name_and_not_by_place(count):
     real, scores, (said, _) = by_seed()
     order = [4, 1, 5]
     whose = {f"{seed}/test": [f"s{i}" for i in order] for seed in (0, 3)}
-    scores = {key: own[order] for key, own in scores.items()}
+    scores = {key: ours[order] for key, ours in scores.items()}
     pairs = evaluate.paired(real, scores, (said, whose), change(subjects=count))
-    for seed, (own, on_references) in zip((0, 3), pairs, strict=True):
-        np.testing.assert_array_equal(own, real[seed, "test"][order[:count]])
+    for seed, (ours, on_references) in zip((0, 3), pairs, strict=True):
+        np.testing.assert_array_equal(ours, real[seed, "test"][order[:count]])
         np.testing.assert_array_equal(on_references, scores[seed, "test"][:count])
 
 
 @pytest.mark.parametrize(
-    ("names", "told"),
+    ("names", "message"),
     [(["s0", "x", "y"], "x, y"), ([], "none is named"), (list("abcd"), "a, b, c")],
 )
-def test_subjects_without_a_real_score_are_told(names, told):
+def test_subjects_without_a_real_score_are_told(names, message):
     real, scores, (said, whose) = by_seed()
     whose["3/test"] = names
     with pytest.raises(UserError) as caught:
         evaluate.paired(real, scores, (said, whose), PARAMS)
     assert str(caught.value) == (
-        f"real and reverse scores of seed 3 are not of the same test subjects ({told}); "
+        f"real and reverse scores of seed 3 are not of the same test subjects ({message}); "
         "make both again"
     )
 
@@ -218,24 +258,27 @@ def test_scores_of_other_seeds_are_refused():
 
 def test_names_come_back_as_they_were_told_in_one_text_whatever_they_hold():
     rows = {(3, "test"): ["b", "a b"], (0, "calibration"): []}
-    told = subjects.told(rows, structures=("left kidney", "größe"))
-    assert list(told) == ["names"]  # several would be written in any order
-    assert subjects.named(told) == {
+    written = score_files.metadata(rows, structures=("left kidney", "größe"))
+    assert list(written) == ["names"]  # several would be written in any order
+    assert score_files.read_names(written) == {
         "3/test": ["b", "a b"],
         "0/calibration": [],
         "structures": ["left kidney", "größe"],
     }
-    assert subjects.told(dict(reversed(rows.items())), structures=("left kidney", "größe")) == told
+    assert (
+        score_files.metadata(dict(reversed(rows.items())), structures=("left kidney", "größe"))
+        == written
+    )
 
 
 @pytest.mark.parametrize("metadata", [{}, {"structures": "liver"}, {"names": "{"}])
 def test_scores_that_do_not_say_whose_they_are_are_refused(tmp_path, capsys, metadata):
     with pytest.raises(UserError) as caught:
-        subjects.named(metadata)
+        score_files.read_names(metadata)
     assert str(caught.value) == "the scores do not say whose they are; make them again"
     real, scores, _ = by_seed()
     line = written(tmp_path, real, scores)
-    scan_files.write_scores(tmp_path / "scores", scores, metadata)
+    score_files.write_scores(tmp_path / "scores", scores, metadata)
     with pytest.raises(SystemExit, match="2"):
         rca_chain.evaluate(*line)
     assert "error: the scores do not say whose they are" in capsys.readouterr().err
@@ -246,18 +289,19 @@ def test_scores_that_do_not_say_whose_they_are_are_refused(tmp_path, capsys, met
 
 def test_metrics_have_one_finite_value_per_seed_and_the_picture_every_point():
     folder = rca_chain.chain()
-    real, _ = scan_files.read_scores(folder / "real_scores")
+    real, _ = score_files.read_scores(folder / "real_scores")
     for name, count in (("atlas", 3), ("atlas_to_test", 3), ("forest", 2), ("cnn", 1)):
         metrics = files.read_json(folder / name / "metrics.json")["metrics"]
         assert {len(values) for values in metrics.values()} == {2}
         assert np.isfinite([value for values in metrics.values() for value in values]).all()
-        scores, _ = scan_files.read_scores(folder / f"{name}_scores")
+        scores, _ = score_files.read_scores(folder / f"{name}_scores")
         for index, seed in enumerate((0, 3)):
             expected = evaluate.judged(
                 real[seed, "test"][:count],
                 scores[seed, "test"],
-                PARAMS,
+                change(reverse=name),
                 ("liver", "spleen", "kidneys"),
+                rca_chain.SEGMENTERS,
             )
             for key, values in metrics.items():
                 assert values[index] == pytest.approx(expected[key])
@@ -266,8 +310,8 @@ def test_metrics_have_one_finite_value_per_seed_and_the_picture_every_point():
         assert tuple(shown["segmenters"]) == rca_chain.SEGMENTERS
         points = 2 * count * len(rca_chain.SEGMENTERS) * 3
         assert {len(shown[key]) for key in ("segmenter", "structure")} == {points}
-        lists = [own for key in ("real", "predicted") for own in shown[key].values()]
-        assert {len(own) for own in lists} == {points}
+        lists = [ours for key in ("real", "predicted") for ours in shown[key].values()]
+        assert {len(ours) for ours in lists} == {points}
 
 
 def test_the_provenance_names_inputs_and_libraries():
@@ -310,8 +354,8 @@ def test_subjects_are_paired_with_themselves_whatever_their_names(tmp_path):
         "calibration": scans(2, ["a"]),
         "test": scans(3, ["test-2", "test-10"]),
     }
-    for name, own in splits.items():
-        written = Scans(phantom.STRUCTURES, {0: own})
+    for name, ours in splits.items():
+        written = Scans(phantom.STRUCTURES, {0: ours})
         scan_files.write_scans(rca_chain.splits(tmp_path)[name], written)
     good, bad = splits["test"]
     maps = {
@@ -331,8 +375,8 @@ def test_subjects_are_paired_with_themselves_whatever_their_names(tmp_path):
         scores=tmp_path / "forest_scores",
     )
     params = rca_chain.EVALUATE | {"reverse": "forest"}
-    found = rca_chain.evaluate(tmp_path, params, "forest_scores", tmp_path / "judged")
-    metrics = files.read_json(found["metrics"])["metrics"]
+    actual = rca_chain.evaluate(tmp_path, params, "forest_scores", tmp_path / "judged")
+    metrics = files.read_json(actual["metrics"])["metrics"]
     assert metrics["pooled/correlation_dice"][0] > 0.5
     assert metrics["failure/auc"] == [1.0]
 
@@ -367,8 +411,8 @@ def test_a_mistake_is_one_sentence_and_leaves_no_file(tmp_path, capsys, params, 
 def test_a_score_of_nothing_in_all_seeds_is_still_a_file(tmp_path):
     """Every segmentation empty: no distance is defined, and JSON holds no NaN."""
     real, scores, _ = by_seed()
-    for own in (*real.values(), *scores.values()):
-        own[..., :2], own[..., 2:] = 0, np.nan
+    for ours in (*real.values(), *scores.values()):
+        ours[..., :2], ours[..., 2:] = 0, np.nan
     made = rca_chain.evaluate(*written(tmp_path, real, scores))
     metrics = files.read_json(made["metrics"])["metrics"]
     assert metrics["failure/share"] == [1, 1]

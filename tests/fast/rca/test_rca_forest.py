@@ -17,9 +17,9 @@ def voxels(seed=0, n=400, labels=(0, 1, 2, 3)):
 
 def expected(grown, x, classes):
     """Give scikit-learn's own probabilities, with zeros for labels that it never saw."""
-    found = np.zeros((len(x), classes))
-    found[:, grown.classes_] = grown.predict_proba(x)
-    return found
+    actual = np.zeros((len(x), classes))
+    actual[:, grown.classes_] = grown.predict_proba(x)
+    return actual
 
 
 # --- the oracle ---
@@ -32,13 +32,13 @@ def test_probabilities_are_those_of_scikit_learn(labels, trees, depth):
     grown = forest.grow(x, y, trees, depth, seed=3)
     arrays = forest.to_arrays(grown, 4)
     new = voxels(seed=1, n=1000)[0]
-    found = forest.probabilities(arrays, new)
-    assert found.dtype == np.float32
-    np.testing.assert_allclose(found, expected(grown, new, 4), atol=1e-6)
-    np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-6)
-    decided = np.diff(np.sort(found, axis=1)[:, -2:]).ravel() > 1e-5
+    actual = forest.probabilities(arrays, new)
+    assert actual.dtype == np.float32
+    np.testing.assert_allclose(actual, expected(grown, new, 4), atol=1e-6)
+    np.testing.assert_allclose(actual.sum(axis=1), 1, atol=1e-6)
+    decided = np.diff(np.sort(actual, axis=1)[:, -2:]).ravel() > 1e-5
     assert decided.any()
-    assert (found.argmax(axis=1)[decided] == grown.predict(new)[decided]).all()
+    assert (actual.argmax(axis=1)[decided] == grown.predict(new)[decided]).all()
 
 
 def test_a_voxel_on_a_threshold_goes_where_scikit_learn_sends_it():
@@ -77,8 +77,8 @@ def test_a_tree_of_one_node_says_what_it_was_grown_on():
     y = np.array([0] * 6 + [2] * 4, np.uint8)
     arrays = forest.to_arrays(forest.grow(x, y, 3, 5, seed=0), 3)
     assert [len(arrays[name]) for name in ("left", "roots")] == [3, 3]
-    found = forest.probabilities(arrays, np.ones((4, 2), np.float32))
-    np.testing.assert_allclose(found, np.tile([0.6, 0, 0.4], (4, 1)), atol=1e-7)
+    actual = forest.probabilities(arrays, np.ones((4, 2), np.float32))
+    np.testing.assert_allclose(actual, np.tile([0.6, 0, 0.4], (4, 1)), atol=1e-7)
 
 
 # --- bytes, shapes, options ---
@@ -89,7 +89,7 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_others():
 
     def grown(seed):
         arrays = forest.to_arrays(forest.grow(x, y, 4, 6, seed), 4)
-        return {name: own.tobytes() for name, own in arrays.items()}
+        return {name: ours.tobytes() for name, ours in arrays.items()}
 
     assert grown(5) == grown(5)
     assert grown(5) != grown(6)
@@ -112,12 +112,12 @@ def test_arrays_hold_all_nodes_and_children_stay_in_their_tree():
     assert arrays["roots"].tolist() == [0, *np.cumsum(counts)[:-1]]
     assert {len(arrays[name]) for name in forest.ARRAYS if name != "roots"} == {sum(counts)}
     tree_of = np.repeat(np.arange(4), counts)
-    own = np.arange(sum(counts))
+    ours = np.arange(sum(counts))
     for side in ("left", "right"):
         assert (tree_of[arrays[side]] == tree_of).all()
-        assert (arrays[side] >= own).all()  # down, or a leaf that stays
-    leaf = arrays["left"] == own
-    assert ((arrays["right"] == own) == leaf).all()
+        assert (arrays[side] >= ours).all()  # down, or a leaf that stays
+    leaf = arrays["left"] == ours
+    assert ((arrays["right"] == ours) == leaf).all()
     assert leaf.sum() == sum(tree.get_n_leaves() for tree in grown.estimators_)
 
 
@@ -139,9 +139,9 @@ def test_a_deeper_forest_knows_its_voxels_better():
         arrays = forest.to_arrays(forest.grow(x, y, 10, depth, seed=0), 4)
         return (forest.probabilities(arrays, x).argmax(axis=1) == y).mean()
 
-    found = [accuracy(depth) for depth in (1, 3, 12)]
-    assert found == sorted(found)
-    assert found[2] > 0.95 > 0.7 > found[0]
+    actual = [accuracy(depth) for depth in (1, 3, 12)]
+    assert actual == sorted(actual)
+    assert actual[2] > 0.95 > 0.7 > actual[0]
 
 
 # --- features ---
@@ -153,32 +153,32 @@ def image(*shape):
 
 @pytest.mark.parametrize("shape", [(9, 7), (6, 8, 5)])
 def test_features_are_these_columns(shape):
-    own = image(*shape)
-    found = features.voxel_features(own)
-    assert found.dtype == np.float32
-    columns = [own]
-    columns += [gaussian_filter(own, sigma, mode="nearest") for sigma in (1.0, 2.0, 4.0)]
-    columns += [gaussian_gradient_magnitude(own, 1.0, mode="nearest")]
+    ours = image(*shape)
+    actual = features.voxel_features(ours)
+    assert actual.dtype == np.float32
+    columns = [ours]
+    columns += [gaussian_filter(ours, sigma, mode="nearest") for sigma in (1.0, 2.0, 4.0)]
+    columns += [gaussian_gradient_magnitude(ours, 1.0, mode="nearest")]
     padded = np.pad(columns[2], features.OFFSET, mode="edge")
-    for axis in range(own.ndim):
+    for axis in range(ours.ndim):
         for start in (0, 2 * features.OFFSET):
             place = [slice(features.OFFSET, features.OFFSET + side) for side in shape]
             place[axis] = slice(start, start + shape[axis])
             columns.append(padded[tuple(place)])
     columns += list(np.meshgrid(*[np.linspace(-1, 1, side) for side in shape], indexing="ij"))
-    assert found.shape == (own.size, 5 + 3 * own.ndim) == (own.size, len(columns))
-    for column, wanted in zip(found.T, columns, strict=True):
+    assert actual.shape == (ours.size, 5 + 3 * ours.ndim) == (ours.size, len(columns))
+    for column, wanted in zip(actual.T, columns, strict=True):
         np.testing.assert_allclose(column, wanted.ravel(), atol=1e-6)
 
 
 def test_an_axis_of_one_voxel_is_no_obstacle():
-    found = features.voxel_features(image(1, 6))
-    assert np.isfinite(found).all()
+    actual = features.voxel_features(image(1, 6))
+    assert np.isfinite(actual).all()
 
 
 def test_brightness_reaches_intensities_and_not_places():
-    own = image(8, 8)
-    plain, brighter = features.voxel_features(own), features.voxel_features(own / 2 + 0.25)
+    ours = image(8, 8)
+    plain, brighter = features.voxel_features(ours), features.voxel_features(ours / 2 + 0.25)
     np.testing.assert_allclose(brighter[:, :4], plain[:, :4] / 2 + 0.25, atol=1e-6)
     np.testing.assert_allclose(brighter[:, 4], plain[:, 4] / 2, atol=1e-6)
     assert (brighter[:, -2:] == plain[:, -2:]).all()
@@ -187,9 +187,9 @@ def test_brightness_reaches_intensities_and_not_places():
 @pytest.mark.parametrize("offset", [-9, -2, 0, 1, 9])
 @pytest.mark.parametrize("axis", [0, 1])
 def test_the_border_repeats(offset, axis):
-    own = np.arange(20).reshape(4, 5)
-    found = features.shifted(own, offset, axis)
-    for (row, column), value in np.ndenumerate(found):
+    ours = np.arange(20).reshape(4, 5)
+    actual = features.shifted(ours, offset, axis)
+    for (row, column), value in np.ndenumerate(actual):
         place = [row, column]
-        place[axis] = min(max(place[axis] + offset, 0), own.shape[axis] - 1)
-        assert value == own[tuple(place)]
+        place[axis] = min(max(place[axis] + offset, 0), ours.shape[axis] - 1)
+        assert value == ours[tuple(place)]

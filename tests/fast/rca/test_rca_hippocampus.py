@@ -141,12 +141,12 @@ BAD = {  # what is written over the second subject's image or labels -> the end 
 
 @pytest.mark.parametrize("case", BAD)
 def test_a_bad_volume_is_told_with_its_file(folder, case):
-    part, array, geometry, told = BAD[case]
+    part, array, geometry, message = BAD[case]
     path = folder / part / f"{NAMES[1]}.nii.gz"
     write(path, array, **geometry)
     with pytest.raises(UserError) as caught:
         hippocampus.read_hippocampus(folder)
-    expected = told.format(image=folder / "imagesTr" / f"{NAMES[1]}.nii.gz")
+    expected = message.format(image=folder / "imagesTr" / f"{NAMES[1]}.nii.gz")
     assert str(caught.value).startswith(f"{path} has {expected}")
     assert ("anew" in str(caught.value)) != ("contrast" in str(caught.value))
     assert "\n" not in str(caught.value)
@@ -163,7 +163,7 @@ def test_voxels_of_another_size_are_refused(folder):
 
 @pytest.mark.parametrize("part", ["imagesTr", "labelsTr"])
 @pytest.mark.parametrize(
-    ("damage", "told"),
+    ("damage", "message"),
     [
         (lambda content: content[: len(content) // 2], "is not a whole .gz file"),
         (lambda content: gzip.compress(gzip.decompress(content)[:-1]), "ends before its last voxe"),
@@ -173,10 +173,10 @@ def test_voxels_of_another_size_are_refused(folder):
     ],
     ids=["truncated", "one byte short", "a bomb", "a page", "empty"],
 )
-def test_an_unreadable_file_is_named(folder, part, damage, told):
+def test_an_unreadable_file_is_named(folder, part, damage, message):
     path = folder / part / f"{NAMES[1]}.nii.gz"
     path.write_bytes(damage(path.read_bytes()))
-    with pytest.raises(UserError, match=f"^{re.escape(f'{path} {told}')}"):
+    with pytest.raises(UserError, match=f"^{re.escape(f'{path} {message}')}"):
         hippocampus.read_hippocampus(folder)
 
 
@@ -214,10 +214,10 @@ def test_a_folder_without_subjects_is_told(tmp_path):
 @given(st.floats(1e-3, 1e6), st.floats(-1e3, 1e3), st.integers(0, 2**32 - 1))
 def test_a_normalised_image_does_not_depend_on_scale_and_offset(scale, offset, seed):
     image = np.random.default_rng(seed).normal(size=(5, 6, 7))
-    own = intensity.normalised(image, "a")
+    ours = intensity.normalised(image, "a")
     other = intensity.normalised(scale * image + offset, "a")
-    np.testing.assert_allclose(other, own, atol=1e-5)
-    assert (own.min(), own.max()) == (0, 1)
+    np.testing.assert_allclose(other, ours, atol=1e-5)
+    assert (ours.min(), ours.max()) == (0, 1)
 
 
 # --- dealing ---
@@ -261,7 +261,7 @@ def test_splits_share_no_subject_and_have_the_sizes_that_were_asked(data):
     reference = data.draw(st.integers(0, count - test - train))
     calibration = count - test - train - reference
     dealt = hippocampus.deal(names, train, reference, calibration, test, seed)
-    assert {split: len(own) for split, own in dealt.items()} == {
+    assert {split: len(ours) for split, ours in dealt.items()} == {
         "train": train,
         "reference": reference,
         "calibration": calibration,
@@ -274,14 +274,14 @@ def test_what_is_dealt_does_not_depend_on_the_order_of_names():
     shuffled = np.random.default_rng(1).permutation(SUBJECTS).tolist()
     dealt = hippocampus.deal(SUBJECTS, **SIZES, seed=1)
     assert hippocampus.deal(shuffled, **SIZES, seed=1) == dealt
-    assert all(type(name) is str for own in dealt.values() for name in own)
+    assert all(type(name) is str for ours in dealt.values() for name in ours)
 
 
 def test_seeds_differ_in_all_splits_and_the_order_is_none():
     first, second = (hippocampus.deal(SUBJECTS, **SIZES, seed=seed) for seed in (0, 1))
-    for split, own in first.items():
-        assert own != second[split]
-        assert own != sorted(own)
+    for split, ours in first.items():
+        assert ours != second[split]
+        assert ours != sorted(ours)
 
 
 def test_train_does_not_depend_on_the_sizes_of_reference_and_calibration():
@@ -295,11 +295,11 @@ def test_train_does_not_depend_on_the_sizes_of_reference_and_calibration():
 def test_the_first_subjects_stay_what_they_are():
     # Written down when the function was made: another version of NumPy must not deal anew.
     dealt = hippocampus.deal(SUBJECTS, **SIZES, seed=0)
-    assert {split: own[:3] for split, own in dealt.items()} == EXPECTED
+    assert {split: ours[:3] for split, ours in dealt.items()} == EXPECTED
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         ({"train": 101}, "there are 260 subjects; train, reference, calibration and test ask 261"),
         ({"test": 0}, "must be at least 0, and test at least 1"),
@@ -310,6 +310,6 @@ def test_the_first_subjects_stay_what_they_are():
         ({"names": []}, "there are 0 subjects; train, reference, calibration and test ask 260"),
     ],
 )
-def test_what_cannot_be_dealt_is_told(change, told):
-    with pytest.raises(UserError, match=re.escape(told)):
+def test_what_cannot_be_dealt_is_told(change, message):
+    with pytest.raises(UserError, match=re.escape(message)):
         hippocampus.deal(**({"names": SUBJECTS, **SIZES, "seed": 0} | change))

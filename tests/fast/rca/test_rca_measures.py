@@ -26,7 +26,7 @@ def blobs(seed, shape):
     smooth = gaussian_filter(stream.normal(size=(3, *shape)), sigma=(0, *[1.5] * len(shape)))
     level = stream.uniform(0.4, 0.9)
     return tuple(
-        smooth[0] + 0.7 * own > np.quantile(smooth[0] + 0.7 * own, level) for own in smooth[1:]
+        smooth[0] + 0.7 * ours > np.quantile(smooth[0] + 0.7 * ours, level) for ours in smooth[1:]
     )
 
 
@@ -76,11 +76,11 @@ def test_distances_are_those_of_monai_in_mm(first, second, anisotropic):
 @pytest.mark.parametrize(("first", "second"), pairs()[::3])
 def test_distances_are_those_of_every_surface_voxel_to_every_other(first, second):
     spacing = SPACINGS[first.ndim][1]
-    points = [np.argwhere(measures.surface(own)) * spacing for own in (first, second)]
+    points = [np.argwhere(measures.surface(ours)) * spacing for ours in (first, second)]
     between = cdist(*points)
     every = np.concatenate([between.min(axis=0), between.min(axis=1)])
-    found = measures.distances(first, second, spacing)
-    assert found == pytest.approx((every.mean(), every.max()), abs=1e-9)
+    actual = measures.distances(first, second, spacing)
+    assert actual == pytest.approx((every.mean(), every.max()), abs=1e-9)
 
 
 # --- hand-worked ---
@@ -143,10 +143,10 @@ def test_nothing_agrees_with_nothing_and_with_nothing_else():
 def test_a_structure_that_is_absent_from_both_scores_1_and_has_no_distance():
     maps = np.zeros((1, 3, 3), np.uint8)
     maps[0, 1, 1] = 1
-    found = measures.agreement(maps, maps[0], 2)
-    assert found[0, 0].tolist() == [1, 1, 0, 0]
-    assert found[0, 1, :2].tolist() == [1, 1]
-    assert np.isnan(found[0, 1, 2:]).all()
+    actual = measures.agreement(maps, maps[0], 2)
+    assert actual[0, 0].tolist() == [1, 1, 0, 0]
+    assert actual[0, 1, :2].tolist() == [1, 1]
+    assert np.isnan(actual[0, 1, 2:]).all()
 
 
 # --- invariants ---
@@ -161,24 +161,24 @@ def test_both_directions_and_both_ends_of_the_axes_give_the_same(data):
     second = data.draw(arrays.arrays(bool, first.shape))
     spacing = SPACINGS[first.ndim][1]
     assert measures.overlaps(first, second) == measures.overlaps(second, first)
-    found = measures.distances(first, second, spacing)
-    np.testing.assert_allclose(found, measures.distances(second, first, spacing))
-    flipped = (np.flip(own) for own in (first, second))
-    np.testing.assert_allclose(found, measures.distances(*flipped, spacing))
+    actual = measures.distances(first, second, spacing)
+    np.testing.assert_allclose(actual, measures.distances(second, first, spacing))
+    flipped = (np.flip(ours) for ours in (first, second))
+    np.testing.assert_allclose(actual, measures.distances(*flipped, spacing))
     dice, jaccard = measures.overlaps(first, second)
     assert dice == pytest.approx(2 * jaccard / (1 + jaccard))
     assert 0 <= jaccard <= dice <= 1
     if first.any() and second.any():
-        assert 0 <= found[0] <= found[1]
-        assert found[1] == 0 or dice < 1  # a ring and its disc have one surface: not the reverse
+        assert 0 <= actual[0] <= actual[1]
+        assert actual[1] == 0 or dice < 1  # a ring and its disc have one surface: not the reverse
 
 
 @settings(max_examples=40, deadline=None)
 @given(arrays.arrays(np.uint8, (2, 5, 6), elements=st.integers(0, 2)), st.integers(1, 4))
 def test_background_around_the_image_changes_nothing(maps, width):
     padded = np.pad(maps, ((0, 0), (width, 0), (1, width)))
-    found = measures.agreement(maps[:1], maps[1], 2, (1.5, 0.5))
-    np.testing.assert_array_equal(found, measures.agreement(padded[:1], padded[1], 2, (1.5, 0.5)))
+    actual = measures.agreement(maps[:1], maps[1], 2, (1.5, 0.5))
+    np.testing.assert_array_equal(actual, measures.agreement(padded[:1], padded[1], 2, (1.5, 0.5)))
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -187,16 +187,16 @@ def test_agreement_is_each_measure_of_each_structure_of_each_map(shape):
     maps = stream.integers(0, 4, (3, *shape), np.uint8)
     truths = stream.integers(0, 4, (3, *shape), np.uint8)
     spacing = SPACINGS[len(shape)][1]
-    found = measures.agreement(maps, truths, 3, spacing)
-    assert found.shape == (3, 3, len(measures.MEASURES))
-    assert found.dtype == np.float32
+    actual = measures.agreement(maps, truths, 3, spacing)
+    assert actual.shape == (3, 3, len(measures.MEASURES))
+    assert actual.dtype == np.float32
     for k in range(3):
         for structure in (1, 2, 3):
             pair = maps[k] == structure, truths[k] == structure
             expected = (*measures.overlaps(*pair), *measures.distances(*pair, spacing))
-            np.testing.assert_allclose(found[k, structure - 1], expected, rtol=1e-6)
+            np.testing.assert_allclose(actual[k, structure - 1], expected, rtol=1e-6)
     one = measures.agreement(maps, truths[0], 3, spacing)  # one truth for all
-    np.testing.assert_array_equal(one[0], found[0])
+    np.testing.assert_array_equal(one[0], actual[0])
     np.testing.assert_array_equal(one[1], measures.agreement(maps[1:2], truths[0], 3, spacing)[0])
     plain = measures.agreement(maps, truths, 3)  # 1 mm if nothing is said
     expected = measures.agreement(maps, truths, 3, (1.0,) * len(shape))

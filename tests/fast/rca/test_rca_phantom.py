@@ -77,17 +77,17 @@ def test_equal_seeds_are_equal_bytes_and_others_are_other_subjects():
     (image, labels), again = slices(1, 1.0)[0], slices(1, 1.0)[0]
     assert image.tobytes() == again[0].tobytes()
     assert labels.tobytes() == again[1].tobytes()
-    made = {own[0].tobytes() for own in slices(30, 1.0)}
+    made = {ours[0].tobytes() for ours in slices(30, 1.0)}
     made |= {phantom.slice_of(seed, SIZE, 1.0)[0].tobytes() for seed in ((7, 0, 1), (8, 0), (0, 7))}
     assert len(made) == 33
 
 
 def test_without_variation_subjects_differ_in_contrast_alone():
     images, labels = zip(*slices(6, 0.0), strict=True)
-    assert all(np.array_equal(own, labels[0]) for own in labels)
+    assert all(np.array_equal(ours, labels[0]) for ours in labels)
     means = np.array([[im[labels[0] == organ].mean() for organ in range(4)] for im in images])
     assert means.std(axis=0).min() > 0.01
-    assert all(not np.array_equal(own, images[0]) for own in images[1:])
+    assert all(not np.array_equal(ours, images[0]) for ours in images[1:])
 
 
 def test_anatomies_drift_apart_as_the_variation_grows():
@@ -95,17 +95,17 @@ def test_anatomies_drift_apart_as_the_variation_grows():
         maps = [labels for _, labels in slices(8, variation)]
         return np.mean([[dice(maps[0], other, organ) for organ in (1, 2, 3)] for other in maps[1:]])
 
-    found = [overlap(variation) for variation in (0.0, 0.3, 1.0, 2.0)]
-    assert found[0] == 1
-    assert found == sorted(found, reverse=True)
-    assert 0.35 < found[2] < 0.85  # as far apart as subjects are before registration
+    actual = [overlap(variation) for variation in (0.0, 0.3, 1.0, 2.0)]
+    assert actual[0] == 1
+    assert actual == sorted(actual, reverse=True)
+    assert 0.35 < actual[2] < 0.85  # as far apart as subjects are before registration
 
 
 def test_the_order_of_greys_changes_between_subjects():
     def greys(image, labels):
         return tuple(np.argsort([image[labels == organ].mean() for organ in (1, 2, 3)]))
 
-    assert len({greys(*own) for own in slices(30, 1.0)}) > 1
+    assert len({greys(*ours) for ours in slices(30, 1.0)}) > 1
 
 
 def test_organs_can_be_told_from_what_surrounds_them():
@@ -126,9 +126,9 @@ def test_organs_are_painted_one_over_the_other_and_unlabelled_ones_hide_labels()
     y, x = np.meshgrid(line, line, indexing="ij")
     expected, hidden = np.zeros((SIZE, SIZE), int), 0
     for _, number, centre, axes, turn, _ in phantom.ORGANS:
-        own = phantom.ellipse(y, x, np.array(centre), np.array(axes), turn) < 1
-        hidden += (expected[own] > 0).sum() * (number == 0)
-        expected[own] = number
+        ours = phantom.ellipse(y, x, np.array(centre), np.array(axes), turn) < 1
+        hidden += (expected[ours] > 0).sum() * (number == 0)
+        expected[ours] = number
     np.testing.assert_array_equal(phantom.slice_of((7, 0), SIZE, 0.0)[1], expected)
     assert hidden > 0
 
@@ -146,8 +146,8 @@ def test_an_ellipse_by_hand():
     np.testing.assert_allclose(moved, [0, 1, 1, 0.5])
     # a turn by 45 degrees goes from y towards x: the end of the long axis is at equal y and x
     end = np.sqrt(2.0)
-    found = phantom.ellipse(np.array([end]), np.array([end]), zero, axes, np.pi / 4)
-    np.testing.assert_allclose(found, [1])
+    actual = phantom.ellipse(np.array([end]), np.array([end]), zero, axes, np.pi / 4)
+    np.testing.assert_allclose(actual, [1])
 
 
 def test_the_grid_is_whole_without_variation_and_bent_smoothly_with_it():

@@ -3,12 +3,13 @@ import math
 
 import numpy as np
 import pytest
+import SimpleITK as sitk  # noqa: N813
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from scipy import ndimage
 
-from pr12.rca.data import phantom
+from pr12.rca.data import intensity, phantom
 from pr12.rca.model import measures
 from pr12.rca.model.registration import Effort
 from pr12.rca.predict import calibration, damage, plot, summary
@@ -19,6 +20,7 @@ from pr12.rca.predict import scores as predict_scores
 from pr12.rca.predict import structures as predict_structures
 from pr12.rca.predict import subjects as predict_subjects
 from pr12.rca.predict.cases import Case, Unused, View
+from pr12.rca.predict.reading import blocks
 from pr12.rca.predict.rows import Row
 from pr12.workflow.errors import UserError
 
@@ -27,8 +29,8 @@ RANDOM = np.random.default_rng(3)
 
 
 def case(number=0, labels=None, spacing=(1.0, 1.0), size=48, name="a"):
-    image, own = phantom.slice_of((9, number), size, 1.0)
-    labels = own if labels is None else labels
+    image, ours = phantom.slice_of((9, number), size, 1.0)
+    labels = ours if labels is None else labels
     view = View(np.zeros((4, 4), np.uint8), np.zeros((4, 4), int), (1.0, 1.0), "")
     return Case(name, image, labels, spacing, view, {}, (), str(number))
 
@@ -41,19 +43,20 @@ def case(number=0, labels=None, spacing=(1.0, 1.0), size=48, name="a"):
 def test_dice_is_the_overlap_of_each_structure_that_the_reference_has(seed, structures):
     stream = np.random.default_rng(seed)
     first, second = stream.integers(0, structures + 1, (2, 3, 4)).astype(np.uint8)
-    found = predict_scores.dice(first, second, structures)
+    actual = predict_scores.dice(first, second, structures)
     for structure in range(1, structures + 1):
         if (second == structure).any():
             expected, _ = measures.overlaps(first == structure, second == structure)
-            assert found[structure - 1] == pytest.approx(expected)
+            assert actual[structure - 1] == pytest.approx(expected)
         else:
-            assert math.isnan(found[structure - 1])
+            assert math.isnan(actual[structure - 1])
 
 
 def test_a_segmentation_scores_highest_on_its_own_image():
-    own = case()
-    maps = np.stack([own.labels, np.roll(own.labels, 6, axis=0), np.zeros_like(own.labels)])
-    scores = predict_scores.score(own, maps, own, EFFORT, 3)
+    ours = case()
+    maps = np.stack([ours.labels, np.roll(ours.labels, 6, axis=0), np.zeros_like(ours.labels)])
+    scores, similarity = predict_scores.score(ours, maps, ours, EFFORT, 3)
+    assert similarity > 0.99
     assert scores.shape == (3, 3)
     assert scores[0].min() > 0.95
     assert scores[1].max() < 0.8
@@ -76,25 +79,27 @@ def test_what_itk_cannot_register_is_no_score(monkeypatch):
         raise RuntimeError("ITK ERROR")
 
     monkeypatch.setattr(predict_scores.registration, "correspondence", fails)
-    own = case()
-    assert np.isnan(predict_scores.score(own, own.labels[None], own, EFFORT, 3)).all()
+    ours = case()
+    scores, similarity = predict_scores.score(ours, ours.labels[None], ours, EFFORT, 3)
+    assert np.isnan(scores).all()
+    assert np.isnan(similarity)
 
 
 # --- damage ---
 
 
-def damaged(own, others=(), seed=4):
-    return damage.damaged(own, list(others), EFFORT, int(own.labels.max()), seed)
+def damaged(ours, others=(), seed=4):
+    return damage.damaged(ours, list(others), EFFORT, int(ours.labels.max()), seed)
 
 
 def test_damage_is_graded_and_its_dice_is_known():
-    own = case(size=96)
-    found = [damaged(own, seed=seed) for seed in range(10)]
-    assert {carried for *_, carried in found} == {0}
-    assert found[0][0].dtype == own.labels.dtype
+    ours = case(size=96)
+    actual = [damaged(ours, seed=seed) for seed in range(10)]
+    assert {carried for *_, carried in actual} == {0}
+    assert actual[0][0].dtype == ours.labels.dtype
     by_kind = {}
     for (kind, level), dice in zip(
-        damage.DAMAGES, np.mean([real for _, real, _ in found], axis=0), strict=True
+        damage.DAMAGES, np.mean([real for _, real, _ in actual], axis=0), strict=True
     ):
         by_kind.setdefault(kind, {})[level] = dice
     for kind in ("moved", "deformed"):
@@ -114,34 +119,34 @@ def test_damage_is_measured_in_millimetres(kind):
     image = thin.astype(np.float32)
     both = []
     for labels, spacing in ((thin, (1.0, 1.0)), (thin[::4], (4.0, 1.0))):
-        own = Case("a", image, np.ascontiguousarray(labels), spacing, None, {}, (), "")
-        reals = [damage.damaged(own, [], EFFORT, 1, seed)[1][:, 0] for seed in range(20)]
+        ours = Case("a", image, np.ascontiguousarray(labels), spacing, None, {}, (), "")
+        reals = [damage.damaged(ours, [], EFFORT, 1, seed)[1][:, 0] for seed in range(20)]
         both.append(np.mean(reals, axis=0))
-    chosen = [index for index, (own, _) in enumerate(damage.DAMAGES) if own == kind]
+    chosen = [index for index, (ours, _) in enumerate(damage.DAMAGES) if ours == kind]
     assert both[0][chosen] == pytest.approx(both[1][chosen], abs=0.06)
 
 
 def test_damage_is_the_same_each_time_and_another_for_another_seed():
-    own = case()
-    one, two, other = (damage.damaged(own, [], EFFORT, 3, s)[0] for s in (1, 1, 2))
+    ours = case()
+    one, two, other = (damage.damaged(ours, [], EFFORT, 3, s)[0] for s in (1, 1, 2))
     assert np.array_equal(one, two)
     assert not np.array_equal(one, other)
 
 
 def test_labels_of_other_references_are_carried_over():
-    own, others = case(), [case(1), case(2)]
-    maps, real, carried = damaged(own, others)
+    ours, others = case(), [case(1), case(2)]
+    maps, real, carried = damaged(ours, others)
     assert carried == 2
     assert len(maps) == len(real) == len(damage.DAMAGES) + 2
     assert (real[-2:] > 0.3).all()
     assert (real[-2:] < 1).all()
-    expected = predict_scores.score(others[1], others[1].labels[None], own, EFFORT, 3)
+    expected, _ = predict_scores.score(others[1], others[1].labels[None], ours, EFFORT, 3)
     assert real[-1] == pytest.approx(expected[0])
 
 
 def test_a_structure_that_a_reference_lacks_is_no_calibration():
-    own = case()
-    _, real, _ = damaged(own._replace(labels=np.where(own.labels == 2, 0, own.labels)))
+    ours = case()
+    _, real, _ = damaged(ours._replace(labels=np.where(ours.labels == 2, 0, ours.labels)))
     assert np.isnan(real[:, 1]).all()
     assert not np.isnan(real[:, [0, 2]]).any()
 
@@ -153,24 +158,24 @@ def test_the_smallest_and_the_largest_structure_can_be_damaged(shape, filled):
     if filled == "one":
         labels[...] = 0
         labels[(0,) * len(shape)] = 1
-    own = Case("a", labels.astype(np.float32), labels, (1.0,) * len(shape), None, {}, (), "")
-    _, real, _ = damage.damaged(own, [], EFFORT, 1, 0)
+    ours = Case("a", labels.astype(np.float32), labels, (1.0,) * len(shape), None, {}, (), "")
+    _, real, _ = damage.damaged(ours, [], EFFORT, 1, 0)
     assert ((real >= 0) & (real <= 1)).all()
 
 
 def test_carried_labels_are_not_judged_by_their_own_reference():
     cases = [case(number) for number in range(3)]
     cases.append(cases[0]._replace(name="twin"))
-    found = list(predict_subjects.damaged([0, 2], cases, EFFORT, 3))
+    actual = list(predict_subjects.damaged([0, 2], cases, EFFORT, 3))
     plain = len(damage.DAMAGES)
-    assert [own.case.name for own in found] == ["a", "a"]
+    assert [ours.case.name for ours in actual] == ["a", "a"]
     # Reference 0 and its twin do not judge each other
-    assert found[0].judged[:plain].all(axis=0).tolist() == [False, True, True, False]
-    assert found[0].judged[plain:].tolist() == [
+    assert actual[0].judged[:plain].all(axis=0).tolist() == [False, True, True, False]
+    assert actual[0].judged[plain:].tolist() == [
         [False, False, True, False],
         [False, True, False, False],
     ]
-    assert found[1].judged[plain:].tolist() == [
+    assert actual[1].judged[plain:].tolist() == [
         [False, True, False, False],
         [False, True, False, False],
         [True, False, False, True],
@@ -193,9 +198,9 @@ def test_intervals_cover_as_they_promise():
     covered = []
     for _ in range(300):
         raw, real = subjects(40, 10)
-        (own,) = calibration.calibrate(list(raw), list(real), 1, 0.9)
+        ((ours,), _) = calibration.calibrate(list(raw), list(real), 1, 0.9)
         new, truth = subjects(20, 1)
-        covered.append(np.mean(np.abs(own.steps(new) - truth) <= own.half))
+        covered.append(np.mean(np.abs(ours.steps(new) - truth) <= ours.half))
     assert np.mean(covered) == pytest.approx(0.9, abs=0.02)
 
 
@@ -203,33 +208,36 @@ def test_intervals_cover_as_they_promise():
 def test_as_many_subjects_as_are_needed_are_enough_and_one_less_is_not(coverage):
     count = calibration.needed(coverage)
     raw = [np.array([[index / count]]) for index in range(count)]
-    assert calibration.calibrate(raw, raw, 1, coverage)[0] is not None
-    assert calibration.calibrate(raw[1:], raw[1:], 1, coverage) == [None]
+    real = [score + 0.03 * (-1) ** (index // 2) for index, score in enumerate(raw)]
+    assert calibration.calibrate(raw, real, 1, coverage)[0] != [None]
+    assert calibration.calibrate(raw[1:], real[1:], 1, coverage) == ([None], {})
 
 
 def test_subjects_are_counted_and_not_their_segmentations():
     many = [np.linspace(0, 1, 500)[:, None]] * 16
-    assert calibration.calibrate(many, many, 1, 0.9) == [None]
+    assert calibration.calibrate(many, many, 1, 0.9) == ([None], {})
 
 
 def test_a_structure_is_calibrated_by_the_subjects_that_have_it():
     stream = np.random.default_rng(1)
     raw = [stream.uniform(0, 1, (4, 2)) for _ in range(17)]
-    real = [own.copy() for own in raw]
-    for own in real[:3]:
-        own[:, 1] = np.nan
-    first, second = calibration.calibrate(raw, real, 2, 0.9)
+    real = [ours + stream.normal(0, 0.02, ours.shape) for ours in raw]
+    for ours in real[:3]:
+        ours[:, 1] = np.nan
+    (first, second), reasons = calibration.calibrate(raw, real, 2, 0.9)
     assert first.half < 0.1
     assert second is None
-    assert calibration.calibrate(raw, real, 2, 0.8)[1] is not None
+    assert reasons == {}
+    assert calibration.calibrate(raw, real, 2, 0.8)[0][1] is not None
 
 
 def test_no_score_at_all_is_no_quality_at_all():
-    raw = [np.array([[0.8 + 0.01 * index]]) for index in range(8)]
-    (own,) = calibration.calibrate(raw, raw, 1, 0.5)
-    assert float(own.steps(np.array([0.0]))[0]) == 0
-    assert float(own.steps(np.array([0.4]))[0]) < 0.5
-    assert own.lowest == 0.8
+    raw = [np.array([[0.8 + 0.02 * index]]) for index in range(8)]
+    real = [score + 0.03 * (-1) ** (index // 2) for index, score in enumerate(raw)]
+    ((ours,), _) = calibration.calibrate(raw, real, 1, 0.5)
+    assert float(ours.steps(np.array([0.0]))[0]) == 0
+    assert float(ours.steps(np.array([0.4]))[0]) < 0.5
+    assert ours.lowest == 0.8
 
 
 # --- cases ---
@@ -239,25 +247,164 @@ def test_no_score_at_all_is_no_quality_at_all():
 @given(st.lists(st.integers(2, 40), min_size=2, max_size=3), st.integers(8, 3000))
 def test_a_reduced_image_has_no_more_voxels_than_allowed(shape, largest):
     spacing = tuple(RANDOM.uniform(0.5, 5.0, len(shape)))
-    factors = predict_cases.reduction(tuple(shape), spacing, largest)
-    image = RANDOM.normal(size=shape).astype(np.float32)
-    labels = RANDOM.integers(0, 3, shape)
-    small, small_labels = predict_cases.averaged(image, labels, factors)
+    factors = blocks.reduction(tuple(shape), spacing, largest)
+    image = RANDOM.random(shape, np.float32)
+    labels = RANDOM.integers(0, 3, shape).astype(np.uint8)
+    small = blocks.means(image, blocks.Scale(0.0, 1.0), factors)
+    small_labels = blocks.majorities(labels, np.array([1, 2]), factors)
     assert small.size <= largest
     assert small.shape == small_labels.shape
     if max(factors) == 1:
-        assert small is image
+        assert np.array_equal(small, image)
+        assert np.array_equal(small_labels, labels)
 
 
-def test_averaging_is_that_of_blocks():
-    image = RANDOM.normal(size=(6, 8, 4)).astype(np.float32)
-    blocks = np.zeros((3, 2, 4), int)
-    blocks[1, 1] = 5
-    labels = np.kron(blocks, np.ones((2, 4, 1), int))
-    small, small_labels = predict_cases.averaged(image, labels, (2, 4, 1))
+@pytest.mark.parametrize("slab", [1, 2**20])  # in one go, and a block's row at a time
+@pytest.mark.parametrize("kind", [np.uint8, np.int32])
+def test_averaging_is_that_of_blocks(monkeypatch, slab, kind):
+    monkeypatch.setattr(blocks, "SLAB", slab)
+    image = RANDOM.random((6, 8, 4), np.float32)
+    held = np.zeros((3, 2, 4), int)
+    held[1, 1] = 5
+    labels = np.kron(held, np.ones((2, 4, 1), int)).astype(kind)
+    small = blocks.means(image, blocks.Scale(0.0, 1.0), (2, 4, 1))
     expected = ndimage.uniform_filter(image, (2, 4, 1), origin=(-1, -2, 0))[::2, ::4]
     assert small == pytest.approx(expected, abs=1e-5)
-    assert np.array_equal(small_labels, blocks)
+    assert small.dtype == np.float32
+    assert np.array_equal(blocks.majorities(labels, np.array([5]), (2, 4, 1)), held)
+
+
+@pytest.mark.parametrize("slab", [1, 50, 2**20])
+def test_a_block_has_the_label_of_most_of_its_voxels(monkeypatch, slab):
+    monkeypatch.setattr(blocks, "SLAB", slab)
+    labels = RANDOM.integers(0, 3, (7, 9, 5)).astype(np.uint8) * 100
+    small = blocks.majorities(labels, np.array([100, 200]), (2, 3, 2))
+    for place, ours in np.ndenumerate(small):
+        block = labels[
+            tuple(slice(i * f, (i + 1) * f) for i, f in zip(place, (2, 3, 2), strict=True))
+        ]
+        counts = {value: np.count_nonzero(block == value) for value in (0, 100, 200)}
+        assert counts[ours] == max(counts.values())
+        assert ours == max(value for value, count in counts.items() if count == counts[ours])
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(0, 2**32 - 1), st.sampled_from([np.uint8, np.uint16, np.int32]))
+def test_what_a_label_map_holds_is_counted_by_slabs_as_a_whole(seed, kind):
+    stream = np.random.default_rng(seed)
+    numbers = stream.choice(200, 5, replace=False) + 1
+    maps = stream.choice(np.append(numbers, 0), (2, 6, 7, 8)).astype(kind)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(blocks, "SLAB", 100)
+        held = blocks.content(maps[0])
+        dice = blocks.overlaps(*maps)
+    assert np.array_equal(held.values, np.unique(maps[0][maps[0] > 0]))
+    for index, value in enumerate(held.values):
+        for axis, profile in enumerate(held.profiles):
+            others = tuple(other for other in range(3) if other != axis)
+            assert np.array_equal(profile[index], (maps[0] == value).sum(axis=others))
+        expected = measures.overlaps(*(labels == value for labels in maps))[0]
+        assert dice[int(value)] == pytest.approx(expected)
+
+
+def test_percentiles_of_a_part_are_those_of_the_whole_and_of_small_images_the_same():
+    image = RANDOM.gamma(2.0, 50.0, (150, 160, 170)).astype(np.float32)
+    actual = blocks.scaled(image, blocks.scale(blocks.sample(image), "a.nii"))
+    assert np.abs(actual - intensity.normalised(image)).max() < 0.01
+    small = image[:20]
+    actual = blocks.scaled(small, blocks.scale(blocks.sample(small), "a.nii"))
+    assert np.array_equal(actual, intensity.normalised(small))
+
+
+# --- a part of a large image ---
+
+
+def organs(size=120, moved=0, second=True, radius=6):
+    """Return an image of noise with a ball, another far from it, and their labels."""
+    z, y, x = np.indices((size // 2, size, size))
+    inside = (z - 30) ** 2 + (y - 40 - moved) ** 2 + (x - 35) ** 2 < radius**2
+    labels = inside.astype(np.uint8)
+    if second:
+        labels[(z - 28) ** 2 + (y - 50) ** 2 + (x - 80) ** 2 < 36] = 2
+    image = np.random.default_rng(4).normal(labels, 0.1).astype(np.float32)
+    return image, labels
+
+
+def read_case(folder, image, labels, largest, kind="nii", truth=None, **given):
+    """Write and read a case; the names of its files do not tell whose they are."""
+    for name, array in (("image", image), ("labels", labels), ("truth", truth)):
+        if array is not None:
+            sitk.WriteImage(sitk.GetImageFromArray(array), str(folder / f"{name}.{kind}"))
+    paths = [folder / f"{name}.{kind}" for name in ("image", "labels", "truth")]
+    ours = predict_cases.Files("a", *paths[:2], None if truth is None else paths[2], **given)
+    return predict_cases.read(ours, largest)
+
+
+def test_a_large_image_is_averaged_down_whole_whatever_is_segmented(tmp_path):
+    image, labels = organs(second=False)
+    half = labels * (np.arange(len(labels)) < 60)[:, None, None]  # a centre of its own
+    ours, other = (
+        read_case(tmp_path, image, each.astype(labels.dtype), 50_000, kind=kind)
+        for each, kind in ((labels, "nii"), (half, "nrrd"))
+    )
+    assert ours.image.size <= 50_000
+    np.testing.assert_array_equal(ours.image, other.image)
+    assert (ours.origin, ours.spacing) == (other.origin, other.spacing)
+    assert any(note.startswith("averaged down by ") for note in ours.notes)
+    assert ours.view.grey.shape == (120, 120)  # the whole slice is shown
+
+
+def test_what_is_small_enough_is_not_averaged(tmp_path):
+    image, labels = organs(60)
+    ours = read_case(tmp_path, image, labels, image.size)
+    assert ours.image.shape == image.shape
+    assert ours.notes == ()
+
+
+@pytest.mark.parametrize("moved", [1, 3, 6, 10])
+def test_the_dice_of_a_compact_organ_is_that_of_all_its_voxels(tmp_path, moved):
+    """Both maps are averaged down as a case and a reference are, and laid on each other."""
+    image, truth = organs(second=False, radius=11)
+    _, labels = organs(second=False, moved=moved, radius=11)
+    real = blocks.overlaps(labels, truth)[1]
+    factors = blocks.reduction(image.shape, (1.0,) * 3, 50_000)
+    small = [blocks.majorities(part, np.array([1]), factors) for part in (labels, truth)]
+    assert blocks.overlaps(*small)[1] == pytest.approx(real, abs=0.02)
+
+
+def test_an_image_is_the_same_whatever_is_segmented_in_it(tmp_path):
+    image, labels = organs()
+    first = read_case(tmp_path, image, labels, 50_000)
+    second = read_case(tmp_path, image, np.roll(labels, 30, 1) % 2, 50_000, kind="nrrd")
+    np.testing.assert_array_equal(first.image, second.image)
+    assert first.content == second.content
+
+
+@pytest.mark.parametrize("direction", [(1, 0, 0, 0, 1, 0, 0, 0, 1), (0, 0, 1, -1, 0, 0, 0, 1, 0)])
+def test_what_was_averaged_lies_where_it_was(tmp_path, direction):
+    image, labels = organs(second=False, radius=9)
+    files = []
+    for name, array in (("image", image), ("labels", labels)):
+        volume = sitk.GetImageFromArray(array)
+        volume.SetSpacing((1.0, 1.5, 2.0))
+        volume.SetOrigin((5.0, -7.0, 11.0))
+        volume.SetDirection(direction)
+        files.append(tmp_path / f"{name}.nii")
+        sitk.WriteImage(volume, str(files[-1]))
+    place = np.argwhere(labels)[:, ::-1].mean(axis=0).tolist()
+    expected = volume.TransformContinuousIndexToPhysicalPoint(place)
+    ours = predict_cases.read(predict_cases.Files("a", *files, None), 50_000)
+    assert ours.image.shape != image.shape
+    steps = np.reshape(ours.direction, (3, 3)) * ours.spacing[::-1]
+    there = steps @ np.argwhere(ours.labels)[:, ::-1].mean(axis=0) + ours.origin
+    assert there == pytest.approx(expected, abs=0.3)
+
+
+def test_the_real_dice_is_that_of_all_voxels(tmp_path):
+    image, truth = organs()
+    _, labels = organs(moved=3)
+    ours = read_case(tmp_path, image, labels, 50_000, truth=truth)
+    assert ours.real == pytest.approx(blocks.overlaps(labels, truth))
 
 
 def test_the_slice_with_most_label_is_shown_from_the_top():
@@ -287,49 +434,53 @@ def with_labels(values, name="a"):
     return Case(name, image, labels, (1.0, 1.0), view, real, (), "")
 
 
-def alike(reference, own, wanted=None):
-    cases = {"reference": [with_labels(reference)], "case": [with_labels(v) for v in own]}
-    found, structures = predict_structures.numbered_alike(cases, wanted)
-    return [each.labels[0].tolist() for each in found["case"]], structures, found
+def alike(reference, ours, wanted=None):
+    cases = {"reference": [with_labels(reference)], "case": [with_labels(v) for v in ours]}
+    actual, structures, unused = predict_structures.numbered_alike(cases, wanted)
+    assert unused == []
+    return [each.labels[0].tolist() for each in actual["case"]], structures, actual
 
 
 def test_structures_are_numbered_over_all_files():
-    labels, structures, found = alike([0, 4, 70], [[70, 0, 300], [4, 4, 0]])
+    labels, structures, actual = alike([0, 4, 70], [[70, 0, 300], [4, 4, 0]])
     assert structures == (4, 70, 300)
     assert labels == [[2, 0, 3], [1, 1, 0]]
-    assert found["case"][0].real == {2: 0.5, 3: 0.5}
-    assert found["case"][0].view.labels[0].tolist() == [2, 0, 3]
+    assert actual["case"][0].real == {2: 0.5, 3: 0.5}
+    assert actual["case"][0].view.labels[0].tolist() == [2, 0, 3]
 
 
 def test_structures_that_are_not_asked_for_are_background():
-    labels, structures, found = alike([0, 4, 70], [[70, 4, 300]], wanted=(70,))
+    labels, structures, actual = alike([0, 4, 70], [[70, 4, 300]], wanted=("70",))
     assert (labels, structures) == ([[1, 0, 0]], (70,))
-    assert found["case"][0].real == {1: 0.5}
+    assert actual["case"][0].real == {1: 0.5}
     with pytest.raises(UserError, match=r"one of the structures 300 \(they have 4, 70\)"):
-        alike([0, 4, 70], [[300, 0, 0]], wanted=(300,))
+        alike([0, 4, 70], [[300, 0, 0]], wanted=("300",))
 
 
 def test_more_structures_than_a_byte_holds():
     many = list(range(0, 600, 2))
-    labels, structures, found = alike(many, [many])
+    labels, structures, actual = alike(many, [many])
     assert len(structures) == 299
     assert labels == [list(range(300))]
-    assert found["case"][0].labels.dtype == np.uint16
+    assert actual["case"][0].labels.dtype == np.uint16
 
 
 @pytest.mark.parametrize(
-    ("reference", "own", "expected"),
+    ("reference", "ours", "expected"),
     [
-        ([0, 128, 255], [0, 1, 1], [0, 2, 2]),  # read from 0 and 255
-        ([0, 128, 65535], [0, 1, 1], [0, 2, 2]),
+        ([0, 128, 255], [0, 255, 255], [0, 2, 2]),
+        ([0, 128, 65535], [0, 65535, 65535], [0, 2, 2]),
         ([0, 1, 255], [0, 1, 1], [0, 1, 1]),  # 1 is a structure of its own
-        ([0, 1, 1], [0, 1, 1], [0, 1, 1]),
+        ([0, 1, 1], [0, 255, 255], [0, 1, 1]),
+        ([0, 255, 255], [0, 1, 1], [0, 1, 1]),
+        ([0, 255, 255], [0, 65535, 65535], [0, 1, 1]),
+        ([0, 7, 7], [0, 255, 255], [0, 1, 1]),  # the only structure there is
     ],
 )
-def test_white_is_what_it_is_elsewhere(reference, own, expected):
-    labels, _, found = alike(reference, [own])
+def test_white_is_what_it_is_elsewhere(reference, ours, expected):
+    labels, _, actual = alike(reference, [ours])
     assert labels == [expected]
-    assert list(found["case"][0].real) == [max(expected)]
+    assert list(actual["case"][0].real) == [max(expected)]
 
 
 # --- rows, plot and page ---
@@ -345,11 +496,11 @@ def rows(count, structures=(1, 2), **given):
     ]
 
 
-def told(by_case, structures=(1, 2), **given):
+def summarised(by_case, structures=(1, 2), **given):
     view = View(np.zeros((8, 9), np.uint8), np.eye(8, 9, dtype=int), (1.0, 2.0), "slice 1 of 2")
-    views = {own[0].case: view for own in by_case}
+    views = {ours[0].case: view for ours in by_case}
     texts = {"warnings": [], "calibration": "", "method": ""}
-    return summary.Told(by_case, views, structures, [], 0.7, 0.9, **(texts | given))
+    return summary.Summary(by_case, views, structures, [], 0.7, 0.9, **(texts | given))
 
 
 def size(png):
@@ -360,7 +511,7 @@ def size(png):
 @pytest.mark.parametrize("structures", [(1,), (1, 2), tuple(range(1, 20))])
 @pytest.mark.parametrize("count", [1, 200])
 def test_any_number_of_cases_and_structures_is_drawn(count, structures):
-    picture = plot.plot(told(rows(count, structures), structures))
+    picture = plot.plot(summarised(rows(count, structures), structures))
     assert size(picture)[1] <= 1500
 
 
@@ -369,19 +520,19 @@ def test_what_has_no_interval_or_no_number_is_drawn_and_shown():
         [Row("$\\frac{ a", 1, 0.4, 0.4, flagged=True, references_used=1), Row("$\\frac{ a", 2)],
         [Row("没有", 2, references_used=0, notes=("no <b>reference</b>",))],
     ]
-    own = told(by_case)
-    assert size(plot.plot(own))[0] > 0
-    page = predict_page.page(own, b"")
+    ours = summarised(by_case)
+    assert size(plot.plot(ours))[0] > 0
+    page = predict_page.page(ours, b"")
     assert "no &lt;b&gt;reference&lt;/b&gt;" in page
     assert "1 of 1 predictions are below 0.7, in 1 of 2 cases." in page
-    assert size(plot.plot(told([[Row("a", 1)]])))[0] > 0
+    assert size(plot.plot(summarised([[Row("a", 1)]])))[0] > 0
 
 
 def test_a_note_of_all_structures_is_shown_once():
-    page = predict_page.page(told(rows(1, notes=("of both",))), b"")
+    page = predict_page.page(summarised(rows(1, notes=("of both",))), b"")
     assert page.count("of both") == 1
     two = [[Row("a", 1, notes=("of one",)), Row("a", 2)]]
-    assert "Structure 1: of one" in predict_page.page(told(two), b"")
+    assert "Structure 1: of one" in predict_page.page(summarised(two), b"")
 
 
 def test_contours_lie_on_the_border_of_their_structure():

@@ -5,7 +5,7 @@ import pytest
 
 import rca_chain
 from pr12.rca import quality
-from pr12.rca.data import scan_files, subjects
+from pr12.rca.data import scan_files, score_files
 from pr12.rca.data.scan_files import Scan
 from pr12.rca.model import measures
 from pr12.workflow import files
@@ -21,8 +21,8 @@ def test_a_summary_by_hand():
     real[:, 0, 0, DICE] = 0.2, 0.4
     real[:, 1, 0, DICE] = 0.7, 0.9
     real[:, 2, 0, DICE] = 0.6, 1.0
-    found = quality.summary(real, ("forest_5", "forest_16", "unet_150"))
-    assert found == pytest.approx(
+    actual = quality.summary(real, ("forest_5", "forest_16", "unet_150"))
+    assert actual == pytest.approx(
         {
             "pooled/dice": 3.8 / 6,
             "pooled/dice_percentile_10": 0.3,
@@ -38,8 +38,8 @@ def test_a_summary_by_hand():
 def test_segmenters_are_numbered_by_rank_within_their_kind():
     real = np.zeros((1, 6, 1, 4))
     real[0, :, 0, DICE] = np.arange(6) / 10
-    found = quality.summary(real, rca_chain.SEGMENTERS)
-    assert {key: value for key, value in found.items() if not key.startswith("pooled")} == {
+    actual = quality.summary(real, rca_chain.SEGMENTERS)
+    assert {key: value for key, value in actual.items() if not key.startswith("pooled")} == {
         "forest_1/dice": 0.0,
         "forest_2/dice": 0.1,
         "unet_1/dice": 0.2,
@@ -92,31 +92,31 @@ def given(to, **change):
 
 def test_each_segmentation_is_compared_with_its_own_truth():
     folder = rca_chain.chain()
-    found, said = scan_files.read_scores(folder / "real_scores")
-    names = subjects.named(said)
+    actual, said = score_files.read_scores(folder / "real_scores")
+    names = score_files.read_names(said)
     assert names["structures"] == ["liver", "spleen", "kidneys"]
     assert tuple(names["segmenters"]) == rca_chain.SEGMENTERS
     segmentations, _ = scan_files.read_segmentations(folder / "segmentations")
     for split in ("calibration", "test"):
         by_seed = scan_files.read_scans(rca_chain.splits(folder)[split]).by_seed
         for seed, scans in by_seed.items():
-            own = found[seed, split]
-            assert own.shape == (len(scans), len(rca_chain.SEGMENTERS), 3, 4)
+            ours = actual[seed, split]
+            assert ours.shape == (len(scans), len(rca_chain.SEGMENTERS), 3, 4)
             assert sorted(names[f"{seed}/{split}"]) == sorted(scan.name for scan in scans)
             by_name = {scan.name: scan for scan in scans}
             for index, name in enumerate(names[f"{seed}/{split}"]):
                 scan = by_name[name]
                 maps = segmentations[seed, split, scan.name]
                 expected = measures.agreement(maps, scan.labels, 3)
-                np.testing.assert_array_equal(own[index], expected)
+                np.testing.assert_array_equal(ours[index], expected)
 
 
 def test_metrics_are_of_test_subjects_one_value_per_seed():
     folder = rca_chain.chain()
-    found, _ = scan_files.read_scores(folder / "real_scores")
+    actual, _ = score_files.read_scores(folder / "real_scores")
     metrics = files.read_json(folder / "quality.json")["metrics"]
     for index, seed in enumerate((0, 3)):
-        expected = quality.summary(found[seed, "test"], rca_chain.SEGMENTERS)
+        expected = quality.summary(actual[seed, "test"], rca_chain.SEGMENTERS)
         assert {key: values[index] for key, values in metrics.items()} == expected
     for kind in ("forest", "unet", "atlases"):
         weak, strong = (np.mean(metrics[f"{kind}_{rank}/dice"]) for rank in (1, 2))
@@ -133,9 +133,9 @@ def test_the_picture_shows_the_first_test_scans_and_every_dice():
     segmentations, _ = scan_files.read_segmentations(folder / "segmentations")
     scans.sort(key=lambda scan: scan.name)
     assert len(shown["examples"]) == min(quality.EXAMPLES, len(scans)) == 3
-    for scan, own in zip(scans, shown["examples"], strict=True):
-        assert own["truth"] == scan.labels.tolist()
-        assert own["segmentations"] == segmentations[0, "test", scan.name].tolist()
+    for scan, ours in zip(scans, shown["examples"], strict=True):
+        assert ours["truth"] == scan.labels.tolist()
+        assert ours["segmentations"] == segmentations[0, "test", scan.name].tolist()
 
 
 def test_the_same_bytes_each_time(tmp_path):

@@ -11,6 +11,7 @@ from pr12.rca.data.scan_files import Scan
 from pr12.rca.model import registration
 from pr12.rca.model.registration import Effort
 from pr12.workflow.errors import UserError
+from pr12.workflow.params import make
 
 SPLITS = ("calibration", "test", "train")  # what multi-atlas segmentation reads
 
@@ -34,19 +35,21 @@ def params(**change):
 
 
 def test_each_effort_has_its_own_iterations_and_shares_the_rest():
-    found = register.efforts(
+    actual = register.efforts(
         params(affine_iterations=[0, 5], deformable_iterations=[3, 0], shrink=[4, 2], smoothing=1.5)
     )
-    assert found == [Effort(0, (4, 2), 3, 1.5), Effort(5, (4, 2), 0, 1.5)]
+    assert actual == [Effort(0, (4, 2), 3, 1.5), Effort(5, (4, 2), 0, 1.5)]
 
 
 @pytest.mark.parametrize(("affine", "deformable"), [([1], [0, 5]), ([1, 2, 3], [0, 5])])
 def test_efforts_of_two_lengths_are_refused(affine, deformable):
+    values = rca_chain.MULTI_ATLAS
+    values = values | {"affine_iterations": affine, "deformable_iterations": deformable}
     with pytest.raises(UserError) as caught:
-        register.efforts(params(affine_iterations=affine, deformable_iterations=deformable))
+        make(register.Params, values, "rca.register")
     assert str(caught.value) == (
-        f"affine_iterations has {len(affine)} efforts and deformable_iterations 2; "
-        "give both one number per effort"
+        f"rca.register.deformable_iterations is {deformable}; it must be {len(affine)} numbers, as "
+        "affine_iterations has"
     )
 
 
@@ -57,34 +60,34 @@ def test_a_scan_is_registered_with_every_atlas_and_every_effort():
         for name in ("f", "a", "b")
     )
     searches = [Effort(0, (1,), 0, 1.0), Effort(3, (2,), 4, 1.0)]
-    found = register.registered(fixed, moving, searches)
-    assert list(found) == [("a", 0), ("a", 1), ("b", 0), ("b", 1)]
-    for (name, number), own in found.items():
+    actual = register.registered(fixed, moving, searches)
+    assert list(actual) == [("a", 0), ("a", 1), ("b", 0), ("b", 1)]
+    for (name, number), computed in actual.items():
         atlas = moving["ab".index(name)]
         expected = registration.correspondence(fixed.image, atlas.image, searches[number])
-        np.testing.assert_array_equal(own, expected)
+        np.testing.assert_array_equal(computed, expected)
 
 
 # --- the step ---
 
 
 def test_every_fixed_scan_meets_the_first_moving_ones_of_its_seed():
-    found = scan_files.read_correspondences(whole())
+    actual = scan_files.read_correspondences(whole())
     splits = {
         name: scan_files.read_scans(path).by_seed
         for name, path in rca_chain.splits(rca_chain.chain()).items()
     }
-    assert sorted(found) == sorted(
+    assert sorted(actual) == sorted(
         (seed, split, scan.name)
         for split in ("calibration", "test")
-        for seed, own in splits[split].items()
-        for scan in own
+        for seed, computed in splits[split].items()
+        for scan in computed
     )
     searches = register.efforts(params())
-    for (seed, split, name), own in found.items():
-        assert sorted(own) == [("train", f"train-{i}", e) for i in range(2) for e in range(2)]
+    for (seed, split, name), computed in actual.items():
+        assert sorted(computed) == [("train", f"train-{i}", e) for i in range(2) for e in range(2)]
         fixed = next(scan for scan in splits[split][seed] if scan.name == name)
-        for (_, atlas, effort), array in own.items():
+        for (_, atlas, effort), array in computed.items():
             moving = next(scan for scan in splits["train"][seed] if scan.name == atlas)
             assert array.dtype == np.uint16
             np.testing.assert_array_equal(
@@ -93,15 +96,16 @@ def test_every_fixed_scan_meets_the_first_moving_ones_of_its_seed():
 
 
 def test_several_splits_may_move_and_nothing_is_left_beside_the_output():
-    found = scan_files.read_correspondences(whole("atlas"))
-    assert {fixed[1] for fixed in found} == {"reference"}
-    for own in found.values():
-        assert sorted({moving[0] for moving in own}) == ["calibration", "test"]
-        assert len(own) == 4 + 3
+    actual = scan_files.read_correspondences(whole("atlas"))
+    assert {fixed[1] for fixed in actual} == {"reference"}
+    for computed in actual.values():
+        assert sorted({moving[0] for moving in computed}) == ["calibration", "test"]
+        assert len(computed) == 4 + 3
     assert [path.name for path in whole("atlas").parent.glob("*corr*")] == ["correspondences"]
     assert not list(whole("atlas").parent.glob("resume*"))
 
 
+@pytest.mark.slow
 def test_several_processes_give_the_same_bytes(tmp_path, monkeypatch):
     """As the command line does where several cores are granted; the function travels to them."""
     fixed = Scan("f", np.eye(16, dtype=np.float32), np.zeros((16, 16), np.uint8))
@@ -110,7 +114,11 @@ def test_several_processes_give_the_same_bytes(tmp_path, monkeypatch):
     many = list(parallel.spread(register.registered, work))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     one = list(parallel.spread(register.registered, work))
-    assert [list(own) for own in many] == [list(own) for own in one] == [[(n, 0)] for n in "abc"]
+    assert (
+        [list(computed) for computed in many]
+        == [list(computed) for computed in one]
+        == [[(n, 0)] for n in "abc"]
+    )
     for ours, theirs in zip(many, one, strict=True):
         for key, array in ours.items():
             assert array.tobytes() == theirs[key].tobytes()
@@ -239,9 +247,12 @@ def test_a_damaged_part_is_named(tmp_path, monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"fixed": ["validation"]}, "the split validation is named in params; add validation=PATH"),
+        (
+            {"fixed": ["validation"]},
+            'fixed[0] is "validation"; it must be one of train',
+        ),
         ({"moving": ["reference"]}, "the split reference is named in params; add reference=PATH"),
-        ({"affine_iterations": [1]}, "affine_iterations has 1 efforts and deformable_iterations 2"),
+        ({"affine_iterations": [1]}, "it must be 1 numbers, as affine_iterations has"),
         ({"fixed": []}, "fixed is []; it must be a list with at least one element"),
         ({"moving": []}, "moving is []; it must be a list with at least one element"),
         ({"scans": 0}, "scans is 0; it must be a number of at least 1"),
@@ -274,5 +285,5 @@ def test_what_holds_no_scans_is_named(tmp_path, capsys):
 def test_a_split_that_no_step_makes_is_refused(tmp_path, capsys):
     given = paths(tmp_path / "correspondences") | {"validation": whole()}
     with pytest.raises(SystemExit, match="2"):
-        rca_chain.run("register", rca_chain.MULTI_ATLAS | {"fixed": ["validation"]}, **given)
+        rca_chain.run("register", rca_chain.MULTI_ATLAS, **given)
     assert "unknown path validation; this step knows train, reference, " in capsys.readouterr().err

@@ -51,23 +51,23 @@ def moved(image, inside, shift, turn, scale):
     return fixed, foreground, true
 
 
-def places(found, shape):
+def places(actual, shape):
     """Give the place in the moving image that lies on each voxel; NaN where none does."""
-    inside = np.maximum(found.astype(np.int64) - 1, 0)
-    return np.where(found > 0, np.stack(np.unravel_index(inside, shape)), np.nan)
+    inside = np.maximum(actual.astype(np.int64) - 1, 0)
+    return np.where(actual > 0, np.stack(np.unravel_index(inside, shape)), np.nan)
 
 
-def smooth(found, foreground, shape):
+def smooth(actual, foreground, shape):
     """Fit an affine map to the places found: it has no rounding to whole voxels in it."""
-    ends = places(found, shape)[:, foreground].T
+    ends = places(actual, shape)[:, foreground].T
     starts = np.concatenate([np.argwhere(foreground), np.ones((foreground.sum(), 1))], axis=1)
     kept = ~np.isnan(ends).any(axis=1)
     solved, *_ = np.linalg.lstsq(starts[kept], ends[kept], rcond=None)
     return (starts @ solved).T
 
 
-def errors(found, foreground, true, shape):
-    return np.linalg.norm(smooth(found, foreground, shape) - true[:, foreground], axis=0)
+def errors(actual, foreground, true, shape):
+    return np.linalg.norm(smooth(actual, foreground, shape) - true[:, foreground], axis=0)
 
 
 # --- what was moved is found ---
@@ -91,13 +91,13 @@ def test_a_known_move_is_recovered_within_half_a_voxel(kind, effort, shift, turn
     fixed, foreground, true = moved(image, inside, shift, turn, scale)
     start = np.linalg.norm(np.argwhere(foreground).T - true[:, foreground], axis=0)
     assert np.percentile(start, 95) > 0.65  # there is something to find
-    found = correspondence(fixed, image, effort)
-    assert (found[foreground] > 0).all()
-    off = errors(found, foreground, true, image.shape)
+    actual = correspondence(fixed, image, effort)
+    assert (actual[foreground] > 0).all()
+    off = errors(actual, foreground, true, image.shape)
     assert np.percentile(off, 50) < 0.5
     assert np.percentile(off, 95) < 0.5
     # voxel by voxel the error of rounding is on top of it, at most half a voxel along each axis
-    raw = np.abs(places(found, image.shape) - true)[:, foreground].max(axis=0)
+    raw = np.abs(places(actual, image.shape) - true)[:, foreground].max(axis=0)
     assert np.percentile(raw, 50) < 0.5
     assert np.percentile(raw, 95) < 1.0
 
@@ -106,17 +106,17 @@ def test_a_known_move_is_recovered_within_half_a_voxel(kind, effort, shift, turn
 def test_a_shift_by_whole_voxels_is_exact(kind):
     image, inside = IMAGES[kind]
     fixed, foreground, true = moved(image, inside, (2, -3, 2), 0.0, 1.0)
-    found = correspondence(fixed, image, AFFINE)
-    np.testing.assert_array_equal(places(found, image.shape)[:, foreground], true[:, foreground])
+    actual = correspondence(fixed, image, AFFINE)
+    np.testing.assert_array_equal(places(actual, image.shape)[:, foreground], true[:, foreground])
 
 
 @pytest.mark.parametrize("kind", IMAGES)
 def test_equal_images_lie_on_each_other(kind):
     image, inside = IMAGES[kind]
-    own = np.stack(np.indices(image.shape))
+    ours = np.stack(np.indices(image.shape))
     affine = places(correspondence(image, image, AFFINE), image.shape)
-    np.testing.assert_array_equal(affine, own)
-    off = np.abs(places(correspondence(image, image, DEFORMABLE), image.shape) - own)
+    np.testing.assert_array_equal(affine, ours)
+    off = np.abs(places(correspondence(image, image, DEFORMABLE), image.shape) - ours)
     assert (off[:, inside].max(axis=0) == 0).mean() > 0.98
 
 
@@ -140,8 +140,8 @@ def test_a_local_wave_is_found_by_the_deformable_search_alone():
 def test_contrast_that_differs_between_scans_is_no_obstacle_to_the_affine_search():
     fixed, foreground, true = moved(SLICE, ORGANS > 0, (0, 3, -2), 0.05, 1.0)
     for changed in (0.9 * fixed**1.5 + 0.05, 1 - fixed):
-        found = correspondence(changed.astype(np.float32), SLICE, Effort(60, (4, 2), 0, 1.0))
-        assert np.percentile(errors(found, foreground, true, SLICE.shape), 95) < 0.5
+        actual = correspondence(changed.astype(np.float32), SLICE, Effort(60, (4, 2), 0, 1.0))
+        assert np.percentile(errors(actual, foreground, true, SLICE.shape), 95) < 0.5
 
 
 # --- geometry and types ---
@@ -153,24 +153,24 @@ def test_contrast_that_differs_between_scans_is_no_obstacle_to_the_affine_search
 )
 def test_the_last_voxel_has_a_number_that_fits(shape, kind):
     image = np.zeros(shape, np.float32)
-    found = correspondence(image, image, NOTHING)
-    assert found.dtype == kind
-    np.testing.assert_array_equal(found.ravel(), np.arange(1, image.size + 1))
+    actual = correspondence(image, image, NOTHING)
+    assert actual.dtype == kind
+    np.testing.assert_array_equal(actual.ravel(), np.arange(1, image.size + 1))
 
 
 def test_shapes_may_differ_and_what_lies_outside_is_0():
     fixed, moving = np.zeros((7, 5), np.float32), np.zeros((3, 5), np.float32)
-    found = correspondence(fixed, moving, NOTHING)
-    assert found.shape == fixed.shape
-    assert found[2:5].tolist() == np.arange(1, 16).reshape(3, 5).tolist()
-    assert not found[:2].any()
-    assert not found[5:].any()
+    actual = correspondence(fixed, moving, NOTHING)
+    assert actual.shape == fixed.shape
+    assert actual[2:5].tolist() == np.arange(1, 16).reshape(3, 5).tolist()
+    assert not actual[:2].any()
+    assert not actual[5:].any()
 
 
 def test_spacing_counts_along_array_axes_of_each_image():
     fixed, moving = np.zeros((5, 9, 3), np.float32), np.zeros((9, 9, 5), np.float32)
-    found = correspondence(fixed, moving, NOTHING, ((2.0, 1.0, 4.0), (1.0, 1.0, 2.0)))
-    z, y, x = places(found, moving.shape)  # both are 8 mm long from first to last voxel
+    actual = correspondence(fixed, moving, NOTHING, ((2.0, 1.0, 4.0), (1.0, 1.0, 2.0)))
+    z, y, x = places(actual, moving.shape)  # both are 8 mm long from first to last voxel
     np.testing.assert_array_equal(z, np.broadcast_to(2 * np.arange(5)[:, None, None], z.shape))
     np.testing.assert_array_equal(y, np.broadcast_to(np.arange(9)[:, None], y.shape))
     np.testing.assert_array_equal(x, np.broadcast_to(2 * np.arange(3), x.shape))
@@ -180,15 +180,15 @@ def test_spacing_counts_along_array_axes_of_each_image():
 def test_a_scan_of_thicker_slices_is_registered_in_mm(effort):
     fixed, foreground, true = moved(SLICE, ORGANS > 0, (0, 2, -2), 0.0, 1.0)
     thick = slice(None, None, 2)
-    found = correspondence(fixed[thick], SLICE, effort, ((2.0, 1.0), (1.0, 1.0)))
-    off = errors(found, foreground[thick], true[:, thick], SLICE.shape)
+    actual = correspondence(fixed[thick], SLICE, effort, ((2.0, 1.0), (1.0, 1.0)))
+    off = errors(actual, foreground[thick], true[:, thick], SLICE.shape)
     assert np.percentile(off, 95) < 0.5
 
 
 def test_the_second_call_gives_the_same_bytes_and_so_does_another_process():
     fixed, moving = phantom.slice_of((0, 1), 48, 1.0)[0], phantom.slice_of((0, 2), 48, 1.0)[0]
-    found = correspondence(fixed, moving, DEFORMABLE)
-    np.testing.assert_array_equal(found, correspondence(fixed, moving, DEFORMABLE))
+    actual = correspondence(fixed, moving, DEFORMABLE)
+    np.testing.assert_array_equal(actual, correspondence(fixed, moving, DEFORMABLE))
     code = (
         "import sys; from pr12.rca.data import phantom;"
         "from pr12.rca.model import registration as r;"
@@ -202,7 +202,7 @@ def test_the_second_call_gives_the_same_bytes_and_so_does_another_process():
         check=True,
         env={"PYTHONPATH": str(address.SRC)},
     )
-    assert done.stdout == found.tobytes()
+    assert done.stdout == actual.tobytes()
 
 
 def test_one_registration_takes_one_thread():
@@ -234,8 +234,8 @@ def spot(*corner):
 )
 @pytest.mark.parametrize("effort", [AFFINE, DEFORMABLE], ids=["affine", "deformable"])
 def test_images_without_contrast_or_room_keep_their_centres_aligned(fixed, moving, effort):
-    found = correspondence(fixed, moving, effort)
-    np.testing.assert_array_equal(found, correspondence(fixed, moving, NOTHING))
+    actual = correspondence(fixed, moving, effort)
+    np.testing.assert_array_equal(actual, correspondence(fixed, moving, NOTHING))
 
 
 @pytest.mark.parametrize(
@@ -251,10 +251,10 @@ def test_images_without_contrast_or_room_keep_their_centres_aligned(fixed, movin
 )
 @pytest.mark.parametrize("effort", [AFFINE, DEFORMABLE], ids=["affine", "deformable"])
 def test_images_of_different_things_give_numbers_of_voxels_and_no_error(fixed, moving, effort):
-    found = correspondence(fixed, moving, effort)
-    assert found.shape == fixed.shape
-    assert found.max() <= moving.size
-    np.testing.assert_array_equal(found, correspondence(fixed, moving, effort))
+    actual = correspondence(fixed, moving, effort)
+    assert actual.shape == fixed.shape
+    assert actual.max() <= moving.size
+    np.testing.assert_array_equal(actual, correspondence(fixed, moving, effort))
 
 
 def test_efforts_differ_only_in_what_they_say():
@@ -278,13 +278,13 @@ def test_efforts_differ_only_in_what_they_say():
     st.integers(0, 2**32 - 1),
 )
 def test_labels_are_looked_up_one_by_one(labels, kind, seed):
-    found = np.random.default_rng(seed).integers(0, labels[0].size + 1, (4, 5)).astype(kind)
-    carried = propagate(labels, found)
+    actual = np.random.default_rng(seed).integers(0, labels[0].size + 1, (4, 5)).astype(kind)
+    carried = propagate(labels, actual)
     assert carried.dtype == np.uint8
     assert carried.shape == (len(labels), 4, 5)
-    for own, was in zip(carried, labels, strict=True):
-        for place, number in np.ndenumerate(found):
-            assert own[place] == (was.flat[int(number) - 1] if number else 0)
+    for ours, was in zip(carried, labels, strict=True):
+        for place, number in np.ndenumerate(actual):
+            assert ours[place] == (was.flat[int(number) - 1] if number else 0)
 
 
 def test_labels_move_with_their_image_and_no_new_label_appears():

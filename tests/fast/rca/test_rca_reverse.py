@@ -5,7 +5,7 @@ from scipy.stats import spearmanr
 
 import rca_chain
 from pr12.rca import reverse_atlas, reverse_cnn, reverse_forest
-from pr12.rca.data import phantom, scan_files
+from pr12.rca.data import phantom, scan_files, score_files
 from pr12.rca.data.scan_files import Scan, Scans
 from pr12.rca.model import estimates, measures, reverse
 from pr12.rca.model.registration import Effort, correspondence, propagate
@@ -55,7 +55,7 @@ def predictions(request, judged):
         scores = [reverse_atlas.to_reference(m, references, there, 3) for _, m, there, _ in cases]
     else:
         scores = [reverse_atlas.to_test(m, references, back, 3) for _, m, _, back in cases]
-    return np.array([predicted(own) for own in scores])
+    return np.array([predicted(ours) for ours in scores])
 
 
 def test_the_estimate_ranks_a_graded_series_right(predictions):
@@ -85,7 +85,7 @@ def test_a_forest_ranks_the_series_too_if_less_surely(judged):
         reverse_forest.scored(scan.image, maps, references[:2], 3, 0, params)
         for scan, maps, _, _ in cases
     ]
-    *graded, empty, random = np.mean([predicted(own) for own in scores], axis=0)
+    *graded, empty, random = np.mean([predicted(ours) for ours in scores], axis=0)
     assert graded == sorted(graded, reverse=True)
     assert graded[0] > graded[-1] + 0.3
     assert random < 0.1
@@ -98,8 +98,8 @@ def test_a_perfect_segmentation_scores_what_registration_allows(judged):
     for scan, maps, there, _ in cases:
         scores = reverse_atlas.to_reference(maps, references, there, 3)
         ceiling = np.empty((len(references), 3))
-        for i, (reference, found) in enumerate(zip(references, there, strict=True)):
-            carried = propagate(scan.labels[None], found)[0]
+        for i, (reference, actual) in enumerate(zip(references, there, strict=True)):
+            carried = propagate(scan.labels[None], actual)[0]
             for structure in (1, 2, 3):
                 pair = carried == structure, reference.labels == structure
                 ceiling[i, structure - 1] = measures.overlaps(*pair)[0]
@@ -143,14 +143,14 @@ def test_each_direction_compares_where_the_labels_arrive():
     references, maps = random_scans(), stream.integers(0, 3, (2, 5, 5), np.uint8)
     there = [stream.integers(0, 26, r.labels.shape).astype(np.uint16) for r in references]
     back = [stream.integers(0, r.labels.size + 1, (5, 5)).astype(np.uint16) for r in references]
-    found = reverse_atlas.to_reference(maps, references, there, 2)
+    actual = reverse_atlas.to_reference(maps, references, there, 2)
     other = reverse_atlas.to_test(maps, references, back, 2)
-    assert found.shape == other.shape == (2, 3, 2, 4)
+    assert actual.shape == other.shape == (2, 3, 2, 4)
     for k in range(2):
         for i, reference in enumerate(references):
             carried = propagate(maps, there[i])[k : k + 1]
             expected = measures.agreement(carried, reference.labels, 2)[0]
-            np.testing.assert_array_equal(found[k, i], expected)
+            np.testing.assert_array_equal(actual[k, i], expected)
             carried = propagate(reference.labels[None], back[i])[0]
             expected = measures.agreement(maps[k : k + 1], carried, 2)[0]
             np.testing.assert_array_equal(other[k, i], expected)
@@ -158,7 +158,7 @@ def test_each_direction_compares_where_the_labels_arrive():
 
 def test_references_are_found_by_direction_and_keep_their_order():
     references = Scans(("a",), {0: random_scans(), 1: random_scans(1)})
-    found = {
+    actual = {
         (0, "reference", "r2"): {("test", "t", 0): "r2<t", ("test", "t", 1): "weak"},
         (0, "reference", "r0"): {("test", "t", 0): "r0<t", ("test", "u", 0): "r0<u"},
         (0, "test", "t"): {("reference", "r1", 0): "t<r1"},
@@ -167,7 +167,7 @@ def test_references_are_found_by_direction_and_keep_their_order():
     r0, r1, r2 = references.by_seed[0]
 
     def pairs(*scan, direction="to_reference"):
-        return reverse_atlas.pairs_of(found, references, *scan, direction)
+        return reverse_atlas.pairs_of(actual, references, *scan, direction)
 
     assert pairs(0, "test", "t") == ([r0, r2], ["r0<t", "r2<t"])
     assert pairs(0, "test", "u") == ([r0], ["r0<u"])
@@ -183,11 +183,11 @@ def test_what_a_classifier_makes_of_a_reference_is_compared_with_that_reference(
     references = random_scans()
     stream = np.random.default_rng(2)
     maps = [stream.integers(0, 3, reference.labels.shape, np.uint8) for reference in references]
-    found = reverse.on_references(maps, references, 2)
-    assert (found.shape, found.dtype) == ((3, 2, 4), np.float32)
-    for own, labels, reference in zip(found, maps, references, strict=True):
+    actual = reverse.on_references(maps, references, 2)
+    assert (actual.shape, actual.dtype) == ((3, 2, 4), np.float32)
+    for ours, labels, reference in zip(actual, maps, references, strict=True):
         expected = measures.agreement(labels[None], reference.labels, 2)[0]
-        np.testing.assert_array_equal(own, expected)
+        np.testing.assert_array_equal(ours, expected)
 
 
 def bright_square(corner, shape=(16, 16)):
@@ -257,7 +257,7 @@ def test_references_of_other_shapes_and_volumes_are_judged_too():
 
 
 def read(name):
-    return scan_files.read_scores(rca_chain.chain() / f"{name}_scores")[0]
+    return score_files.read_scores(rca_chain.chain() / f"{name}_scores")[0]
 
 
 @pytest.mark.parametrize(
@@ -272,11 +272,11 @@ def read(name):
 def test_scores_have_an_axis_each_for_subjects_segmenters_references_structures_measures(
     name, splits, subjects
 ):
-    found = read(name)
-    assert sorted(found) == sorted((seed, split) for seed in (0, 3) for split in splits)
-    for (_, split), own in found.items():
-        assert own.shape == (subjects[split], len(rca_chain.SEGMENTERS), 3, 3, 4)
-        overlaps, distances = own[..., :2], own[..., 2:]
+    actual = read(name)
+    assert sorted(actual) == sorted((seed, split) for seed in (0, 3) for split in splits)
+    for (_, split), ours in actual.items():
+        assert ours.shape == (subjects[split], len(rca_chain.SEGMENTERS), 3, 3, 4)
+        overlaps, distances = ours[..., :2], ours[..., 2:]
         assert ((overlaps >= 0) & (overlaps <= 1)).all()
         empty = np.isnan(distances)
         assert (distances[~empty] >= 0).all()
@@ -292,11 +292,11 @@ def test_a_scan_is_scored_with_its_own_correspondences_and_references():
     back = scan_files.read_correspondences(folder / "atlas_to_test" / "correspondences")
     for index, scan in enumerate(tests):
         maps = segmentations[seed, "test", scan.name]
-        own = [there[seed, "reference", r.name]["test", scan.name, 0] for r in references]
-        expected = reverse_atlas.to_reference(maps, references, own, 3)
+        ours = [there[seed, "reference", r.name]["test", scan.name, 0] for r in references]
+        expected = reverse_atlas.to_reference(maps, references, ours, 3)
         np.testing.assert_array_equal(read("atlas")[seed, "test"][index], expected)
-        own = [back[seed, "test", scan.name]["reference", r.name, 0] for r in references]
-        expected = reverse_atlas.to_test(maps, references, own, 3)
+        ours = [back[seed, "test", scan.name]["reference", r.name, 0] for r in references]
+        expected = reverse_atlas.to_test(maps, references, ours, 3)
         np.testing.assert_array_equal(read("atlas_to_test")[seed, "test"][index], expected)
     for name, module, values in (
         ("forest", reverse_forest, rca_chain.REVERSE_FOREST),
@@ -345,17 +345,21 @@ def test_null_subjects_are_all_and_more_than_there_are_are_all(tmp_path):
     for subjects in (None, 99):
         params = rca_chain.REVERSE_FOREST | {"subjects": subjects}
         rca_chain.run("reverse_forest", params, **one_paths(tmp_path))
-        found, _ = scan_files.read_scores(tmp_path / "scores")
-        assert {key: len(own) for key, own in found.items()} == {(0, "test"): 3, (3, "test"): 3}
-        np.testing.assert_array_equal(found[3, "test"][:2], read("forest")[3, "test"])
+        actual, _ = score_files.read_scores(tmp_path / "scores")
+        assert {key: len(ours) for key, ours in actual.items()} == {(0, "test"): 3, (3, "test"): 3}
+        np.testing.assert_array_equal(actual[3, "test"][:2], read("forest")[3, "test"])
 
 
 @pytest.mark.parametrize(
     ("params", "change", "message"),
     [
         ({"direction": "back"}, {}, 'direction is "back"; it must be one of to_reference, to_test'),
-        ({"direction": "to_test"}, {}, "correspondences fits no scan of "),  # the other's file
-        ({}, {"correspondences": "atlas_to_test/correspondences"}, "fits no scan of "),
+        (
+            {"direction": "to_test"},
+            {},
+            "correspondences does not join the scans of ",
+        ),  # the other's file
+        ({}, {"correspondences": "atlas_to_test/correspondences"}, "does not join the scans of "),
         ({}, {"correspondences": "segmentations"}, "segmentations holds no correspondences; "),
         ({}, {"segmentations": "unet_model"}, "unet_model holds no segmentations; delete it"),
         ({}, {"reference": "segmentations"}, "segmentations holds no scans; delete it"),
@@ -381,7 +385,7 @@ def test_a_mistake_about_atlases_is_one_sentence(tmp_path, capsys, params, chang
         ("reverse_forest", {"trees": 0}, "trees is 0; it must be a number of at least 1"),
         ("reverse_forest", {"depth": 0}, "depth is 0; it must be a number of at least 1"),
         ("reverse_forest", {"subjects": 0}, "subjects is 0; it must be a number of at least 1"),
-        ("reverse_cnn", {"channels": []}, "channels is []; it must be a list with at least one"),
+        ("reverse_cnn", {"channels": []}, "channels is []; it must be a list of 3"),
         ("reverse_cnn", {"updates": 0}, "updates is 0; it must be a number of at least 1"),
         ("reverse_cnn", {"learning_rate": 0}, "learning_rate is 0; it must be a number above 0"),
     ],

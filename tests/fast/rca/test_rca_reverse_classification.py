@@ -281,11 +281,11 @@ def test_the_isotonic_map_is_scikit_learns_and_flat_beyond_the_pairs():
     oracle = IsotonicRegression(out_of_bounds="clip").fit(*pairs)
     rca.calibrate_scores(*pairs)
     asked = np.linspace(-1, 2, 50)
-    found = rca.map_scores(asked)
-    assert np.allclose(found, oracle.predict(asked))
-    assert (np.diff(found) >= 0).all()
-    assert found[0] == found[16]
-    assert found[-1] == found[-16]
+    actual = rca.map_scores(asked)
+    assert np.allclose(actual, oracle.predict(asked))
+    assert (np.diff(actual) >= 0).all()
+    assert actual[0] == actual[16]
+    assert actual[-1] == actual[-16]
 
 
 def test_equal_reverse_scores_are_mapped_to_the_mean():

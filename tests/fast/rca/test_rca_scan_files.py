@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pr12.rca.data import scan_files
+from pr12.rca.data import scan_files, score_files
 from pr12.rca.data.scan_files import Scan, Scans
 from pr12.workflow import files
 from pr12.workflow.errors import UserError
@@ -14,7 +14,7 @@ READERS = {
     "scans": scan_files.read_scans,
     "segmentations": scan_files.read_segmentations,
     "correspondences": scan_files.read_correspondences,
-    "scores": scan_files.read_scores,
+    "scores": score_files.read_scores,
 }
 
 
@@ -40,9 +40,9 @@ def folder(tmp_path_factory):
         folder / "correspondences", {"0/test/a/train/b/1": np.zeros((4, 5), np.uint16)}
     )
     scores = {(0, "test"): np.zeros((1, 2, 2, 4), np.float32)}
-    scan_files.write_scores(folder / "scores", scores, said)
+    score_files.write_scores(folder / "scores", scores, said)
     reverse = {(0, "test"): np.zeros((1, 2, 3, 2, 4), np.float32)}
-    scan_files.write_scores(folder / "reverse scores", reverse)
+    score_files.write_scores(folder / "reverse scores", reverse)
     scan_files.write_arrays(folder / "forest", {"0/5/left": np.zeros(3, np.int32)})
     scan_files.write_arrays(folder / "nothing", {})
     whole = (folder / "scans").read_bytes()
@@ -69,35 +69,35 @@ def test_scans_come_back_in_order_with_all_their_voxels(tmp_path_factory, data):
     structures, by_seed = scan_files.read_scans(path)
     assert structures == ("liver", "spleen")
     assert sorted(by_seed) == sorted(seeds)
-    for seed, own in by_seed.items():
-        assert [each.name for each in own] == names
-        for found, wanted in zip(own, written[seed], strict=True):
-            assert (found.image.dtype, found.labels.dtype) == (np.float32, np.uint8)
-            np.testing.assert_array_equal(found.labels, wanted.labels)
-            assert np.abs(found.image - wanted.image).max() <= 1 / 4096
+    for seed, ours in by_seed.items():
+        assert [each.name for each in ours] == names
+        for actual, wanted in zip(ours, written[seed], strict=True):
+            assert (actual.image.dtype, actual.labels.dtype) == (np.float32, np.uint8)
+            np.testing.assert_array_equal(actual.labels, wanted.labels)
+            assert np.abs(actual.image - wanted.image).max() <= 1 / 4096
 
 
 def test_images_are_kept_in_two_bytes_a_voxel(tmp_path):
     scan_files.write_scans(tmp_path / "a", Scans(("liver",), {0: [scan()]}))
     arrays, _ = scan_files.read_arrays(tmp_path / "a")
-    kinds = {key.rsplit("/", 1)[1]: own.dtype for key, own in arrays.items()}
+    kinds = {key.rsplit("/", 1)[1]: ours.dtype for key, ours in arrays.items()}
     assert kinds == {"image": np.float16, "labels": np.uint8}
 
 
 def test_subjects_of_one_name_but_other_seeds_are_kept_apart(tmp_path):
     written = {0: [scan("a", seed=0)], 10: [scan("a", seed=1)], 2: [scan("a", seed=2)]}
-    scan_files.write_scans(tmp_path / "a", Scans(("liver",), written))
-    found = scan_files.read_scans(tmp_path / "a").by_seed
-    assert list(found) == [0, 2, 10]
-    for seed, own in found.items():
-        np.testing.assert_array_equal(own[0].labels, written[seed][0].labels)
+    scan_files.write_scans(tmp_path / "a", Scans(("liver", "spleen"), written))
+    actual = scan_files.read_scans(tmp_path / "a").by_seed
+    assert list(actual) == [0, 2, 10]
+    for seed, ours in actual.items():
+        np.testing.assert_array_equal(ours[0].labels, written[seed][0].labels)
 
 
 def test_volumes_of_other_shapes_lie_in_one_file(tmp_path):
     written = {0: [scan("a", (3, 4, 5)), scan("b", (6, 4, 2))]}
     scan_files.write_scans(tmp_path / "a", Scans(("head", "tail"), written))
-    found = scan_files.read_scans(tmp_path / "a").by_seed[0]
-    assert [own.image.shape for own in found] == [(3, 4, 5), (6, 4, 2)]
+    actual = scan_files.read_scans(tmp_path / "a").by_seed[0]
+    assert [ours.image.shape for ours in actual] == [(3, 4, 5), (6, 4, 2)]
 
 
 def test_segmentations_come_back_by_seed_split_and_subject(tmp_path):
@@ -108,11 +108,11 @@ def test_segmentations_come_back_by_seed_split_and_subject(tmp_path):
         for name in ("b", "a")
     }
     scan_files.write_segmentations(tmp_path / "a", written, ("forest_5", "unet_150"))
-    found, names = scan_files.read_segmentations(tmp_path / "a")
+    actual, names = scan_files.read_segmentations(tmp_path / "a")
     assert names == ("forest_5", "unet_150")
-    assert set(found) == set(written)
-    for key, own in found.items():
-        np.testing.assert_array_equal(own, written[key])
+    assert set(actual) == set(written)
+    for key, ours in actual.items():
+        np.testing.assert_array_equal(ours, written[key])
 
 
 def test_correspondences_come_back_by_pair_and_effort(tmp_path):
@@ -122,12 +122,12 @@ def test_correspondences_come_back_by_pair_and_effort(tmp_path):
         for index, (fixed, moving, effort) in enumerate(pairs)
     }
     scan_files.write_arrays(tmp_path / "a", arrays)
-    found = scan_files.read_correspondences(tmp_path / "a")
-    assert {key: sorted(own) for key, own in found.items()} == {
+    actual = scan_files.read_correspondences(tmp_path / "a")
+    assert {key: sorted(ours) for key, ours in actual.items()} == {
         (3, "test", "a"): [("train", "b", 0), ("train", "b", 1)],
         (3, "test", "c"): [("train", "b", 0)],
     }
-    assert found[3, "test", "a"]["train", "b", 1].tolist() == [[2] * 3] * 2
+    assert actual[3, "test", "a"]["train", "b", 1].tolist() == [[2] * 3] * 2
 
 
 def test_scores_come_back_sorted_by_seed_with_nan_and_names(tmp_path):
@@ -137,23 +137,23 @@ def test_scores_come_back_sorted_by_seed_with_nan_and_names(tmp_path):
         for split in ("test", "calibration")
     }
     written[2, "test"][0, 0, 0, 3] = np.nan
-    scan_files.write_scores(tmp_path / "a", written, {"structures": "liver spleen"})
-    found, said = scan_files.read_scores(tmp_path / "a")
+    score_files.write_scores(tmp_path / "a", written, {"structures": "liver spleen"})
+    actual, said = score_files.read_scores(tmp_path / "a")
     assert said == {"structures": "liver spleen"}
-    assert list(found) == [(2, "calibration"), (2, "test"), (10, "calibration"), (10, "test")]
-    for key, own in found.items():
-        np.testing.assert_array_equal(own, written[key])
+    assert list(actual) == [(2, "calibration"), (2, "test"), (10, "calibration"), (10, "test")]
+    for key, ours in actual.items():
+        np.testing.assert_array_equal(ours, written[key])
 
 
 def test_arrays_keep_types_and_shapes_also_of_views(tmp_path):
     array = np.arange(24, dtype=np.int32).reshape(2, 3, 4)
     written = {"turned": array.T, "stepped": array[:, ::2], "none": np.zeros((0, 3), np.float64)}
     scan_files.write_arrays(tmp_path / "a", written)
-    found, said = scan_files.read_arrays(tmp_path / "a")
+    actual, said = scan_files.read_arrays(tmp_path / "a")
     assert said == {}
-    for name, own in written.items():
-        assert found[name].dtype == own.dtype
-        np.testing.assert_array_equal(found[name], own)
+    for name, ours in written.items():
+        assert actual[name].dtype == ours.dtype
+        np.testing.assert_array_equal(actual[name], ours)
 
 
 def test_equal_values_are_equal_bytes_whatever_the_order(tmp_path):
@@ -189,30 +189,12 @@ OWN = {
     "correspondences": {"correspondences"},
     "scores": {"scores", "reverse scores"},
 }
-# What one reader takes for its own although another wrote it: told with the bugs that are known
-MISTAKEN = {("scans", "scores"), ("segmentations", "scores"), ("scores", "volumes")}
-KINDS = sorted({name for own in OWN.values() for name in own} | {"forest"})
+KINDS = sorted({name for ours in OWN.values() for name in ours} | {"forest"})
 
 
 @pytest.mark.parametrize(
     ("reader", "kind"),
-    [
-        pytest.param(
-            reader,
-            kind,
-            marks=[
-                pytest.mark.xfail(
-                    strict=True,
-                    reason="known fault: a traceback; see papers/rca/notes.md",
-                )
-            ]
-            if (reader, kind) in MISTAKEN
-            else [],
-        )
-        for reader in READERS
-        for kind in KINDS
-        if kind not in OWN[reader]
-    ],
+    [(reader, kind) for reader in READERS for kind in KINDS if kind not in OWN[reader]],
 )
 def test_a_file_of_another_kind_is_named(folder, reader, kind):
     with pytest.raises(UserError) as caught:

@@ -1,18 +1,21 @@
 import itertools
 import json
 import os
+import shutil
 import subprocess
 import sys
+from unittest import mock
 
 import numpy as np
 import pytest
 import SimpleITK as sitk  # noqa: N813
 
 import rca_chain
+from pr12.data import volumes
 from pr12.rca import scans
 from pr12.rca.data import hippocampus, phantom, scan_files
 from pr12.rca.data.scan_files import SPLITS
-from pr12.workflow import address
+from pr12.workflow import address, files
 
 PHANTOM = scans.Params("phantom", (0, 3), 3, 2, 4, 5, 32, 1.0)
 SIZES = {"train": 3, "reference": 2, "calibration": 4, "test": 5}
@@ -36,9 +39,9 @@ def test_every_split_of_every_seed_has_its_own_subjects():
     for split, (structures, by_seed) in splits.items():
         assert structures == phantom.STRUCTURES
         assert list(by_seed) == [0, 3]
-        for own in by_seed.values():
-            assert [scan.name for scan in own] == [f"{split}-{i}" for i in range(SIZES[split])]
-            seen += [scan.image.tobytes() for scan in own]
+        for ours in by_seed.values():
+            assert [scan.name for scan in ours] == [f"{split}-{i}" for i in range(SIZES[split])]
+            seen += [scan.image.tobytes() for scan in ours]
     assert len(seen) == 2 * sum(SIZES.values())
     assert len(set(seen)) == len(seen)  # no subject twice: not between splits, nor between seeds
 
@@ -55,8 +58,8 @@ def test_a_subject_does_not_depend_on_how_many_others_there_are():
 def test_size_and_variation_reach_the_slices():
     wide = scans.phantom_splits(scans.Params("phantom", (0,), 2, 1, 1, 1, 40, 0.0))
     assert wide["train"].by_seed[0][0].image.shape == (40, 40)
-    labels = [own.by_seed[0][0].labels for own in wide.values()]
-    assert all(np.array_equal(own, labels[0]) for own in labels)
+    labels = [ours.by_seed[0][0].labels for ours in wide.values()]
+    assert all(np.array_equal(ours, labels[0]) for ours in labels)
 
 
 # --- the hippocampus set ---
@@ -75,8 +78,11 @@ def raw(tmp_path_factory):
         for part, array in (("imagesTr", image), ("labelsTr", labels)):
             written = sitk.GetImageFromArray(array)
             sitk.WriteImage(written, str(folder / part / f"hippocampus_{index:03d}.nii.gz"))
-    (folder / "verified.json").write_text("{}")
-    return folder
+    subjects = tuple(f"hippocampus_{index:03d}" for index in range(30))
+    with mock.patch.object(volumes, "SUBJECTS", subjects):
+        record = {part: volumes.folder_checksum(folder / part) for part in ("imagesTr", "labelsTr")}
+        files.write_json(folder / "verified.json", record)
+        yield folder
 
 
 def real(raw):
@@ -88,8 +94,8 @@ def test_subjects_are_dealt_out_and_none_is_in_two_splits_of_a_seed(tmp_path, ra
     splits = read(tmp_path)
     images = {name: image for name, image, _ in hippocampus.read_hippocampus(raw)}
     for seed in (0, 1):
-        names = {s: [scan.name for scan in own.by_seed[seed]] for s, own in splits.items()}
-        assert {split: len(own) for split, own in names.items()} == SIZES
+        names = {s: [scan.name for scan in ours.by_seed[seed]] for s, ours in splits.items()}
+        assert {split: len(ours) for split, ours in names.items()} == SIZES
         every = list(itertools.chain.from_iterable(names.values()))
         assert len(set(every)) == len(every)
         dealt = hippocampus.deal(sorted(images), **SIZES, seed=seed)
@@ -124,6 +130,21 @@ def test_a_record_that_is_no_json_is_told(tmp_path, capsys, raw):
     with pytest.raises(SystemExit, match="2"):
         rca_chain.run("scans", HIPPOCAMPUS, **given, **rca_chain.splits(tmp_path / "made"))
     assert "verified.json is not JSON" in capsys.readouterr().err.splitlines()[-1]
+    assert not (tmp_path / "made").exists()
+
+
+def test_a_volume_that_was_exchanged_is_refused(tmp_path, capsys, raw):
+    folder = shutil.copytree(raw, tmp_path / "raw")
+    labels = folder / "labelsTr"
+    shutil.copyfile(labels / "hippocampus_003.nii.gz", labels / "hippocampus_004.nii.gz")
+    image = sitk.ReadImage(str(labels / "hippocampus_003.nii.gz"))
+    image[2, 2, 2] = 2
+    sitk.WriteImage(image, str(labels / "hippocampus_003.nii.gz"))
+    with pytest.raises(SystemExit, match="2"):
+        rca_chain.run("scans", HIPPOCAMPUS, **real(folder), **rca_chain.splits(tmp_path / "made"))
+    last = capsys.readouterr().err.splitlines()[-1]
+    for words in ("labelsTr is not what was fetched", "wrong checksum", "fetched anew"):
+        assert words in last
     assert not (tmp_path / "made").exists()
 
 

@@ -7,7 +7,7 @@ from pr12.core import tensor_files
 from pr12.rca import segment, train_forest
 from pr12.rca.data import scan_files
 from pr12.rca.data.scan_files import Scan
-from pr12.rca.model import features, forest, unet
+from pr12.rca.model import features, forest, unet, voting
 from pr12.rca.model.registration import propagate
 from pr12.workflow.errors import UserError
 
@@ -27,25 +27,26 @@ def made():
 # --- by forest ---
 
 
+@pytest.mark.slow
 def test_a_forest_labels_each_voxel_as_scikit_learn_would(splits):
     x, y = train_forest.sampled(splits["train"][0], 400, seed=0)
     grown = forest.grow(x, y, 9, 6, seed=0)
     scan = splits["test"][0][0]
-    found = segment.by_forest(forest.to_arrays(grown, 4), scan)
-    assert (found.dtype, found.shape) == (np.uint8, scan.image.shape)
+    actual = segment.by_forest(forest.to_arrays(grown, 4), scan)
+    assert (actual.dtype, actual.shape) == (np.uint8, scan.image.shape)
     sure = np.sort(grown.predict_proba(features.voxel_features(scan.image)), axis=1)
-    sure = (sure[:, -1] - sure[:, -2] > 1e-5).reshape(found.shape)
-    expected = grown.predict(features.voxel_features(scan.image)).reshape(found.shape)
-    np.testing.assert_array_equal(found[sure], expected[sure])
+    sure = (sure[:, -1] - sure[:, -2] > 1e-5).reshape(actual.shape)
+    expected = grown.predict(features.voxel_features(scan.image)).reshape(actual.shape)
+    np.testing.assert_array_equal(actual[sure], expected[sure])
     assert sure.mean() > 0.9
 
 
 def test_labels_are_not_looked_at(splits):
     arrays, _ = scan_files.read_arrays(rca_chain.chain() / "forest_model")
-    own = {k.removeprefix("0/8/"): a for k, a in arrays.items() if k.startswith("0/8/")}
+    ours = {k.removeprefix("0/8/"): a for k, a in arrays.items() if k.startswith("0/8/")}
     scan = splits["test"][0][0]
     blind = scan._replace(labels=np.zeros_like(scan.labels))
-    np.testing.assert_array_equal(segment.by_forest(own, scan), segment.by_forest(own, blind))
+    np.testing.assert_array_equal(segment.by_forest(ours, scan), segment.by_forest(ours, blind))
 
 
 # --- by vote ---
@@ -61,22 +62,22 @@ def test_most_votes_win_and_the_smaller_label_wins_a_tie():
         ],
         np.uint8,
     )
-    found = segment.by_vote(votes, 3)
-    assert found.dtype == np.uint8
-    assert found.tolist() == [0, 1, 2, 0, 3, 0]
+    actual = voting.majority(votes, 3)
+    assert actual.dtype == np.uint8
+    assert actual.tolist() == [0, 1, 2, 0, 3, 0]
 
 
 def test_votes_are_counted_voxel_by_voxel():
     votes = np.random.default_rng(0).integers(0, 4, (5, 3, 4, 2), np.uint8)
-    found = segment.by_vote(votes, 3)
+    actual = voting.majority(votes, 3)
     for place in np.ndindex(3, 4, 2):
-        assert found[place] == np.bincount(votes[(slice(None), *place)], minlength=4).argmax()
+        assert actual[place] == np.bincount(votes[(slice(None), *place)], minlength=4).argmax()
 
 
 def test_one_atlas_votes_alone_and_order_does_not_count_for_all():
     votes = np.random.default_rng(0).integers(0, 3, (4, 6), np.uint8)
-    np.testing.assert_array_equal(segment.by_vote(votes[:1], 2), votes[0])
-    np.testing.assert_array_equal(segment.by_vote(votes, 2), segment.by_vote(votes[::-1], 2))
+    np.testing.assert_array_equal(voting.majority(votes[:1], 2), votes[0])
+    np.testing.assert_array_equal(voting.majority(votes, 2), voting.majority(votes[::-1], 2))
 
 
 # --- by atlases ---
@@ -88,44 +89,44 @@ def atlases(count=4):
         Scan(f"a{i}", stream.random((3, 4), np.float32), stream.integers(0, 3, (3, 4), np.uint8))
         for i in range(count)
     ]
-    found = {
+    actual = {
         ("train", scan.name, effort): stream.integers(0, 13, (5, 2)).astype(np.uint16)
         for scan in scans
         for effort in (0, 1)
     }
-    return scans, found
+    return scans, actual
 
 
 @pytest.mark.parametrize("effort", [0, 1])
 @pytest.mark.parametrize("number", [1, 3, 4])
 def test_the_first_atlases_of_an_effort_vote(number, effort):
-    scans, found = atlases()
+    scans, actual = atlases()
     votes = [
-        propagate(scan.labels[None], found["train", scan.name, effort])[0]
+        propagate(scan.labels[None], actual["train", scan.name, effort])[0]
         for scan in scans[:number]
     ]
-    expected = segment.by_vote(np.stack(votes), 2)
-    np.testing.assert_array_equal(segment.by_atlases(found, scans, number, effort, 2), expected)
+    expected = voting.majority(np.stack(votes), 2)
+    np.testing.assert_array_equal(segment.by_atlases(actual, scans, number, effort, 2), expected)
     assert expected.shape == (5, 2)
 
 
 def test_atlases_that_were_not_registered_have_no_vote():
-    scans, found = atlases()
-    del found["train", "a0", 1]
-    rest = segment.by_atlases(found, scans[1:], 2, 1, 2)
-    np.testing.assert_array_equal(segment.by_atlases(found, scans, 2, 1, 2), rest)
-    other = {("reference", *key[1:]): own for key, own in found.items()}
-    with pytest.raises(UserError, match="asks 1 atlases with effort 0, 0 were registered"):
+    scans, actual = atlases()
+    del actual["train", "a0", 1]
+    rest = segment.by_atlases(actual, scans[1:], 2, 1, 2)
+    np.testing.assert_array_equal(segment.by_atlases(actual, scans, 2, 1, 2), rest)
+    other = {("reference", *key[1:]): ours for key, ours in actual.items()}
+    with pytest.raises(UserError, match="asks for 1 atlases with effort 0, and 0 were registered"):
         segment.by_atlases(other, scans, 1, 0, 2)
 
 
 def test_more_atlases_than_were_registered_are_refused():
-    scans, found = atlases()
+    scans, actual = atlases()
     with pytest.raises(UserError) as caught:
-        segment.by_atlases(found, scans, 5, 1, 2)
+        segment.by_atlases(actual, scans, 5, 1, 2)
     assert str(caught.value) == (
-        "segment.atlases asks 5 atlases with effort 1, 4 were registered; "
-        "raise rca.register_atlases.scans"
+        "rca.segment.atlases asks for 5 atlases with effort 1, and 4 were registered; lower it, "
+        "raise rca.scans.train, or give rca.register as many efforts"
     )
 
 
@@ -133,42 +134,42 @@ def test_more_atlases_than_were_registered_are_refused():
 
 
 def test_every_scan_of_both_splits_has_a_map_by_every_segmenter(splits):
-    found, names = made()
+    actual, names = made()
     assert names == rca_chain.SEGMENTERS
-    assert sorted(found) == sorted(
+    assert sorted(actual) == sorted(
         (seed, split, scan.name)
         for split in ("calibration", "test")
-        for seed, own in splits[split].items()
-        for scan in own
+        for seed, ours in splits[split].items()
+        for scan in ours
     )
-    for own in found.values():
-        assert (own.shape, own.dtype) == ((len(names), 32, 32), np.uint8)
-        assert own.max() <= 3
+    for ours in actual.values():
+        assert (ours.shape, ours.dtype) == ((len(names), 32, 32), np.uint8)
+        assert ours.max() <= 3
 
 
 def test_each_map_is_that_of_its_segmenter_and_seed(splits):
-    found, names = made()
+    actual, names = made()
     folder = rca_chain.chain()
     arrays, _ = scan_files.read_arrays(folder / "forest_model")
     tensors = tensor_files.read_tensors(folder / "unet_model")
     pairs = scan_files.read_correspondences(folder / "multi_atlas" / "correspondences")
     seed = 3
     for scan in splits["test"][seed]:
-        own = dict(zip(names, found[seed, "test", scan.name], strict=True))
+        ours = dict(zip(names, actual[seed, "test", scan.name], strict=True))
         for depth in (2, 8):
             start = f"{seed}/{depth}/"
             grown = {k.removeprefix(start): a for k, a in arrays.items() if k.startswith(start)}
-            np.testing.assert_array_equal(own[f"forest_{depth}"], segment.by_forest(grown, scan))
+            np.testing.assert_array_equal(ours[f"forest_{depth}"], segment.by_forest(grown, scan))
         for update in (1, 12):
             start = f"{seed}/{update}/"
             state = {k.removeprefix(start): t for k, t in tensors.items() if k.startswith(start)}
             (labels,) = unet.segment(unet.rebuilt(state), [scan.image], torch.device("cpu"))
-            np.testing.assert_array_equal(own[f"unet_{update}"], labels)
+            np.testing.assert_array_equal(ours[f"unet_{update}"], labels)
         for effort, number in ((0, 1), (1, 2)):
             labels = segment.by_atlases(
                 pairs[seed, "test", scan.name], splits["train"][seed], number, effort, 3
             )
-            np.testing.assert_array_equal(own[f"atlases_{effort}_{number}"], labels)
+            np.testing.assert_array_equal(ours[f"atlases_{effort}_{number}"], labels)
 
 
 def given(to, **change):
@@ -192,8 +193,8 @@ def test_the_same_bytes_each_time(tmp_path):
 @pytest.mark.parametrize(
     ("params", "wrong", "message"),
     [
-        ({"atlases": [1, 3]}, {}, "asks 3 atlases with effort 1, 2 were registered"),
-        ({"atlases": [1, 1, 1]}, {}, "asks 1 atlases with effort 2, 0 were registered"),
+        ({"atlases": [1, 3]}, {}, "asks for 3 atlases with effort 1, and 2 were registered"),
+        ({"atlases": [1, 1, 1]}, {}, "asks for 1 atlases with effort 2, and 0 were registered"),
         ({"atlases": []}, {}, "atlases is []; it must be a list with at least one element"),
         ({}, {"test": "segmentations"}, "segmentations holds no scans; delete it"),
         ({}, {"train": "history.json"}, "history.json is not a safetensors file; delete it"),

@@ -21,10 +21,10 @@ SHIFTS = {
 
 @given(st.integers(1, 50))
 def test_grades_rise_evenly_to_1(count):
-    found = shifts.grades(count)
-    assert len(found) == count
-    assert found[-1] == 1.0
-    assert np.allclose(np.diff([0.0, *found]), 1 / count)
+    actual = shifts.grades(count)
+    assert len(actual) == count
+    assert actual[-1] == 1.0
+    assert np.allclose(np.diff([0.0, *actual]), 1 / count)
 
 
 def test_every_kind_is_tested():

@@ -138,15 +138,15 @@ def test_parts_that_are_too_small_are_refused(data, examples, share, message):
 
 
 def test_there_is_a_setting_for_each_kind_and_strength(wine):
-    found = tabular_data.settings(wine.new, wine, STRONGEST, 10, 0)
-    assert len(found.kinds) == len(found.strengths) == len(found.x) == 30
-    assert [found.kinds.count(kind) for kind in shifts.KINDS] == [10, 10, 10]
-    assert found.strengths == shifts.grades(10) * 3
-    assert found.y is wine.new.y
+    actual = tabular_data.settings(wine.new, wine, STRONGEST, 10, 0)
+    assert len(actual.kinds) == len(actual.strengths) == len(actual.x) == 30
+    assert [actual.kinds.count(kind) for kind in shifts.KINDS] == [10, 10, 10]
+    assert actual.strengths == shifts.grades(10) * 3
+    assert actual.y is wine.new.y
 
 
 def test_a_setting_is_the_shift_it_is_called(wine):
-    found = tabular_data.settings(wine.new, wine, STRONGEST, 2, [3, 1])
+    actual = tabular_data.settings(wine.new, wine, STRONGEST, 2, [3, 1])
     x, scale, fill = wine.new.x, wine.labelled.x.std(), wine.labelled.x.mean(axis=0)
     expected = [
         shifts.noise(x, 2 * scale, [3, 1]),
@@ -156,16 +156,16 @@ def test_a_setting_is_the_shift_it_is_called(wine):
         shifts.missing(x, 0.5, fill, [3, 1]),
         np.tile(fill, (len(x), 1)),
     ]
-    for own, wanted in zip(found.x, expected, strict=True):
-        assert np.allclose(own, wanted)
+    for ours, wanted in zip(actual.x, expected, strict=True):
+        assert np.allclose(ours, wanted)
 
 
 def test_digits_are_rotated_as_images():
     digits = tabular_data.split("digits", 150, 0.4, 0)
     strongest = STRONGEST._replace(rotation=90.0)
-    found = tabular_data.settings(digits.new, digits, strongest, 1, 0)
+    actual = tabular_data.settings(digits.new, digits, strongest, 1, 0)
     turned = np.rot90(digits.new.x.reshape(-1, 8, 8), axes=(1, 2)).reshape(-1, 64)
-    assert np.allclose(found.x[1], turned)
+    assert np.allclose(actual.x[1], turned)
 
 
 # --- scores and maps ---
@@ -173,11 +173,11 @@ def test_digits_are_rotated_as_images():
 
 def test_scores_are_those_of_the_estimator(wine):
     rca = ReverseClassificationAccuracy(LogisticRegression()).fit(*wine.labelled)
-    found = tabular_data.settings(wine.new, wine, STRONGEST, 2, 0)
-    reverse, true = tabular_estimates.scores(rca, found)
-    for row, x in enumerate(found.x):
+    actual = tabular_data.settings(wine.new, wine, STRONGEST, 2, 0)
+    reverse, true = tabular_estimates.scores(rca, actual)
+    for row, x in enumerate(actual.x):
         assert reverse[row] == rca.reverse_score(x)
-        assert true[row] == rca.score(x, found.y)
+        assert true[row] == rca.score(x, actual.y)
     assert true[0] > true[1]  # more noise, more errors
 
 
@@ -196,8 +196,8 @@ def test_a_kind_of_shift_is_mapped_by_the_others_alone(wine):
     # noise: true = reverse; rotation: true = reverse / 2
     known = tabular_estimates.Scores(np.array([0.2, 0.8, 0.2, 0.8]), np.array([0.2, 0.8, 0.1, 0.4]))
     asked = np.array([0.4, 0.6, 0.4, 0.6])
-    found = tabular_estimates.mapped_unseen(rca, known, asked, kinds)
-    assert np.allclose(found, [0.2, 0.3, 0.4, 0.6])
+    actual = tabular_estimates.mapped_unseen(rca, known, asked, kinds)
+    assert np.allclose(actual, [0.2, 0.3, 0.4, 0.6])
 
 
 @pytest.mark.slow
@@ -239,8 +239,8 @@ def test_labels_of_new_data_change_the_true_accuracies_only(wine):
     )
     wrong = new._replace(y=(new.y + 1) % 3)
     one, other = (
-        tabular_estimates.judge(base, None, wine.labelled, mapping, own, "sigmoid", 2)
-        for own in (new, wrong)
+        tabular_estimates.judge(base, None, wine.labelled, mapping, ours, "sigmoid", 2)
+        for ours in (new, wrong)
     )
     changed = {name for name in one if not np.array_equal(one[name], other[name])}
     assert changed == {"true", "true_calibrated"}
@@ -272,17 +272,17 @@ def test_errors_are_taken_from_the_accuracy_of_the_same_classifier():
         "calibrated": np.array([0.4, 0.7]),
         "confidence": np.array([0.9, 0.9]),
     }
-    found = tabular_estimates.quantities(columns)
-    assert {key for key in found if key.startswith("mae")} == {
+    actual = tabular_estimates.quantities(columns)
+    assert {key for key in actual if key.startswith("mae")} == {
         "mae_raw",
         "mae_calibrated",
         "mae_confidence",
     }
-    assert found["mae_raw"] == pytest.approx(0.15)
-    assert found["mae_calibrated"] == pytest.approx(0.05)
-    assert found["mae_confidence"] == pytest.approx(0.3)
-    assert found["correlation"] == found["correlation_calibrated"] == 1.0
-    assert found["correlation_confidence"] == 0.0
+    assert actual["mae_raw"] == pytest.approx(0.15)
+    assert actual["mae_calibrated"] == pytest.approx(0.05)
+    assert actual["mae_confidence"] == pytest.approx(0.3)
+    assert actual["correlation"] == actual["correlation_calibrated"] == 1.0
+    assert actual["correlation_confidence"] == 0.0
 
 
 # --- the step ---
@@ -304,9 +304,9 @@ def test_metrics_can_be_computed_again_from_the_picture(written):
     assert set(points[0]) == {"classifier", "seed", "kind", "strength", "true", "raw", "linear"}
     for row, seed in enumerate((0, 1)):
         for split in ("pooled", "naive_bayes"):
-            own = [p for p in points if p["seed"] == seed and split in ("pooled", p["classifier"])]
+            ours = [p for p in points if p["seed"] == seed and split in ("pooled", p["classifier"])]
             true, raw, linear = (
-                np.array([p[key] for p in own]) for key in ("true", "raw", "linear")
+                np.array([p[key] for p in ours]) for key in ("true", "raw", "linear")
             )
             assert metrics[f"{split}/mae_raw"][row] == pytest.approx(abs(true - raw).mean())
             assert metrics[f"{split}/mae_linear"][row] == pytest.approx(abs(true - linear).mean())
@@ -336,11 +336,11 @@ def test_a_seed_gives_the_same_numbers_whatever_stands_beside_it(written, tmp_pa
 @pytest.mark.slow
 def test_a_local_reverse_classifier_sees_the_noise_that_a_linear_one_does_not(tmp_path):
     change = {"data": "breast_cancer", "classifiers": ["logistic_regression"], "strengths": 4}
-    found = {}
+    actual = {}
     for reverse in ("same", "nearest_neighbours"):
         metrics, _ = run_step(tmp_path, reverse_classifier=reverse, **change)
-        found[reverse] = metrics["metrics"]["logistic_regression/correlation"]
-    assert all(a < b for a, b in zip(found["same"], found["nearest_neighbours"], strict=True))
+        actual[reverse] = metrics["metrics"]["logistic_regression/correlation"]
+    assert all(a < b for a, b in zip(actual["same"], actual["nearest_neighbours"], strict=True))
 
 
 @pytest.mark.parametrize("data", DATA)
@@ -355,8 +355,8 @@ def test_every_classifier_runs_on_every_data_set(tmp_path, data):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"seeds": [0, 0]}, r"--params.seeds has \[0, 0\]; name each only once"),
-        ({"classifiers": ["naive_bayes", "naive_bayes"]}, "name each only once"),
+        ({"seeds": [0, 0]}, r"--params.seeds is \[0, 0\]; name each seed once"),
+        ({"classifiers": ["naive_bayes", "naive_bayes"]}, "naive_bayes twice; name it once"),
         ({"seeds": []}, "--params.seeds is .*; it must be a list with at least one element"),
         ({"classifiers": ["oracle"]}, "must be one of logistic_regression, random_forest"),
         ({"reverse_classifier": "oracle"}, "must be one of same, logistic_regression"),

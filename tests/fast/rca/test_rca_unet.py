@@ -93,13 +93,13 @@ def test_volumes_of_other_shapes_share_a_batch():
 def test_the_most_likely_label_of_each_voxel_is_taken_and_padding_cut_off(shape):
     net = unet.network(len(shape), 3, CHANNELS, 0)
     images = [noise(*shape, seed=seed).numpy() for seed in (0, 1)]
-    found = unet.segment(net, images, CPU)
-    for image, labels in zip(images, found, strict=True):
+    actual = unet.segment(net, images, CPU)
+    for image, labels in zip(images, actual, strict=True):
         assert (labels.shape, labels.dtype) == (shape, np.uint8)
         logits = net(unet.batched([image], CPU))[0].detach().numpy()
         for place in np.ndindex(shape):
             assert labels[place] == logits[(slice(None), *place)].argmax()
-    assert len(np.unique(found)) > 1
+    assert len(np.unique(actual)) > 1
 
 
 # --- the loss ---

@@ -1,4 +1,7 @@
+import json
 import math
+import statistics
+import sys
 
 import numpy as np
 import pytest
@@ -7,7 +10,7 @@ from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
 import report_cases
-from pr12.report import claims
+from pr12.report import claim_forms, claims
 from pr12.workflow.errors import UserError
 from report_cases import CURRENT, EARLIER, OTHER, WITHDRAWN
 
@@ -17,15 +20,15 @@ ERRORS = "test/errors"
 
 
 def rows_of(samples, standings=None):
-    """Give rows of made-up samples: (case, metric) or case -> values."""
+    """Return rows of made-up samples: (case, metric) or case -> values."""
     metrics = {}
     for key, values in samples.items():
         case, metric = key if isinstance(key, tuple) else (key, ERRORS)
         metrics.setdefault(case, {})[metric] = values
     standings = standings or {}
     return {
-        case: report_cases.row(case, own, standings.get(case, CURRENT))
-        for case, own in metrics.items()
+        case: report_cases.row(case, ours, standings.get(case, CURRENT))
+        for case, ours in metrics.items()
     }
 
 
@@ -37,6 +40,9 @@ def judge(form, samples, run="full", standings=None, **more):
 
 
 PUBLISHED = {"case": "case", "metric": ERRORS, "published": 74, "tolerance": 6}
+ACCURACY, HIDDEN = "test/accuracy", "test/hidden"
+PRINTED_UP = PUBLISHED | {"metric": ACCURACY}
+UNKNOWN = PUBLISHED | {"metric": HIDDEN}  # whose name does not say what is better
 LESS = {"less": {"case": "case", "than": "than"}, "metric": ERRORS}
 GAP = {"gap": {"case": "case", "from": "from", "to": "to"}, "metric": ERRORS, "at_least": 0.5}
 RATIO = {"ratio": {"case": "case", "than": "than"}, "metric": ERRORS, "at_least": 1.5}
@@ -58,7 +64,13 @@ def inside(a, b, c, d):
 ALL_VERDICTS = [
     (PUBLISHED, {"case": [73, 74, 75]}, "reproduced"),
     (PUBLISHED, {"case": [90, 91, 92]}, "differs"),
+    (PUBLISHED, {"case": [60, 61, 62]}, "differs, better"),  # fewer errors than printed
     (PUBLISHED, {"case": [76, 80, 84]}, "inconclusive"),
+    (PRINTED_UP, {("case", ACCURACY): [90, 91, 92]}, "differs, better"),
+    (PRINTED_UP, {("case", ACCURACY): [60, 61, 62]}, "differs"),
+    (UNKNOWN, {("case", HIDDEN): [60, 61, 62]}, "differs"),
+    (UNKNOWN | {"better": "up"}, {("case", HIDDEN): [90]}, "differs, better"),
+    (PRINTED_UP | {"nominal": True}, {("case", ACCURACY): [90]}, "differs"),
     (PUBLISHED, {"case": [80]}, "reproduced"),
     (PUBLISHED, {"case": [81]}, "differs"),
     (PUBLISHED, {"than": [74]}, "not run"),
@@ -70,7 +82,10 @@ ALL_VERDICTS = [
     (LESS, {"case": [70, 71, 72], "than": [100, 101]}, "reproduced"),
     (LESS, {"case": [70], "than": [70]}, "differs"),
     (LESS, {"case": [70]}, "not run"),
-    (LESS | {"margin": 10}, {"case": [70, 71], "than": [75, 76]}, "differs"),
+    (LESS | {"margin": 10}, {"case": [70, 71], "than": [75, 76]}, "no difference"),
+    (LESS | {"margin": 10}, {"case": [75, 76], "than": [70, 71]}, "no difference"),
+    (LESS | {"margin": 10}, {"case": [90, 91], "than": [70, 71]}, "differs"),
+    (LESS | {"margin": -1}, {"case": [70, 71], "than": [70, 71]}, "reproduced"),  # not worse by 1
     (RATIO, {"case": [10, 20, 30], "than": [20, 40, 61]}, "reproduced"),  # paired: 2, 2, 2.03
     (RATIO, {"case": [10, 20, 30], "than": [10, 20, 30.5]}, "differs"),
     (RATIO, {"case": [10, 20, 30], "than": [30, 20, 10]}, "inconclusive"),
@@ -100,7 +115,8 @@ ALL_VERDICTS = [
     (FALLS | {"falls": ["test/e1", "test/e2", "test/e3", "test/e4"]},
      {("case", "test/e1"): [9], ("case", "test/e2"): [1], ("case", "test/e3"): [30],
       ("case", "test/e4"): [8]}, "inconclusive"),  # last < first, but ranks 3, 1, 4, 2
-    (FALLS | {"margin": 5}, series([9, 10], [7, 8], [5, 6]), "differs"),
+    (FALLS | {"margin": 5}, series([9, 10], [7, 8], [5, 6]), "no difference"),
+    (FALLS | {"margin": 5}, series([5, 6], [7, 8], [19, 20]), "differs"),
     (FALLS, {("case", "test/e1"): [9]}, "not run"),
     (AT_MOST, {"case": [70, 71]}, "reproduced"),
     (AT_MOST, {"case": [80]}, "reproduced"),
@@ -122,6 +138,40 @@ def test_verdicts_of_every_form(form, samples, verdict):
     if verdict == "not run":
         assert record["measured"] is None
         assert record["note"]
+
+
+def test_the_n_that_would_decide_is_enough_and_one_less_is_not():
+    samples = [76.0, 80.0, 84.0, 78.0]
+    for claim in (PUBLISHED, AT_MOST, {**AT_MOST, "at_most": 78}):
+        record = judge(claim, {"case": samples})
+        assert record["verdict"] == "inconclusive"
+        n, centre = record["n_to_decide"], statistics.mean(samples)
+        ends = [end for end in (record["bound"]["low"], record["bound"]["high"]) if end is not None]
+
+        def holds_an_end(n, centre=centre, ends=ends):
+            half = scipy_stats.t.ppf(0.975, n - 1) * statistics.stdev(samples) / math.sqrt(n)
+            return any(centre - half <= end <= centre + half for end in ends)
+
+        assert holds_an_end(n - 1)
+        assert not holds_an_end(n)
+
+
+def test_no_n_is_named_where_more_values_decide_nothing():
+    assert judge(PUBLISHED, {"case": [73, 74, 75]})["n_to_decide"] is None  # decided
+    assert judge(AT_MOST, {"case": [70, 90]})["n_to_decide"] is None  # the mean is the bound
+    rounded = {"case": [70, 90 + 1e-12]}  # but for its last digits
+    assert judge(AT_MOST, rounded)["n_to_decide"] is None
+    assert judge(PUBLISHED, {"case": [76, 80, 84]}, from_memory=True)["n_to_decide"] is None
+    extreme = judge(INSIDE, inside([9, 9.1], [5, 5.1], [6, 6.1], [4, 4.1]))
+    assert extreme["n_to_decide"] is None
+
+
+def test_the_n_that_would_decide_a_ratio_is_that_of_its_logarithm():
+    case, than = [10.0, 20.0, 30.0], [30.0, 24.0, 42.0]
+    logs = [math.log(b / a) for a, b in zip(case, than, strict=True)]
+    as_difference = judge(LESS | {"margin": math.log(1.5)}, {"case": [0.0] * 3, "than": logs})
+    record = judge(RATIO, {"case": case, "than": than})
+    assert record["n_to_decide"] == as_difference["n_to_decide"] > 3
 
 
 def test_a_run_that_a_claim_does_not_name_is_not_run():
@@ -413,10 +463,13 @@ def without(form, key):
         (TEXTS | RATIO | LESS, r"the forms less and ratio; it must have exactly one"),
         (TEXTS | INSIDE | {"best_inside": ["a", "b"]}, r"a list of at least 3 names"),
         (TEXTS | FALLS | {"falls": "test/e1"}, r"a list of at least 2 names"),
-        (TEXTS | AT_MOST | {"at_most": "80"}, r"at_most \(claim x\) is '80'; it must be a number"),
-        (TEXTS | AT_MOST | {"at_most": True}, r"it must be a number"),
-        (TEXTS | AT_MOST | {"at_most": math.inf}, r"it must be a number"),
-        (TEXTS | PUBLISHED | {"tolerance": -1}, r"a number of at least 0"),
+        (
+            TEXTS | AT_MOST | {"at_most": "80"},
+            r"at_most \(claim x\) is '80'; it must be a finite number",
+        ),
+        (TEXTS | AT_MOST | {"at_most": True}, r"it must be a finite number"),
+        (TEXTS | AT_MOST | {"at_most": math.inf}, r"it must be a finite number"),
+        (TEXTS | PUBLISHED | {"tolerance": -1}, r"a finite number of at least 0"),
         (TEXTS | AT_MOST | {"runs": ["ful"]}, r"a list out of embedded, full, smoke"),
         (TEXTS | AT_MOST | {"headline": 1}, r"true or false"),
         (TEXTS | AT_MOST | {"says": " "}, r"it must be a text"),
@@ -482,3 +535,26 @@ def test_ranked_without_a_cell_that_it_names_is_not_run():
 def test_ranked_cells_of_another_kind_are_refused(cells):
     with pytest.raises(UserError, match="three numbers or more"):
         claims.check([RANKED | {"ranked": cells}], ["a", "b"], "stn.claims")
+
+
+@pytest.mark.parametrize(
+    ("published", "tolerance", "low", "high"),
+    [
+        (74, 1e308, -1e308, 1e308),
+        (1e308, 1e308, 0.0, sys.float_info.max),
+        (10**308, 10**308, 0.0, sys.float_info.max),
+        (-1.7e308, 1e308, -sys.float_info.max, -7e307),
+    ],
+)
+def test_a_bound_is_a_finite_number(published, tolerance, low, high):
+    claim = {"case": "soft", "metric": "test/errors", "published": published}
+    ends = claim_forms.bound(claim | {"tolerance": tolerance})
+    assert ends == {"low": pytest.approx(low), "high": pytest.approx(high), "strict": False}
+    json.dumps(ends, allow_nan=False)
+
+
+def test_a_ratio_beyond_all_floats_is_the_largest():
+    claim = {"ratio": {"case": "a", "than": "b"}, "metric": "test/errors", "at_least": 2}
+    measured, verdict, _ = claim_forms.judged(claim, [[1e-300] * 3, [1e300] * 3])
+    assert measured.high == pytest.approx(sys.float_info.max)
+    assert verdict == "reproduced"

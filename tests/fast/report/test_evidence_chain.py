@@ -9,7 +9,7 @@ from pr12.workflow.errors import UserError
 
 
 def made(train=None, evaluate=None):
-    """Give a chain of two steps; both may be changed."""
+    """Return a chain of two steps; both may be changed."""
     first = node("vae/z2/train", params={"epochs": 3, "dims": [1, 2]}, raw={"t.gz": "sha256:1"})
     first |= train or {}
     last = node("vae/z2/evaluate", params={"samples": 5}, reads=[first["folder"]])
@@ -17,12 +17,12 @@ def made(train=None, evaluate=None):
 
 
 def again(digest="fedcba9876", **change):
-    """Give what changes when a step is another: its folder, and what it is about."""
+    """Return what changes when a step is another: its folder, and what it is about."""
     return {"folder": f"build/test/vae/z2/train.{digest}", **change}
 
 
 def later(**change):
-    """Give today's chain after the first step changed."""
+    """Return today's chain after the first step changed."""
     return made(again(**change), {"folder": "build/test/vae/z2/evaluate.fedcba9876"})
 
 
@@ -70,9 +70,9 @@ def test_a_step_more_does_not_count():
     today = later()
     extra = node("vae/z2/faces")
     standing = chain.standing(
-        made(), [extra, today[0] | {"reads": [extra["folder"]]}, today[1]], {}
+        made(), [extra, today[0] | {"reads": {"faces": [extra["folder"], "f"]}}, today[1]], {}
     )
-    assert standing == chain.Standing("other params", "other steps make it now")
+    assert standing == chain.Standing("other params", "train read nothing as faces, now z2/faces/f")
 
 
 @pytest.mark.parametrize(("now", "state"), [(0, "earlier source"), (1, "other params")])
@@ -109,3 +109,42 @@ def test_the_same_sources_in_another_folder_read_or_write_other_files():
     """A graph that exchanges two inputs is no earlier source."""
     standing = chain.standing(made(), later(), {})
     assert standing == chain.Standing("other params", "its steps read or write other files now")
+
+
+def evaluated(first="train", second="test", source="abcdef0123", digest="0123456789", named=True):
+    """Return a chain whose last step reads two steps' files, which may be exchanged."""
+    steps = [node(f"vae/z2/{name}") for name in ("test", "train")]
+    folders = {node["folder"].rpartition(".")[0][-5:].strip("/"): node["folder"] for node in steps}
+    last = node("vae/z2/evaluate", digest, source)
+    reads = {"train": [folders[first], "x"], "test": [folders[second], "x"]}
+    last["reads"] = reads if named else [folder for folder, _ in reads.values()]
+    return [*steps, last]
+
+
+def test_exchanged_inputs_are_seen_though_the_source_was_edited_too():
+    edited = evaluated(source="2222222222", digest="fedcba9876")
+    assert chain.standing(evaluated(), edited, {}).state == "earlier source"
+    exchanged = evaluated("test", "train", source="2222222222", digest="fedcba9876")
+    standing = chain.standing(evaluated(), exchanged, {})
+    assert standing.state == "other params"
+    assert standing.note == (
+        "evaluate read z2/test/x as test, now z2/train/x; "
+        "evaluate read z2/train/x as train, now z2/test/x"
+    )
+
+
+@pytest.mark.parametrize("exchanged", [False, True])
+def test_evidence_of_before_names_were_noted_is_compared_by_folders(exchanged):
+    reads = ("test", "train") if exchanged else ("train", "test")
+    today = evaluated(*reads, source="2222222222", digest="fedcba9876")
+    assert chain.standing(evaluated(named=False), today, {}).state == "earlier source"
+    other = [*today[:-1], today[-1] | {"reads": {"train": today[-1]["reads"]["train"]}}]
+    standing = chain.standing(evaluated(named=False), other, {})
+    assert standing == chain.Standing("other params", "other steps make it now")
+
+
+def test_another_file_of_the_same_folder_is_seen():
+    today = evaluated(source="2222222222", digest="fedcba9876")
+    today[-1]["reads"]["test"][1] = "y"
+    standing = chain.standing(evaluated(), today, {})
+    assert standing.note == "evaluate read z2/test/x as test, now z2/test/y"

@@ -1,12 +1,16 @@
 """Figures are drawn from the evidence that they name, or stay as they are committed."""
 
+import difflib
 import json
+import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+import bad_inputs
 import evidence_cases
 from pr12.report import evidence, figure_list, figures, plots
 from pr12.report import paper as report
@@ -18,7 +22,7 @@ from pr12.workflow.errors import UserError
 
 
 def drawer(seen, name="curve"):
-    """Give what draws a figure and remembers what it was given."""
+    """Return what draws a figure and remembers what it was given."""
 
     def draw(metrics, pictures):
         seen.append((dict(metrics), dict(pictures)))
@@ -241,4 +245,43 @@ def test_a_stopped_publication_leaves_a_list_of_figures_that_are_there(tmp_path,
         with pytest.raises(KeyboardInterrupt):
             report.publish(tmp_path / "out", tmp_path / "public")
         listed = figure_list.read(tmp_path / "public/figures")
-        assert [own["file"] for own in listed] in (["old"], ["old", "new"])
+        assert [ours["file"] for ours in listed] in (["old"], ["old", "new"])
+
+
+BAD_INPUTS = [  # id, published numbers of the case soft, what the message must hold
+    ("a number for a case", 74, "74"),
+    ("a text for a case", "74", "'74'"),
+    ("a list for a case", [74], "[74]"),
+    ("nothing for a case", None, "None"),
+    ("a text as number", {"test/errors": "74"}, "'74'"),
+    ("true as number", {"test/errors": True}, "True"),
+    ("NaN as number", {"test/errors": float("nan")}, "nan"),
+    ("infinity as number", {"test/errors": float("inf")}, "inf"),
+    ("two numbers as one", {"test/errors": [74, 76]}, "[74, 76]"),
+]
+
+
+@pytest.mark.parametrize(("numbers", "value"), [row[1:] for row in BAD_INPUTS])
+def test_published_numbers_that_are_none_are_refused(numbers, value):
+    published = {"hard": {"test/errors": 146}, "soft": numbers}
+    parts = "--params.published.soft is", value, "mapping of metric keys to finite numbers"
+    bad_inputs.answered(lambda: figures.check_published(published), parts)
+
+
+FIGURES = [
+    pytest.param(entry, id=f"{path.parts[1]}-{path.parts[2]}-{entry['file']}")
+    for path in sorted(Path("reports").glob("*/*/figures/figures.json"))
+    for entry in json.loads(path.read_text(encoding="utf-8"))
+    if "waits_for" not in entry  # else it is as an earlier code wrote it
+]
+
+
+@pytest.mark.parametrize("entry", FIGURES)
+def test_an_alternative_text_says_what_is_seen_and_not_the_caption_again(entry):
+    alt, caption = entry["alt"], entry["caption"]
+    assert len(alt) > 20
+    assert alt not in caption
+    assert caption not in alt
+    assert not re.search(r"\d \[", alt)  # numbers with intervals stand in the caption
+    shared = difflib.SequenceMatcher(None, alt, caption, autojunk=False).find_longest_match()
+    assert shared.size <= max(40, len(alt) / 2)

@@ -23,7 +23,7 @@ def written(folder, metrics=None, picture=CODES):
 
 
 def refusal(folder):
-    """Give the sentence with which evidence is refused, None if it is not."""
+    """Return the sentence with which evidence is refused, None if it is not."""
     try:
         evidence.read(folder)
     except UserError as error:
@@ -32,10 +32,10 @@ def refusal(folder):
 
 
 def test_what_is_written_is_read(tmp_path):
-    found = evidence.read(written(tmp_path))
-    assert (found.case, found.metrics) == ("z2", {"test/error": [0.5, 0.25]})
-    assert found.pictured
-    assert set(found.files) == {"picture.json", "picture.safetensors"}
+    answer = evidence.read(written(tmp_path))
+    assert (answer.case, answer.metrics) == ("z2", {"test/error": [0.5, 0.25]})
+    assert answer.pictured
+    assert set(answer.files) == {"picture.json", "picture.safetensors"}
     assert not evidence.read(written(tmp_path, picture=None)).pictured
     assert [path.name for path in (tmp_path / "z2").iterdir()] == ["evidence.json"]
 
@@ -113,7 +113,7 @@ def test_evidence_of_another_schema_is_refused_with_the_command_that_migrates_it
     folder = written(tmp_path)
     path = folder / "evidence.json"
     path.write_text(edited(schema=7)(path.read_text()))
-    with pytest.raises(UserError, match=r"is of schema 7, this code reads 2; run: python -m pr12"):
+    with pytest.raises(UserError, match=r"is of schema 7, this code reads 3; run: python -m pr12"):
         evidence.read(folder)
 
 
@@ -187,32 +187,32 @@ WRONG = [
 
 def test_the_step_copies_a_result(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    own = evidence_cases.node("vae/z2/evaluate")
-    result = Path(own["folder"]) / "metrics.json"
+    ours = evidence_cases.node("vae/z2/evaluate")
+    result = Path(ours["folder"]) / "metrics.json"
     command = f"python -m pr12.vae.evaluate model={tmp_path / 'build' / 'm'} data=/else/where/d.gz"
-    provenance = {"command": command, "source": own["source"], "params": own["params"]}
+    provenance = {"command": command, "source": ours["source"], "params": ours["params"]}
     times = {"a/milliseconds": [2.0], "b/milliseconds": [6.0]}
     took = {"seconds": 3.5, "cpu_seconds": 3.25, "peak_memory_bytes": 4096, "machine": "node7"}
     took |= {"device": "cpu", "threads": 2, "times": times}
     whole = {"metrics": {"test/error": [0.5]}, "provenance": provenance}
     files.write_json(result, whole)
     files.write_json(result.with_name("timings.json"), took)
-    files.write_json("chains.json", evidence_cases.today([own], {"z2": own["folder"]}))
+    files.write_json("chains.json", evidence_cases.today([ours], {"z2": ours["folder"]}))
     names = {"metrics": result, "chains": "chains.json", "out": "reports/z2"}
     names |= {"timings": "timings.json", "mark": "mark.json"}
     paths = {name: Path(path) for name, path in names.items()}
     params = evidence.Params("full", "vae", "z2")
     job = step.Job(params, paths, (), "pr12.report.evidence", "python")
     evidence.main(job)
-    found = evidence.read(Path("reports/z2"))
-    assert found.provenance["command"] == "python -m pr12.vae.evaluate model=build/m data=d.gz"
-    assert found.ratios == {"a/milliseconds": [1.0], "b/milliseconds": [3.0]}
+    answer = evidence.read(Path("reports/z2"))
+    assert answer.provenance["command"] == "python -m pr12.vae.evaluate model=build/m data=d.gz"
+    assert answer.ratios == {"a/milliseconds": [1.0], "b/milliseconds": [3.0]}
     assert "node7" not in Path("reports/z2/evidence.json").read_text()
     of_step = {"step/seconds": [3.5], "step/cpu_seconds": [3.25], "step/peak_memory_bytes": [4096]}
-    measured = {"folder": own["folder"], "times": times | of_step}
+    measured = {"folder": ours["folder"], "times": times | of_step}
     assert files.read_json("timings.json") == measured
-    assert found.provenance["threads"] == 2
-    assert found.provenance["device"] == "cpu"
+    assert answer.provenance["threads"] == 2
+    assert answer.provenance["device"] == "cpu"
     assert evidence.published(Path("mark.json"), Path("reports/z2"), [result])
     files.write_json(result, whole | {"provenance": provenance | {"source": "0000000000"}})
     with pytest.raises(UserError, match="was made by another source"):
@@ -228,3 +228,12 @@ def test_the_step_copies_a_result(tmp_path, monkeypatch):
         result.write_text(json.dumps(whole | change))
         with pytest.raises(UserError, match=r"metrics\.json.*delete the file and run its step"):
             evidence.main(job)
+
+
+def test_evidence_is_taken_anew_by_other_code(tmp_path, monkeypatch):
+    folder = written(tmp_path)
+    mark = tmp_path / "mark.json"
+    files.write_json(mark, evidence.mark_of(folder, []))
+    assert evidence.published(mark, folder, [])
+    monkeypatch.setattr(evidence.address, "source_digest", lambda module, src: "edited")
+    assert not evidence.published(mark, folder, [])

@@ -22,7 +22,7 @@ def back(picture, folder):
 
 
 def kinds(value):
-    """Give a value with its types in place of its numbers."""
+    """Return a value with its types in place of its numbers."""
     if isinstance(value, dict):
         return {key: kinds(part) for key, part in value.items()}
     return [kinds(part) for part in value] if isinstance(value, list) else type(value)
@@ -60,9 +60,9 @@ EXACT = {
 @pytest.mark.parametrize("name", EXACT)
 def test_json_comes_back_with_its_values_and_types(tmp_path, name):
     for picture in (EXACT[name], {"inner": {"most": [EXACT[name]]}}):
-        found = back(picture, tmp_path)
-        assert found == picture
-        assert kinds(found) == kinds(picture)
+        result = back(picture, tmp_path)
+        assert result == picture
+        assert kinds(result) == kinds(picture)
 
 
 def test_shares_of_255_come_back_as_near_as_no_figure_shows(tmp_path):
@@ -75,12 +75,12 @@ def test_shares_of_255_come_back_as_near_as_no_figure_shows(tmp_path):
 @pytest.mark.parametrize("scale", [1e-9, 1.0, 1e4, 1e9])
 def test_other_numbers_keep_three_digits_whatever_their_size(tmp_path, scale):
     numbers = (scale * np.random.default_rng(0).standard_normal((10, 50))).tolist()
-    found = np.array(back(numbers, tmp_path))
-    assert np.allclose(found, numbers, rtol=1e-3, atol=1e-4 * np.abs(numbers).max())
+    result = np.array(back(numbers, tmp_path))
+    assert np.allclose(result, numbers, rtol=1e-3, atol=1e-4 * np.abs(numbers).max())
     with_null = [None, *numbers[0]]
-    found = back(with_null, tmp_path)
-    assert found[0] is None
-    assert np.allclose(found[1:], numbers[0], rtol=1e-3, atol=1e-4 * np.abs(numbers).max())
+    result = back(with_null, tmp_path)
+    assert result[0] is None
+    assert np.allclose(result[1:], numbers[0], rtol=1e-3, atol=1e-4 * np.abs(numbers).max())
 
 
 def smooth(height, width):
@@ -90,23 +90,23 @@ def smooth(height, width):
 
 
 def test_photographs_above_700_pixels_become_smaller_and_stay_alike(tmp_path):
-    found = back({"large": smooth(600, 1400), "small": smooth(40, 60)}, tmp_path)
-    assert found["large"].shape == (300, 700, 3)
-    assert found["large"].dtype == np.uint8
-    assert np.abs(found["large"].astype(int) - smooth(300, 700)).mean() < 2
-    assert found["small"].shape == (40, 60, 3)
-    assert np.abs(found["small"].astype(int) - smooth(40, 60)).mean() < 2
+    result = back({"large": smooth(600, 1400), "small": smooth(40, 60)}, tmp_path)
+    assert result["large"].shape == (300, 700, 3)
+    assert result["large"].dtype == np.uint8
+    assert np.abs(result["large"].astype(int) - smooth(300, 700)).mean() < 2
+    assert result["small"].shape == (40, 60, 3)
+    assert np.abs(result["small"].astype(int) - smooth(40, 60)).mean() < 2
 
 
 @pytest.mark.parametrize("shape", [(8, 12), (900, 1500)])
 def test_masks_keep_their_labels(tmp_path, shape):
     mask = np.random.default_rng(0).integers(0, 7, shape) * 30
-    found = back({"mask": mask}, tmp_path)["mask"]
-    assert found.ndim == 2
-    assert max(found.shape) == min(700, max(shape))
-    assert set(np.unique(found)) == set(np.unique(mask))
+    result = back({"mask": mask}, tmp_path)["mask"]
+    assert result.ndim == 2
+    assert max(result.shape) == min(700, max(shape))
+    assert set(np.unique(result)) == set(np.unique(mask))
     if shape == (8, 12):
-        assert (found == mask).all()
+        assert (result == mask).all()
 
 
 def test_the_same_picture_gives_the_same_bytes(tmp_path):

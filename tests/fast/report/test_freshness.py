@@ -12,7 +12,7 @@ FILES = ["README.md", "figures/curve.svg", "evidence/soft/evidence.json", "evide
 
 @pytest.fixture
 def public(tmp_path):
-    """Give a folder of pages with a stamp beside it."""
+    """Return a folder of pages with a stamp beside it."""
     folder = tmp_path / "public"
     for name in FILES:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)

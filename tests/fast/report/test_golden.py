@@ -120,9 +120,9 @@ def build(tmp_path):
 
 
 def test_of_each_step_the_smallest_file_that_is_steady_is_collected(build):
-    found = golden.collect(build)
-    assert found["metrics"] == {"vae/z2/evaluate": {"test/errors": [3], "test/nll_nats": [0.1]}}
-    chosen = {name: (row["case"], row["file"]) for name, row in found["digests"].items()}
+    answer = golden.collect(build)
+    assert answer["metrics"] == {"vae/z2/evaluate": {"test/errors": [3], "test/nll_nats": [0.1]}}
+    chosen = {name: (row["case"], row["file"]) for name, row in answer["digests"].items()}
     assert chosen == {
         "vae/train": ("z5", "history.json"),
         "vae/evaluate": ("z2", "metrics.json"),

@@ -1,5 +1,6 @@
 import base64
 import hashlib
+import io
 import json
 import re
 import tempfile
@@ -7,6 +8,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 import report_cases
 from pr12.report import freshness, index, paper
@@ -47,7 +49,7 @@ TEXTS = {
 
 
 def contents(standing=CURRENT, times=TIMES, run="embedded", ratios=None, figure=None, **more):
-    """Give what the page shows of a paper; this machine measured `times` of its one case."""
+    """Return what the page shows of a paper; this machine measured `times` of its one case."""
     texts = TEXTS | more
     rows = {"soft": row("soft", METRICS, standing, ratios, **PROVENANCE)}
     params = paper.Params(run, "distill", "0123456789")
@@ -61,7 +63,7 @@ def contents(standing=CURRENT, times=TIMES, run="embedded", ratios=None, figure=
             other = {"folder": "build/of/another.0123456789", "times": {"test/other": [1.0]}}
             files.write_json(Path(folder, "hard.json"), other)  # is not shown
         index.add_times(made, texts["claims"], Path(folder), run)
-    return made | {"pictures": {"curve": index.data_uri(SVG, b"")}, "pages": {}}
+    return made | {"pictures": {"curve": index.data_uri(SVG, b"")}, "pages": {}, "card": None}
 
 
 class Reader(HTMLParser):
@@ -200,16 +202,68 @@ def test_a_page_without_exactly_one_inline_script_is_refused(html):
 
 def test_each_verdict_is_said_in_words_beside_its_claim(page):
     verdicts = [body["data-verdict"] for body in Reader(page).all("tbody") if "id" in body]
-    assert verdicts == ["reproduced", "differs", "inconclusive", "not run", "reproduced"]
+    assert verdicts == ["differs", "inconclusive", "reproduced", "reproduced", "not run"]
     for body in page.split("<tbody")[1:]:
         name = re.match(r'[^>]*data-verdict="([^"]+)"', body)
         if name:
             assert f"</span> {name[1]}</span>" in body.partition("</tbody>")[0]
 
 
-def test_the_summary_counts_the_verdicts(page):
-    row = page.partition('<a href="#distill">')[2].partition("</tr>")[0]
-    assert re.findall(r'class="number">(\d+)<', row) == ["2", "1", "1", "1"]
+def test_a_card_opens_the_page_with_what_came_out_and_leads_to_the_section():
+    card = {"picture": "data:image/png;base64,AA==", "alt": EVIL}
+    page = index.page({"distill": contents(cited_for="a") | {"card": card}}, "embedded")
+    text = page.partition('<a class="card" href="#distill">')[2].partition("</a>")[0]
+    assert "“74 errors”: 74.0 [71.5, 76.5] here, at most 80 asked for; reproduced." in text
+    assert "Findings that hold: 2 of 4." in text
+    assert "Printed numbers" not in text  # there is none
+    assert page.index('class="card"') < page.index("<tbody")
+    assert page.index("<tbody") < page.index('id="legend"')
+    image = Reader(page).all("img")[0]
+    assert image == {"src": card["picture"], "alt": EVIL}
+
+
+def test_the_picture_of_a_card_is_small_and_no_higher_than_its_frame(folder):
+    figures = report_cases.OUT / "figures"
+    Image.new("RGB", (2000, 3000), "red").save(figures / "curve.png")
+    report = {"figures": [FIGURE], "card": "curve"}
+    made = index._card(report_cases.OUT, report)
+    with Image.open(io.BytesIO(base64.b64decode(made["picture"].partition(",")[2]))) as small:
+        assert small.size == (720, 403)
+    assert made["alt"] == FIGURE["alt"]
+    assert index._card(report_cases.OUT, report | {"card": "gone"}) is None
+
+
+def test_what_was_not_run_is_closed_and_what_another_run_judges_is_elsewhere():
+    there = (*TEXTS["claims"][:2], claim(id="d", case="later"), claim(id="f", runs=["full"]))
+    page = index.page({"distill": contents(claims=there)}, "embedded")
+    closed = page.partition('<details class="not-run">')[2].partition("</table>")[0]
+    assert closed.startswith("<summary>1 not run</summary>")
+    assert re.findall(r'id="distill-claim-(\w+)"', closed) == ["d"]
+    assert 'id="distill-claim-f"' not in page
+    more = '1 more claim is judged in another run: <a href="../full/distill/README.md">full</a>.'
+    assert more in page
+
+
+def test_no_table_is_empty():
+    tables = (
+        {
+            "title": "Nothing here",
+            "rows": [{"case": "later", "label": "later"}],
+            "columns": [{"metric": "test/errors", "label": "errors"}],
+        },
+        {
+            "title": "Something here",
+            "rows": [{"case": "soft", "label": "soft"}, {"case": "later", "label": "no threes"}],
+            "columns": [
+                {"metric": "test/errors", "label": "errors"},
+                {"metric": "test/nll", "label": "likelihood"},
+            ],
+        },
+    )
+    page = index.page({"distill": contents(tables=tables)}, "embedded")
+    assert "Nothing here" not in page
+    assert "likelihood" not in page
+    assert "Not run: no threes." in page
 
 
 def test_details_hold_bound_command_and_checksum(page):
@@ -310,7 +364,7 @@ def folder(tmp_path, monkeypatch):
 
 
 def write_index(*papers):
-    params = json.dumps({"run": "embedded", "papers": papers or ["distill"], "fixed": "01234"})
+    params = json.dumps({"run": "embedded", "papers": papers or ["distill"]})
     paths = ["out=index.html", "stamp=stamp.json", "timings=timings", "texts=papers"]
     index.main(["--params", params, *paths, f"distill={report_cases.OUT}"])
     return Path("index.html").read_text()
@@ -336,13 +390,14 @@ def test_the_page_has_a_stamp_of_reports_times_and_itself(folder):
     stamp = Path("stamp.json")
     shown = [Path("index.html"), report_cases.OUT / "stamp.json", Path("timings")]
     write_index()
-    assert freshness.known(stamp, "01234", *shown)
+    made_by = freshness.of_index(["distill"])
+    assert freshness.known(stamp, made_by, *shown)
     for path in (*shown[:2], Path("timings/distill/soft.json")):
         content = path.read_text()
         path.write_text(content + " ")
-        assert not freshness.known(stamp, "01234", *shown)
+        assert not freshness.known(stamp, made_by, *shown)
         path.write_text(content)
-    assert freshness.known(stamp, "01234", *shown)
+    assert freshness.known(stamp, made_by, *shown)
 
 
 def write_beside(name, content, **figure):

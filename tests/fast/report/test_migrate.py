@@ -26,12 +26,12 @@ def contents(folder):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({"schema": 7}, "is of schema 7, from which nothing leads to 2; a newer version"),
-        ({"schema": -1}, "is of schema -1, from which nothing leads to 2; a newer version"),
-        ({"schema": "1"}, "is no evidence; bring it back from git"),
-        ({"schema": True}, "is no evidence; bring it back from git"),
-        ([], "is no evidence; bring it back from git"),
-        ({}, "is no evidence; bring it back from git"),
+        ({"schema": 7}, "is of schema 7, from which nothing leads to 3; a newer version"),
+        ({"schema": -1}, "is of schema -1, from which nothing leads to 3; a newer version"),
+        ({"schema": "1"}, "is no evidence; git checkout -- "),
+        ({"schema": True}, "is no evidence; git checkout -- "),
+        ([], "is no evidence; git checkout -- "),
+        ({}, "is no evidence; git checkout -- "),
     ],
 )
 def test_an_unknown_schema_is_one_sentence(tmp_path, content, message):
@@ -50,14 +50,14 @@ def earlier(tmp_path, monkeypatch):
     """Write evidence of an earlier schema, of which one key had another name."""
     evidence_cases.write_case(tmp_path / "evidence", "z2", {"test/error": [1]}, nodes("z2"), [1])
     whole = contents(tmp_path)
-    monkeypatch.setattr(evidence, "SCHEMA", 1)
+    monkeypatch.setattr(evidence, "SCHEMA", 2)
     evidence_cases.write_case(tmp_path / "evidence", "z2", {"error": [1]}, nodes("z2"), [1])
     monkeypatch.undo()
 
     def renamed(content):
-        return content | {"schema": 2, "metrics": {"test/error": content["metrics"]["error"]}}
+        return content | {"schema": 3, "metrics": {"test/error": content["metrics"]["error"]}}
 
-    monkeypatch.setattr(migrate, "STEPS", {1: renamed})
+    monkeypatch.setattr(migrate, "STEPS", {2: renamed})
     return tmp_path, whole
 
 
@@ -97,3 +97,35 @@ def test_rooms_rename_the_arrays_and_say_what_two_steps_read():
     }
     assert chain[1]["reads"] == ["build/full/data/mnist/arrays.1"]
     assert chain[2]["reads"] == [labels["folder"], "build/full/data/mnist/arrays.1"]
+
+
+def test_evidence_of_schema_2_keeps_its_lists_of_folders(tmp_path, monkeypatch):
+    old = nodes("z2")
+    old[1]["reads"] = [old[0]["folder"]]
+    monkeypatch.setattr(evidence, "SCHEMA", 2)
+    evidence_cases.write_case(tmp_path / "evidence", "z2", {"test/error": [1]}, old, [1])
+    monkeypatch.undo()
+    before = files.read_json(tmp_path / "evidence/z2/evidence.json")
+    run(tmp_path)
+    after = evidence.read(tmp_path / "evidence/z2")
+    assert after.chain == old
+    now = files.read_json(tmp_path / "evidence/z2/evidence.json")
+    assert {key for key in now if now[key] != before[key]} == {"schema", "digest"}
+
+
+@pytest.mark.parametrize("level", ["..", "evidence", "evidence/z2", "."])
+def test_a_folder_of_another_level_is_refused(tmp_path, level):
+    """Nothing was migrated there, and nothing said so."""
+    (tmp_path / "full/vae/evidence/z2").mkdir(parents=True)
+    folder = tmp_path / "full/vae" / level
+    with pytest.raises(UserError) as caught:
+        run(folder)
+    for words in (str(folder), "has no evidence/<case>/evidence.json", "report=reports/full/vae"):
+        assert words in str(caught.value)
+
+
+def test_what_was_migrated_is_told(earlier, capsys):
+    folder, _ = earlier
+    for count in (1, 0):
+        run(folder)
+        assert f"{count} of 1 cases were of an earlier schema" in capsys.readouterr().err

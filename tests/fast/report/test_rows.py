@@ -7,14 +7,14 @@ from pr12.report.chain import Standing
 
 
 def steps(train=None):
-    """Give a chain of two steps; the first may be changed."""
+    """Return a chain of two steps; the first may be changed."""
     first = node("vae/z2/train", params={"epochs": 3}) | (train or {})
     last = node("vae/z2/evaluate", first["folder"].rpartition(".")[2], reads=[first["folder"]])
     return [first, last]
 
 
 def graph(cases, chain=None):
-    """Give today's graph, which makes all cases by the same steps."""
+    """Return today's graph, which makes all cases by the same steps."""
     chain = chain or steps()
     return evidence_cases.today(chain, dict.fromkeys(cases, chain[-1]["folder"]))
 
@@ -28,15 +28,15 @@ def test_rows_stand_in_the_order_of_cases_and_each_has_its_standing(tmp_path):
     write(tmp_path, "b", "a", "gone", "lost")
     today = graph(["a", "missing", "lost", "b"])
     today["results"]["lost"] = None
-    found = rows.read(tmp_path, today, {"b": "a fault"})
-    assert {case: row.standing.state for case, row in found.items()} == {
+    result = rows.read(tmp_path, today, {"b": "a fault"})
+    assert {case: row.standing.state for case, row in result.items()} == {
         "a": "current",
         "lost": "other params",
         "b": "withdrawn",
     }
-    assert [*found] == ["a", "lost", "b"]
-    assert found["a"].evidence.metrics == {"test/error": [0.5]}
-    assert "this run does not make it" in found["lost"].standing.note
+    assert [*result] == ["a", "lost", "b"]
+    assert result["a"].evidence.metrics == {"test/error": [0.5]}
+    assert "this run does not make it" in result["lost"].standing.note
 
 
 def test_what_is_withdrawn_is_so_also_where_raw_files_are_unknown(tmp_path):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import special
 from scipy import stats as scipy_stats
 
 from pr12.report import stats
@@ -115,3 +116,35 @@ def test_a_written_number_is_near_the_number(value, spread):
 def test_written_shows_the_interval_unless_the_value_is_fixed():
     assert stats.written({"mean": 2.0, "low": 1.96, "high": 2.04, "n": 5}) == "2.000 [1.960, 2.040]"
     assert stats.written({"mean": 2.0, "low": 2.0, "high": 2.0, "n": 1}) == "2"
+
+
+@pytest.mark.parametrize(
+    ("metric", "there", "back"),
+    [
+        ("pooled/correlation_dice", np.arctanh, np.tanh),
+        ("failure/auc", special.logit, special.expit),
+        ("unet_3/coverage_left_out_90", special.logit, special.expit),
+        ("usable/sensitivity_at_rate", special.logit, special.expit),
+    ],
+)
+def test_a_bounded_metric_has_its_interval_on_its_own_scale(metric, there, back):
+    values = [0.91, 0.99, 0.96, 0.98]
+    interval = stats.bounded(metric, values)
+    assert interval.mean == pytest.approx(np.mean(values))
+    moved = there(values)
+    half = scipy_stats.t.ppf(0.975, 3) * np.std(moved, ddof=1) / 2
+    expected = back(np.mean(moved) - half), back(np.mean(moved) + half)
+    assert (interval.low, interval.high) == pytest.approx(expected)
+    assert stats.mean(values).high > 1 > interval.high
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=6))
+def test_the_interval_of_a_share_holds_its_mean_and_stays_between_0_and_1(values):
+    interval = stats.bounded("test/sensitivity", values)
+    assert 0 <= interval.low <= interval.mean <= interval.high <= 1
+
+
+def test_other_metrics_have_plain_intervals():
+    values = [0.91, 0.99, 0.96]
+    assert stats.bounded("pooled/mae_dice", values) == stats.mean(values)
+    assert stats.bounded("pooled/uncorrelated", values) == stats.mean(values)

@@ -7,11 +7,11 @@ from pr12.stn.model import colocalisation, distortions, embedding
 from pr12.workflow.errors import UserError
 
 
-def triplets_by_hand(found, elsewhere, margin):
+def triplets_by_hand(actual, elsewhere, margin):
     hinges = [
         max(0.0, float((a - b).square().sum() - (a - r).square().sum()) + margin)
-        for n, (a, r) in enumerate(zip(found, elsewhere, strict=True))
-        for m, b in enumerate(found)
+        for n, (a, r) in enumerate(zip(actual, elsewhere, strict=True))
+        for m, b in enumerate(actual)
         if m != n
     ]
     return sum(hinges) / len(hinges)
@@ -23,9 +23,9 @@ def triplets_by_hand(found, elsewhere, margin):
 @pytest.mark.parametrize("margin", [0.5, 1.0, 30.0])
 def test_the_hinge_is_the_mean_over_all_ordered_pairs(margin):
     draw = torch.Generator().manual_seed(0)
-    found, elsewhere = (torch.randn(5, 3, generator=draw) for _ in "ab")
-    expected = triplets_by_hand(found, elsewhere, margin)
-    assert float(colocalisation.triplet_hinge(found, elsewhere, margin)) == pytest.approx(
+    actual, elsewhere = (torch.randn(5, 3, generator=draw) for _ in "ab")
+    expected = triplets_by_hand(actual, elsewhere, margin)
+    assert float(colocalisation.triplet_hinge(actual, elsewhere, margin)) == pytest.approx(
         expected, rel=1e-5
     )
 
@@ -37,11 +37,11 @@ def test_the_hinge_is_the_margin_where_all_crops_are_empty_and_0_where_random_on
 
 
 def test_the_gradient_goes_into_the_first_window_of_a_pair_alone():
-    found = torch.tensor([[1.0], [4.0]], requires_grad=True)
+    actual = torch.tensor([[1.0], [4.0]], requires_grad=True)
     elsewhere = torch.tensor([[0.0], [3.0]])
-    colocalisation.triplet_hinge(found, elsewhere, 1.0).backward()
+    colocalisation.triplet_hinge(actual, elsewhere, 1.0).backward()
     # d/da ((a - b)^2 - (a - r)^2) / 2 pairs = r - b with b held: 0 - 4 and 3 - 1
-    assert found.grad.flatten().tolist() == [-4.0, 2.0]
+    assert actual.grad.flatten().tolist() == [-4.0, 2.0]
 
 
 # --- boxes ---

@@ -6,7 +6,7 @@ import torch
 
 from pr12.core import checkpoints, tensor_files
 from pr12.stn import colocalise
-from pr12.workflow import files, step
+from pr12.workflow import files, progress, step
 
 PARAMS = {
     "seeds": [0],
@@ -62,15 +62,15 @@ def run_step(folder, name="made", **changes):
 
 def test_metrics_have_a_value_per_seed_and_the_picture_all_digits(folder):
     written, picture = run_step(folder, seeds=[0, 1])
-    found = written["metrics"]
+    actual = written["metrics"]
     for kind in ("images", "new", "random"):
         for group in ("all", "digit1", "digit3"):
-            assert len(found[f"{kind}/correct_{group}_percent"]) == 2
-            assert len(found[f"{kind}/iou_{group}"]) == 2
-        both = [found[f"{kind}/iou_digit{digit}"] for digit in (1, 3)]
+            assert len(actual[f"{kind}/correct_{group}_percent"]) == 2
+            assert len(actual[f"{kind}/iou_{group}"]) == 2
+        both = [actual[f"{kind}/iou_digit{digit}"] for digit in (1, 3)]
         mean = [sum(pair) / 2 for pair in zip(*both, strict=True)]
-        assert found[f"{kind}/iou_all"] == pytest.approx(mean)
-    assert len(found["images/hinge_all"]) == len(found["embedding/accuracy_percent"]) == 2
+        assert actual[f"{kind}/iou_all"] == pytest.approx(mean)
+    assert len(actual["images/hinge_all"]) == len(actual["embedding/accuracy_percent"]) == 2
     assert written["provenance"]["params"]["iterations"] == 4
     assert sorted(picture["digits"]) == ["1", "3"]
     shown = picture["digits"]["3"]
@@ -129,19 +129,17 @@ def test_a_killed_training_goes_on_to_the_same_numbers(folder, monkeypatch, rows
         run_step(folder, "killed", seeds=[0, 1])
     monkeypatch.setattr(checkpoints, "save_state", save)
     assert not (folder / "killed" / "metrics.json").exists()
-    told = []
-    follow = colocalise.progress.follow
-    monkeypatch.setattr(
-        colocalise.progress, "follow", lambda *a: follow(*a[:3], told.append(a[3]) or a[3])
-    )
+    done = []
+    follow = progress.follow
+    monkeypatch.setattr(progress, "follow", lambda *a: follow(*a[:3], done.append(a[3]) or a[3]))
     assert run_step(folder, "killed", seeds=[0, 1])[0]["metrics"] == whole
-    assert told == [rows]
+    assert done == [rows]
 
 
 def test_all_new_images_are_judged_where_there_are_fewer(folder):
     write_split(folder / "test.safetensors", count=8)  # two of each class
-    found = run_step(folder, digits=[1])[0]["metrics"]
-    assert found["new/correct_all_percent"][0] in (0.0, 50.0, 100.0)
+    actual = run_step(folder, digits=[1])[0]["metrics"]
+    assert actual["new/correct_all_percent"][0] in (0.0, 50.0, 100.0)
 
 
 # --- bad input ---
@@ -152,14 +150,14 @@ def test_all_new_images_are_judged_where_there_are_fewer(folder):
     [
         ({"images": 11}, "there are 10 images of the digit 1, 11 are needed"),
         ({"digits": [7]}, "train has no image of the digit 7; leave it out of digits"),
-        ({"batch_size": 5}, "batch_size is 5 and images 4"),
-        ({"digits": [1, 1]}, "digits names one twice"),
-        ({"seeds": [2, 2]}, "seeds names one twice"),
+        ({"batch_size": 5}, "batch_size is 5; it must be at most images, 4"),
+        ({"digits": [1, 1]}, "holds 1 twice; name it once"),
+        ({"seeds": [2, 2]}, "seeds is [2, 2]; name each seed once"),
         ({"digits": []}, "at least one element"),
         ({"digits": [10]}, "from 0 to 9"),
         ({"stride": 3}, "must be one of 1, 2, 4"),
         ({"scale_rate": -0.1}, "at least 0"),
-        ({"jitter": -1}, "at least 0"),
+        ({"jitter": -1}, "from 0 to 84"),
     ],
 )
 def test_bad_params_are_told_in_a_sentence(folder, capsys, changes, message):

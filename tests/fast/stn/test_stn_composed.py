@@ -188,8 +188,8 @@ def test_labels_say_what_is_drawn_from_left_to_right(monkeypatch):
         column = (dark > 0.65 * dark.max()).any(dim=0).int()
         edges = torch.diff(column, prepend=torch.zeros(1), append=torch.zeros(1)).nonzero()[:, 0]
         wide = edges[1::2] - edges[::2]
-        found = [7 if width > 6 else 3 for width in wide.tolist()]
-        assert found == label[label != 10].tolist(), label
+        actual = [7 if width > 6 else 3 for width in wide.tolist()]
+        assert actual == label[label != 10].tolist(), label
 
 
 def test_sequences_are_drawn_by_the_stream_alone():

@@ -42,14 +42,14 @@ def moved(images, angle=0.0, scale=1.0, shift=(0.0, 0.0), canvas=SIDE):
 @pytest.fixture
 def moves(monkeypatch):
     """Keep what is asked of `moved`."""
-    found = []
+    actual = []
 
     def record(images, angle, scale, shift, canvas=SIDE):
-        found.append((angle, scale, shift, canvas))
+        actual.append((angle, scale, shift, canvas))
         return torch.zeros(len(images), canvas, canvas)
 
     monkeypatch.setattr(distortions, "moved", record)
-    return found
+    return actual
 
 
 @pytest.fixture
@@ -87,9 +87,9 @@ def test_a_shift_by_whole_pixels_is_exact(shift):
 
 def test_a_larger_canvas_has_the_digit_in_its_middle():
     images = noise(2, SIDE, SIDE)
-    found = moved(images, canvas=42)
-    torch.testing.assert_close(found[:, 7:35, 7:35], images, rtol=0, atol=1e-5)
-    assert float(found.sum()) == pytest.approx(float(images.sum()), rel=1e-4)
+    actual = moved(images, canvas=42)
+    torch.testing.assert_close(actual[:, 7:35, 7:35], images, rtol=0, atol=1e-5)
+    assert float(actual.sum()) == pytest.approx(float(images.sum()), rel=1e-4)
 
 
 @pytest.mark.parametrize("angle", [0, 30, -75, 140])
@@ -104,9 +104,9 @@ def test_it_turns_scales_and_shifts_as_scipy_does(angle, scale, shift, canvas):
     expected = ndimage.affine_transform(
         picture, back, middle - back @ there, output_shape=(canvas, canvas), order=1
     )
-    found = moved(torch.from_numpy(picture)[None], angle, scale, shift, canvas)[0]
+    actual = moved(torch.from_numpy(picture)[None], angle, scale, shift, canvas)[0]
     # SciPy makes 0 of what lies outside the outermost pixels' centres; there the picture is faint
-    np.testing.assert_allclose(found, expected, atol=1e-3)
+    np.testing.assert_allclose(actual, expected, atol=1e-3)
 
 
 def test_every_image_moves_by_its_own_amount():
@@ -158,17 +158,17 @@ def test_rts_draws_angle_scale_and_place_independently_in_their_ranges(moves):
 def test_rts_never_leaves_the_canvas():
     # A disc stays one under a turn, so that what lies in the upright image's circle is all seen
     images = disc(13.0).expand(500, -1, -1)
-    found = distortions.rotated_scaled_translated(images, stream())
-    areas = found.sum(dim=(1, 2))
+    actual = distortions.rotated_scaled_translated(images, stream())
+    areas = actual.sum(dim=(1, 2))
     drawn = distortions.uniform(500, 0.7, 1.2, stream())  # what RTS draws first
     torch.testing.assert_close(areas, float(disc(13.0).sum()) * drawn**2, rtol=0.01, atol=0)
-    assert found.shape == (500, 42, 42)
+    assert actual.shape == (500, 42, 42)
 
 
 def test_rts_puts_digits_everywhere():
-    found = distortions.rotated_scaled_translated(disc(13.0).expand(500, -1, -1), stream())
-    assert (found.sum(dim=0)[1:41, 21] > 0).all()
-    assert (found.sum(dim=0)[21, 1:41] > 0).all()
+    actual = distortions.rotated_scaled_translated(disc(13.0).expand(500, -1, -1), stream())
+    assert (actual.sum(dim=0)[1:41, 21] > 0).all()
+    assert (actual.sum(dim=0)[21, 1:41] > 0).all()
 
 
 # --- projective and elastic ---
@@ -194,20 +194,20 @@ def test_a_homography_of_a_square_half_as_large_is_a_scaling():
 @pytest.mark.parametrize("name", ["projected", "elastic"])
 def test_without_noise_p_and_e_only_scale(no_noise, name):
     images = noise(2, SIDE, SIDE)
-    found = getattr(distortions, name)(images, stream())
-    torch.testing.assert_close(found, moved(images, scale=0.875), rtol=0, atol=1e-4)
+    actual = getattr(distortions, name)(images, stream())
+    torch.testing.assert_close(actual, moved(images, scale=0.875), rtol=0, atol=1e-4)
 
 
 def grids_drawn(monkeypatch, name, grid, count):
-    found = []
+    actual = []
 
     def record(parameters, size):
-        found.append(parameters)
+        actual.append(parameters)
         return torch.zeros(len(parameters), *size, 2)
 
     monkeypatch.setattr(grids, grid, record)
     getattr(distortions, name)(torch.zeros(count, SIDE, SIDE), stream())
-    return found[0]
+    return actual[0]
 
 
 def test_p_moves_corners_by_5_pixels_and_scales_by_three_quarters_to_1(monkeypatch):
@@ -235,11 +235,11 @@ def test_e_moves_16_points_by_one_and_a_half_pixels(monkeypatch):
 def test_p_and_e_are_finite_for_a_thousand_images():
     images = noise(1000, SIDE, SIDE)
     for name in ("P", "E"):
-        found = distortions.DISTORTIONS[name].draw(images, stream(3))
-        assert found.isfinite().all()
-        assert found.min() >= 0
-        assert found.max() <= 1 + 1e-5
-        assert (found.sum(dim=(1, 2)) > 0).all()
+        actual = distortions.DISTORTIONS[name].draw(images, stream(3))
+        assert actual.isfinite().all()
+        assert actual.min() >= 0
+        assert actual.max() <= 1 + 1e-5
+        assert (actual.sum(dim=(1, 2)) > 0).all()
 
 
 # --- placed and cluttered ---
@@ -247,8 +247,8 @@ def test_p_and_e_are_finite_for_a_thousand_images():
 
 def test_placed_digits_are_there_pixel_by_pixel_and_nothing_else_is():
     images = noise(40, SIDE, SIDE)
-    found, corners = distortions.placed(images, 60, stream())
-    for image, field, (top, left) in zip(images, found, corners.tolist(), strict=True):
+    actual, corners = distortions.placed(images, 60, stream())
+    for image, field, (top, left) in zip(images, actual, corners.tolist(), strict=True):
         assert torch.equal(field[top : top + SIDE, left : left + SIDE], image)
         field[top : top + SIDE, left : left + SIDE] = 0
         assert not field.any()
@@ -263,8 +263,8 @@ def test_digits_are_placed_in_every_corner_and_nowhere_outside():
 
 def test_a_digit_as_large_as_the_canvas_stays_where_it_is():
     images = noise(2, SIDE, SIDE)
-    found, corners = distortions.placed(images, SIDE, stream())
-    assert torch.equal(found, images)
+    actual, corners = distortions.placed(images, SIDE, stream())
+    assert torch.equal(actual, images)
     assert not corners.any()
 
 
@@ -275,9 +275,9 @@ def numbered_digits(count):
 
 def test_a_patch_is_a_6_by_6_piece_of_a_digit():
     digits = numbered_digits(3)
-    found = distortions.cluttered(torch.zeros(300, 60, 60), digits, 1, stream())
+    actual = distortions.cluttered(torch.zeros(300, 60, 60), digits, 1, stream())
     cut_from, tops, lefts = set(), set(), set()
-    for field in found:
+    for field in actual:
         rows, columns = field.nonzero().aminmax(dim=0)
         assert (columns - rows).tolist() == [5, 5]  # largest less smallest: a window of 6 by 6
         piece = field[rows[0] : rows[0] + 6, rows[1] : rows[1] + 6]
@@ -295,11 +295,11 @@ def test_a_patch_is_a_6_by_6_piece_of_a_digit():
 
 def test_patches_lie_everywhere_and_are_as_many_as_asked():
     digits = torch.ones(1, SIDE, SIDE)
-    found = distortions.cluttered(torch.zeros(3000, 60, 60), digits, 6, stream())
-    areas = found.sum(dim=(1, 2))
+    actual = distortions.cluttered(torch.zeros(3000, 60, 60), digits, 6, stream())
+    areas = actual.sum(dim=(1, 2))
     assert areas.max() == 6 * 36  # six that do not overlap
     assert areas.min() > 36
-    assert found.any(dim=0).all()
+    assert actual.any(dim=0).all()
 
 
 def test_the_brighter_pixel_shows_and_the_canvas_given_stays():
@@ -426,11 +426,11 @@ def test_digits_of_28_pixels_are_left_alone():
 @pytest.mark.parametrize("side", [1, 8, 20, 27])
 def test_smaller_digits_fill_a_box_of_20_in_the_middle(side):
     images = noise(3, side, side)
-    found = distortions.framed(images)
-    assert found.shape == (3, SIDE, SIDE)
-    inside = found[:, 4:24, 4:24].clone()
-    found[:, 4:24, 4:24] = 0
-    assert not found.any()
+    actual = distortions.framed(images)
+    assert actual.shape == (3, SIDE, SIDE)
+    inside = actual[:, 4:24, 4:24].clone()
+    actual[:, 4:24, 4:24] = 0
+    assert not actual.any()
     zoom = ndimage.zoom(
         images.double().numpy(), (1, 20 / side, 20 / side), order=1, mode="nearest", grid_mode=True
     )

@@ -104,8 +104,8 @@ def test_the_error_of_a_perfect_predictor_is_0():
 
 @pytest.mark.parametrize(("count", "expected"), [(20, 90.0), (15, 100 * 13 / 15), (9, 800 / 9)])
 def test_the_error_of_a_predictor_that_says_one_digit(count, expected):
-    found = accuracy.error(Constant(3), "U", digits(count), 0, *products(params()))
-    assert found == pytest.approx(expected)
+    actual = accuracy.error(Constant(3), "U", digits(count), 0, *products(params()))
+    assert actual == pytest.approx(expected)
 
 
 def test_the_error_of_additions_is_counted_on_sums():
@@ -174,9 +174,9 @@ def test_training_and_test_are_distorted_differently():
 
 @pytest.mark.parametrize(("count", "expected"), [(None, 20), (20, 20), (3, 3)])
 def test_the_first_digits_are_taken(count, expected):
-    found = digit_splits.first(digits(), count)
-    assert torch.equal(found.labels, digits().labels[:expected])
-    assert torch.equal(found.images, digits().images[:expected])
+    actual = digit_splits.first(digits(), count)
+    assert torch.equal(actual.labels, digits().labels[:expected])
+    assert torch.equal(actual.images, digits().images[:expected])
 
 
 def test_more_digits_than_there_are_is_refused():
@@ -188,8 +188,8 @@ def test_more_digits_than_there_are_is_refused():
 
 
 def test_every_movement_moves_along_one_axis_only():
-    found = list(accuracy.movements(*amounts(params())))
-    assert found == [
+    actual = list(accuracy.movements(*amounts(params())))
+    assert actual == [
         ("rotation", 0.0, 0.0, 1.0, 0.0),
         ("rotation", 90.0, 90.0, 1.0, 0.0),
         ("scale", 0.5, 0.0, 0.5, 0.0),
@@ -202,28 +202,28 @@ def test_every_movement_moves_along_one_axis_only():
 @pytest.mark.parametrize("canvas", [28, 42])
 def test_accuracy_by_movement_of_a_reader_of_rows(canvas):
     wanted = params(shifts=[0, 1, 4])
-    found = moved_accuracy(Reader(), canvas, digits(), wanted)
-    assert list(found) == [
+    actual = moved_accuracy(Reader(), canvas, digits(), wanted)
+    assert list(actual) == [
         "rotation/0", "rotation/90", "scale/0.5", "scale/1", "shift/0", "shift/1", "shift/4",
     ]  # fmt: skip
-    assert [found[key] for key in ("rotation/0", "scale/1", "shift/0")] == [100.0, 100.0, 100.0]
+    assert [actual[key] for key in ("rotation/0", "scale/1", "shift/0")] == [100.0, 100.0, 100.0]
     # A turn by 90 degrees puts every bright pixel in the row of column 14, where 9 is
-    assert found["rotation/90"] == pytest.approx(10.0)
+    assert actual["rotation/90"] == pytest.approx(10.0)
     # Half as large, rows 4 to 13 become 9 to 13: two digits fall on a row, and it is 9's alone
-    assert found["scale/0.5"] <= 20.0
+    assert actual["scale/0.5"] <= 20.0
     # Right and left (a half of the digits) leave the row alone, up and down do not
-    assert found["shift/1"] == pytest.approx(50.0)
-    assert found["shift/4"] == pytest.approx(50.0)
+    assert actual["shift/1"] == pytest.approx(50.0)
+    assert actual["shift/4"] == pytest.approx(50.0)
 
 
 @pytest.mark.parametrize(("canvas", "kept"), [(28, [0, 4]), (42, [0, 4, 5, 11])])
 def test_no_shift_cuts_a_digit_off(canvas, kept):
-    found = moved_accuracy(Reader(), canvas, digits(), params(shifts=[0, 4, 5, 11, 12]))
-    assert [key for key in found if key.startswith("shift")] == [f"shift/{n}" for n in kept]
+    actual = moved_accuracy(Reader(), canvas, digits(), params(shifts=[0, 4, 5, 11, 12]))
+    assert [key for key in actual if key.startswith("shift")] == [f"shift/{n}" for n in kept]
 
 
 def test_what_is_lost_is_the_difference_to_digits_that_were_not_moved():
-    found = {
+    actual = {
         "shift/accuracy_U_0_percent": 90.0,
         "shift/accuracy_U_3_percent": 60.0,
         "scale/accuracy_U_1_percent": 80.0,
@@ -231,7 +231,10 @@ def test_what_is_lost_is_the_difference_to_digits_that_were_not_moved():
         "rotation/accuracy_U_90_percent": 10.0,  # of what is not known
         "shift/accuracy_RTS_0_percent": 1.0,
     }
-    assert accuracy.lost(found, "U") == {"scale/lost_U_0.5_points": -5, "shift/lost_U_3_points": 30}
+    assert accuracy.lost(actual, "U") == {
+        "scale/lost_U_0.5_points": -5,
+        "shift/lost_U_3_points": 30,
+    }
 
 
 def test_a_quarter_of_the_digits_each_is_shifted_right_down_left_and_up():
@@ -249,7 +252,7 @@ def test_a_quarter_of_the_digits_each_is_shifted_right_down_left_and_up():
 
 def test_metrics_have_one_value_per_seed_under_their_keys():
     nets = {(name, seed): Constant(3) for name in ("R", "U", "RTS") for seed in (4, 5)}
-    found = evaluate.judged(nets, digits(), params(examples=15, moved_examples=10))
+    actual = evaluate.judged(nets, digits(), params(examples=15, moved_examples=10))
     moved = [
         f"{axis}/accuracy_{name}_{amount}_percent"
         for name in ("U", "RTS")
@@ -263,11 +266,11 @@ def test_metrics_have_one_value_per_seed_under_their_keys():
         for name in ("U", "RTS")
         for axis, amount in (("rotation", 90), ("scale", 0.5), ("shift", 4))
     ]
-    assert set(found) == {*moved, *tests, *losses}
-    assert all(found[key] == [0.0, 0.0] for key in losses)
+    assert set(actual) == {*moved, *tests, *losses}
+    assert all(actual[key] == [0.0, 0.0] for key in losses)
     for key in tests:
-        assert found[key] == ([pytest.approx(100 * 13 / 15)] * 2 if "error" in key else [0, 0])
-    assert all(found[key] == [10.0, 10.0] for key in moved)
+        assert actual[key] == ([pytest.approx(100 * 13 / 15)] * 2 if "error" in key else [0, 0])
+    assert all(actual[key] == [10.0, 10.0] for key in moved)
 
 
 def test_a_seed_is_judged_on_its_own_test_set():
@@ -286,33 +289,33 @@ def test_what_is_shown_is_what_was_judged():
     for one in net.transformers.transformers:
         nn.init.normal_(one.theta.weight, std=0.05)
     tests = digit_splits.first(digits(), 11)
-    found = evaluate.shown(net.eval(), "RTS", tests, 2, params())
+    actual = evaluate.shown(net.eval(), "RTS", tests, 2, params())
     inputs, labels = next(accuracy.distorted("RTS", tests, 2))
     with torch.no_grad():
         logits, theta = net(inputs[:4])
         outputs, _ = net.transformers(inputs[:4])
-    assert found["labels"] == labels[:4].tolist()
-    assert found["predicted"] == logits.argmax(dim=1).tolist()
-    assert torch.tensor(found["inputs"]).shape == (4, 1, 42, 42)
-    assert torch.equal(torch.tensor(found["inputs"]), (255 * inputs[:4]).round().int())
-    assert (torch.tensor(found["outputs"]) - 255 * outputs).abs().max() <= 0.51
-    assert torch.tensor(found["outputs"]).shape == (4, 2, 42, 42)
+    assert actual["labels"] == labels[:4].tolist()
+    assert actual["predicted"] == logits.argmax(dim=1).tolist()
+    assert torch.tensor(actual["inputs"]).shape == (4, 1, 42, 42)
+    assert torch.equal(torch.tensor(actual["inputs"]), (255 * inputs[:4]).round().int())
+    assert (torch.tensor(actual["outputs"]) - 255 * outputs).abs().max() <= 0.51
+    assert torch.tensor(actual["outputs"]).shape == (4, 2, 42, 42)
     grid = net.transformers.transformers[1].grid(theta[:, 1], (8, 8))
-    torch.testing.assert_close(torch.tensor(found["grids"])[:, 1], grid, rtol=0, atol=6e-4)
+    torch.testing.assert_close(torch.tensor(actual["grids"])[:, 1], grid, rtol=0, atol=6e-4)
 
 
 def test_pictures_are_of_the_first_seed_and_of_the_digits_that_are_judged():
     nets = {("RTS", seed): Constant(0) for seed in (4, 5)}
     history = {"history": {"RTS/4": [{"images_seen": 4}]}}
-    found = evaluate.shown_by_distortion(nets, digits(), history, params(examples=9))
+    actual = evaluate.shown_by_distortion(nets, digits(), history, params(examples=9))
     inputs, _ = next(accuracy.distorted("RTS", digit_splits.first(digits(), 9), 4))
-    assert list(found) == ["RTS"]
-    assert found["RTS"]["inputs"] == pictures.levels(inputs[:4])
+    assert list(actual) == ["RTS"]
+    assert actual["RTS"]["inputs"] == pictures.levels(inputs[:4])
 
 
 def test_a_net_without_transformers_shows_no_grid():
-    found = evaluate.shown(Constant(2), "U", digits(2), 0, params())
-    assert (found["outputs"], found["grids"], found["predicted"]) == (None, None, [2, 2])
+    actual = evaluate.shown(Constant(2), "U", digits(2), 0, params())
+    assert (actual["outputs"], actual["grids"], actual["predicted"]) == (None, None, [2, 2])
 
 
 def test_grids_in_training_are_those_of_the_history():
@@ -324,7 +327,7 @@ def test_grids_in_training_are_those_of_the_history():
     assert pictures.grids_in_training(history, "R", 1) is None
     for other in ({}, [], None, 3, {"history": {"R/0": []}}, {"history": {"R/0": [3]}},
                   {"history": {"R/0": rows}}):  # fmt: skip
-        with pytest.raises(UserError, match="history says nothing of the net R/0"):
+        with pytest.raises(UserError, match="history does not list the net R/0"):
             pictures.grids_in_training(other, "R", 0)
 
 
@@ -338,19 +341,19 @@ BUILT = {
 
 def saved(path, built=None, tensors=None):
     net = digit_networks.build("fcn", "none", 1, "max", "U", 9000)
-    own = {f"U/3/{key}": value for key, value in net.state_dict().items()}
+    ours = {f"U/3/{key}": value for key, value in net.state_dict().items()}
     metadata = {"built": json.dumps(BUILT if built is None else built)}
-    tensor_files.write_tensors(path, own if tensors is None else tensors(own), metadata)
+    tensor_files.write_tensors(path, ours if tensors is None else tensors(ours), metadata)
     return net
 
 
 def test_nets_come_back_as_they_were(tmp_path):
     net = saved(tmp_path / "model")
-    ((key, found),) = saved_nets.load(tmp_path / "model").items()
+    ((key, actual),) = saved_nets.load(tmp_path / "model").items()
     assert key == ("U", 3)
-    assert not found.training
+    assert not actual.training
     inputs = torch.rand(2, 1, 28, 28)
-    assert torch.equal(found(inputs)[0], net(inputs)[0])
+    assert torch.equal(actual(inputs)[0], net(inputs)[0])
 
 
 @pytest.mark.parametrize(
@@ -376,38 +379,42 @@ def test_nets_come_back_as_they_were(tmp_path):
 )
 def test_a_file_that_names_other_nets_is_refused(tmp_path, change):
     saved(tmp_path / "model", BUILT | change)
-    with pytest.raises(UserError, match=r"model holds no nets of pr12\.stn\.train; make it anew"):
+    with pytest.raises(
+        UserError, match=r"model holds no nets of stn\.train; give a file that it wrote"
+    ):
         saved_nets.load(tmp_path / "model")
 
 
 @pytest.mark.parametrize("built", [[], 3, None, "text", {}, {"network": "fcn"}])
 def test_a_file_that_names_no_nets_is_refused(tmp_path, built):
     saved(tmp_path / "model", built if built is not None else "null")
-    with pytest.raises(UserError, match=r"model holds no nets of pr12\.stn\.train"):
+    with pytest.raises(UserError, match=r"model holds no nets of stn\.train"):
         saved_nets.load(tmp_path / "model")
 
 
 @pytest.mark.parametrize(
     "tensors",
     [
-        lambda own: {},
-        lambda own: {"a": torch.zeros(2)},
-        lambda own: dict(list(own.items())[:-1]),
-        lambda own: own | {"U/3/extra": torch.zeros(1)},
-        lambda own: {key: value[..., :-1] for key, value in own.items()},
+        lambda ours: {},
+        lambda ours: {"a": torch.zeros(2)},
+        lambda ours: dict(list(ours.items())[:-1]),
+        lambda ours: ours | {"U/3/extra": torch.zeros(1)},
+        lambda ours: {key: value[..., :-1] for key, value in ours.items()},
     ],
     ids=["none", "foreign", "one missing", "one more", "another shape"],
 )
 def test_a_file_with_other_tensors_is_refused(tmp_path, tensors):
     saved(tmp_path / "model", tensors=tensors)
-    with pytest.raises(UserError, match=r"model holds no nets of pr12\.stn\.train"):
+    with pytest.raises(UserError, match=r"model holds no nets of stn\.train"):
         saved_nets.load(tmp_path / "model")
 
 
 @pytest.mark.parametrize("metadata", [{}, {"built": "{"}, {"model": "vae"}])
 def test_a_file_of_another_step_is_refused(tmp_path, metadata):
     tensor_files.write_tensors(tmp_path / "model", {"a": torch.zeros(2)}, metadata)
-    with pytest.raises(UserError, match=r"model holds no nets of pr12\.stn\.train; make it anew"):
+    with pytest.raises(
+        UserError, match=r"model holds no nets of stn\.train; give a file that it wrote"
+    ):
         saved_nets.load(tmp_path / "model")
 
 
@@ -483,13 +490,13 @@ def test_trained_nets_are_judged_from_the_command_line(copy):
         env={**os.environ, "PYTHONPATH": str(address.SRC), "OMP_NUM_THREADS": "1"},
     )
     assert done.returncode == 0, done.stderr
-    found = files.read_json(copy / "metrics")
+    actual = files.read_json(copy / "metrics")
     nets = saved_nets.load(copy / "model")
     assert list(nets) == [("U", 3), ("U", 0), ("R", 3), ("R", 0)]
     data = splits.load_split(copy / "test")
-    assert found["metrics"] == evaluate.judged(nets, data, params(examples=10))
-    assert {len(values) for values in found["metrics"].values()} == {2}
-    assert set(found["provenance"]["inputs"]) == {"model", "history", "test"}
+    assert actual["metrics"] == evaluate.judged(nets, data, params(examples=10))
+    assert {len(values) for values in actual["metrics"].values()} == {2}
+    assert set(actual["provenance"]["inputs"]) == {"model", "history", "test"}
     picture = files.read_json(copy / "picture")
     history = files.read_json(copy / "history")
     assert set(picture) == {"U", "R"}
@@ -499,7 +506,7 @@ def test_trained_nets_are_judged_from_the_command_line(copy):
         assert shown["training"]["grids"] == [row["grids"] for row in rows]
         assert shown["training"]["images_seen"] == [row["images_seen"] for row in rows]
     evaluate_step(arguments(copy, examples=10))
-    assert files.read_json(copy / "metrics")["metrics"] == found["metrics"]
+    assert files.read_json(copy / "metrics")["metrics"] == actual["metrics"]
     assert files.read_json(copy / "picture") == picture
 
 
@@ -533,8 +540,8 @@ def refused(line, capsys):
         ("model", 0, "model is not a safetensors file"),
         ("test", 1000, "test is not a safetensors file"),
         ("history", 100, "history is not JSON"),
-        ("history", "[]", "history says nothing of the net U/3; give the model's own"),
-        ("history", '{"history": {"U/3": []}}', "history says nothing of the net U/3"),
+        ("history", "[]", "history does not list the net U/3; give the history of the same model"),
+        ("history", '{"history": {"U/3": []}}', "history does not list the net U/3"),
     ],
 )
 def test_a_damaged_or_foreign_file_is_one_sentence(copy, capsys, name, content, sentence):
@@ -553,7 +560,7 @@ def test_the_model_given_as_test_digits_is_told(copy, capsys):
     assert "it is not a split" in refused(line, capsys)
     line = arguments(copy)
     (copy / "model").write_bytes((copy / "test").read_bytes())
-    assert "model holds no nets of pr12.stn.train" in refused(line, capsys)
+    assert "model holds no nets of stn.train" in refused(line, capsys)
 
 
 @pytest.mark.parametrize(

@@ -74,8 +74,8 @@ def all_metrics():
     for case in ("fcn", "cnn", *(c for c in ROWS if c.startswith("st_fcn"))):
         metrics[case]["test/error_addition_percent"] = seeds(error(case, "addition"), 2)
         if case.startswith("st"):
-            own = {"test/error_addition_percent": seeds(error(f"{case}_2", "addition"), 2)}
-            metrics[f"{case}_2"] = own
+            computed = {"test/error_addition_percent": seeds(error(f"{case}_2", "addition"), 2)}
+            metrics[f"{case}_2"] = computed
     metrics["deformable"] = {f"test/error_{d}_percent": seeds(3.5) for d in ("R", "RTS", "E")}
     for rank, network in enumerate(("cnn", "single", "multi")):
         metrics[f"sequences_{network}"] = {"test/error_percent": seeds(9 - rank)}
@@ -94,11 +94,11 @@ def all_metrics():
 
 def digits(count, channels, side):
     """Make a bar and a block on each image, as far down as its number."""
-    found = np.zeros((count, channels, side, side), int)
+    actual = np.zeros((count, channels, side, side), int)
     for number in range(count):
-        found[number, :, 4 + number : 16 + number, side // 3 : side // 3 + 3] = 255
-        found[number, :, 4 + number : 8 + number, side // 3 : side // 2] = 130
-    return found
+        actual[number, :, 4 + number : 16 + number, side // 3 : side // 3 + 3] = 255
+        actual[number, :, 4 + number : 8 + number, side // 3 : side // 2] = 130
+    return actual
 
 
 def turned(angle, scale=0.8, lines=8):
@@ -109,7 +109,7 @@ def turned(angle, scale=0.8, lines=8):
 
 def picture(distortions, transformers=1, rows=20):
     """Make what the step ``evaluate`` writes of a net with transformers."""
-    found = {}
+    actual = {}
     for distortion in distortions:
         channels, side = 2 if distortion == "addition" else 1, SIDES[distortion]
         inputs = digits(4, channels, side)
@@ -118,7 +118,7 @@ def picture(distortions, transformers=1, rows=20):
             [[turned(3 * row + 20 * t + n) for t in range(transformers)] for n in range(3)]
             for row in range(rows)
         ]
-        found[distortion] = {
+        actual[distortion] = {
             "inputs": inputs.tolist(),
             "outputs": np.tile(inputs, (1, transformers, 1, 1)).tolist(),
             "grids": np.round(windows, 3).tolist(),
@@ -130,7 +130,7 @@ def picture(distortions, transformers=1, rows=20):
                 "grids": np.round(over_time, 3).tolist(),
             },
         }
-    return found
+    return actual
 
 
 def house_numbers(thetas, right=(True, False)):
@@ -188,7 +188,7 @@ def drawn(metrics=None, pictures=None, run="full", published=PUBLISHED):
 
 
 def only(*cases):
-    return {case: own for case, own in all_metrics().items() if case in cases}
+    return {case: computed for case, computed in all_metrics().items() if case in cases}
 
 
 def dots(axes):
@@ -198,10 +198,11 @@ def dots(axes):
 
 
 def stars(axes):
-    drawings = [own for own in axes.collections if isinstance(own, PathCollection)]
-    return [tuple(xy) for own in drawings for xy in own.get_offsets()]
+    drawings = [computed for computed in axes.collections if isinstance(computed, PathCollection)]
+    return [tuple(xy) for computed in drawings for xy in computed.get_offsets()]
 
 
+@pytest.mark.slow
 def test_every_figure_is_written_with_its_text_and_training_has_an_animation(written):
     listed = json.loads((written / "out" / "figures.json").read_text())
     assert [figure["file"] for figure in listed] == STEMS
@@ -256,7 +257,10 @@ def test_no_text_is_cut(wide):
     metrics = all_metrics()
     if wide:  # two seeds far apart, as in a run of seconds: intervals go beyond 0 and 100
         metrics = {
-            case: {key: [min(own[0] * 0.5, 99), min(own[-1] * 1.5, 100)] for key, own in m.items()}
+            case: {
+                key: [min(computed[0] * 0.5, 99), min(computed[-1] * 1.5, 100)]
+                for key, computed in m.items()
+            }
             for case, m in metrics.items()
         }
     for plot in drawn(metrics, all_pictures()).values():
@@ -306,14 +310,14 @@ def test_the_caption_gives_the_range_of_sizes():
 def test_order_gives_the_rank_correlation_of_each_seed():
     key = "test/error_R_percent"
     ours = {"fcn": [4.0, 4.0], "cnn": [3.0, 1.0], "st_fcn_affine": [2.0, 2.0]}
-    metrics = {case: {key: own} for case, own in ours.items()}
+    metrics = {case: {key: computed} for case, computed in ours.items()}
     paper = {"fcn": {key: 3.0}, "cnn": {key: 2.0}, "st_fcn_affine": {key: 1.0}}
     plot = drawn(metrics, published=paper)["order"]
     # ranks 3 2 1 and 3 1 2 against 3 2 1: 1 and 0.5; 0.75 -+ 12.7062 * 0.25
     assert "3 cells of Table 1: Spearman's rank correlation 0.8 [−2.4, 3.9]" in plot.caption
     (axes,) = plot.figure.axes
     assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
-    points = [tuple(own[0].get_xydata()[0].tolist()) for own in axes.containers]
+    points = [tuple(computed[0].get_xydata()[0].tolist()) for computed in axes.containers]
     assert points == [(3, 4), (2, 2), (1, 2)]
     assert "order" not in drawn(metrics, published={"fcn": paper["fcn"], "cnn": paper["cnn"]})
 
@@ -417,8 +421,8 @@ def test_the_identity_is_drawn_on_pixel_centres_and_the_first_row_marked():
 
 
 def test_training_starts_from_the_identity_and_shows_few_moments():
-    (first, *_) = found = training.tracks(all_pictures())
-    assert [own.name for own in found] == [
+    (first, *_) = actual = training.tracks(all_pictures())
+    assert [computed.name for computed in actual] == [
         "ST-CNN Aff, R",
         "ST-CNN Aff, RTS",
         "ST-CNN Proj, P",
@@ -439,7 +443,7 @@ def test_training_starts_from_the_identity_and_shows_few_moments():
 def test_a_training_followed_at_other_moments_is_left_out():
     pictures = all_pictures()
     pictures["st_cnn_tps_picture"] = picture(("E",), rows=7)
-    names = [own.name for own in training.tracks(pictures)]
+    names = [computed.name for computed in training.tracks(pictures)]
     assert names == ["ST-CNN Aff, R", "ST-CNN Aff, RTS", "ST-CNN Proj, P", "ST-CNN Aff, TC"]
 
 
@@ -450,6 +454,7 @@ def test_the_distance_that_a_grid_moved_is_measured():
     assert training.shift(track) == pytest.approx(0.5)
 
 
+@pytest.mark.slow
 def test_the_animation_shows_every_moment_and_ends_on_the_last(written):
     path = written / "out" / "training.gif"
     assert path.stat().st_size < 300_000
@@ -519,13 +524,13 @@ def test_one_transformer_on_additions_has_no_windows_to_compare():
 
 
 def changed(**change):
-    own = picture(("R",))
+    computed = picture(("R",))
     for key, value in change.items():
         if value is None:
-            del own["R"][key]
+            del computed["R"][key]
         else:
-            own["R"][key] = value
-    return own
+            computed["R"][key] = value
+    return computed
 
 
 @pytest.mark.parametrize(

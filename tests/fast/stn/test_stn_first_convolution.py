@@ -97,7 +97,7 @@ def test_two_images_do_not_mix():
 def test_under_autocast_it_is_as_near_to_the_truth_as_conv2d(shape):
     images, given = inputs(shape, torch.float32)
     truth = results(pair(*shape[:3])[1], images.double(), given.double())
-    found = []
+    actual = []
     for layer in pair(*shape[:3], torch.float32):
         images_, layer_ = images.clone().requires_grad_(), copy.deepcopy(layer)
         with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -106,8 +106,8 @@ def test_under_autocast_it_is_as_near_to_the_truth_as_conv2d(shape):
         output.backward(given.to(output.dtype))
         gradients = (images_.grad, layer_.weight.grad, layer_.bias.grad)
         assert [gradient.dtype for gradient in gradients] == [torch.float32] * 3
-        found.append((output.float(), *gradients))
-    for mine, theirs, true in zip(*found, truth, strict=True):
+        actual.append((output.float(), *gradients))
+    for mine, theirs, true in zip(*actual, truth, strict=True):
         largest = true.abs().max()
         assert (mine - true).abs().max() < 0.02 * largest
         assert (mine - true).norm() < 1.5 * (theirs - true).norm() + 0.001 * true.norm()

@@ -20,20 +20,20 @@ KEYS = ("network", "transform", "transformers", "pooling", "parameters", "distor
 def cells():
     """Give every net that params.yaml trains, in any run, as `build` takes it."""
     params = yaml_files.load(address.SRC.parent / "params.yaml")
-    own = params["stn"]
-    runs = own["runs"]
-    found = set()
+    ours = params["stn"]
+    runs = ours["runs"]
+    cells = set()
     for run in settings.RUNS:
         changes = runs.get(run, {})
-        for case, said in own["cases"].items():
+        for case, said in ours["cases"].items():
             if "step" in said:
                 continue
             # What is said of all cases, then of this one; a run's word goes before both
-            row = own["train"] | changes.get("train", {}) | said
+            row = ours["train"] | changes.get("train", {}) | said
             row |= changes.get("cases", {}).get(case, {})
             *shape, parameters, distortions = (row[key] for key in KEYS)
-            found |= {(*shape, distortion, parameters) for distortion in distortions}
-    return sorted(found)
+            cells |= {(*shape, distortion, parameters) for distortion in distortions}
+    return sorted(cells)
 
 
 CELLS = cells()
@@ -112,9 +112,9 @@ def test_the_nearest_width_is_that_of_a_search_through_all(step):
     for wanted in (1, 10, 11, 12, 13, 100, 101, 499):
         widths = range(step, 300, step)
         best = min(abs(count(classifier(width)) - wanted) for width in widths)
-        found = digit_networks.nearest_width(classifier, wanted, step)
-        assert found % step == 0
-        assert abs(count(classifier(found)) - wanted) == best
+        nearest = digit_networks.nearest_width(classifier, wanted, step)
+        assert nearest % step == 0
+        assert abs(count(classifier(nearest)) - wanted) == best
 
 
 def test_the_search_for_a_width_draws_no_numbers():
@@ -238,12 +238,12 @@ def test_a_transformer_learns_from_the_first_step():
 
 
 def test_nets_of_one_global_seed_are_the_same():
-    found = []
+    states = []
     for _ in range(2):
         torch.manual_seed(3)
-        found.append(build("cnn", "tps", 1, "max", "R", 60_000).state_dict())
-    assert found[0].keys() == found[1].keys()
-    assert all(torch.equal(found[1][name], value) for name, value in found[0].items())
+        states.append(build("cnn", "tps", 1, "max", "R", 60_000).state_dict())
+    assert states[0].keys() == states[1].keys()
+    assert all(torch.equal(states[1][name], value) for name, value in states[0].items())
 
 
 # --- what a user can do wrong ---
@@ -273,7 +273,7 @@ def test_an_image_smaller_than_the_localisation_net_is_refused():
 def test_images_of_other_channels_are_refused(transform, distortion, channels):
     net = build("fcn", transform, 1, "max", distortion, 200_000)
     task = DISTORTIONS[distortion]
-    sentence = f"the images have {channels} channels; this net reads {task.channels}"
+    sentence = rf"the images have the shape \(1, {channels}, .* reads \(images, {task.channels}, "
     with pytest.raises(UserError, match=sentence):
         net(torch.zeros(1, channels, task.side, task.side))
 
@@ -289,19 +289,20 @@ def test_images_of_other_channels_are_refused(transform, distortion, channels):
 def test_a_size_that_cannot_be_is_refused_with_the_nearest(cell, nearest):
     with pytest.raises(UserError) as caught:
         build(*cell)
-    told = str(caught.value)
-    assert f"no {cell[0]} for {cell[4]} comes near {cell[5]} parameters" in told
-    reached = int(told.partition("nearest has ")[2].partition(")")[0])
+    message = str(caught.value)
+    assert f"no {cell[0]} for {cell[4]} comes near {cell[5]} parameters" in message
+    reached = int(message.partition("nearest has ")[2].partition(")")[0])
     assert reached == pytest.approx(nearest, rel=0.1)
 
 
 @pytest.mark.parametrize(
-    ("parameters", "found"), [(1286, 1286), (1200, 1286), (1160, None), (2500, None), (4500, 4130)]
+    ("parameters", "nearest"),
+    [(1286, 1286), (1200, 1286), (1160, None), (2500, None), (4500, 4130)],
 )
-def test_a_net_is_within_a_tenth_or_refused(parameters, found):
+def test_a_net_is_within_a_tenth_or_refused(parameters, nearest):
     # Widths of 4 and 8: 49 w^2 + 123 w + 10 parameters
-    if found:
-        assert count(build("cnn", "none", 1, "max", "R", parameters)) == found
+    if nearest:
+        assert count(build("cnn", "none", 1, "max", "R", parameters)) == nearest
     else:
         with pytest.raises(UserError, match=f"no cnn for R comes near {parameters} parameters"):
             build("cnn", "none", 1, "max", "R", parameters)

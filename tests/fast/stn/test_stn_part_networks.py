@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from pr12.core import vision
-from pr12.stn.model import part_networks
+from pr12.stn.model import digit_networks, part_networks
 from pr12.stn.model.part_networks import Architecture, PartNetwork, load_pretrained, tiled
 from pr12.workflow.errors import UserError
 
@@ -112,7 +112,7 @@ def test_parameters_are_counted():
     convolutions = 9 * (3 * 4 + 4 * 8 + 8 * 16 + 16 * 16)
     backbone = convolutions + 2 * (4 + 8 + 16 + 16)
     localisation = 16 * 128 + 2 * 128 + 128 * 4 * 128 + 2 * 128 + 128 * 4 + 4
-    assert part_networks.parameter_count(net) == 3 * backbone + localisation + 32 * 5 + 5
+    assert digit_networks.count(net) == 3 * backbone + localisation + 32 * 5 + 5
 
 
 @pytest.mark.parametrize(("backbone", "side"), [("small", 7), ("googlenet", 31)])
@@ -123,7 +123,9 @@ def test_windows_too_small_for_the_backbone_are_refused(backbone, side):
 
 
 def test_a_wrong_number_of_channels_is_refused():
-    with pytest.raises(UserError, match="the images have 1 channels; this net reads 3"):
+    with pytest.raises(
+        UserError, match=r"the images have the shape \(1, 1, .*; this net reads squares"
+    ):
         network()(torch.zeros(1, 1, 32, 32))
 
 
@@ -166,9 +168,9 @@ def test_pretrained_descriptors_are_those_of_torchvision(whole, googlenets):
     with torch.inference_mode():
         whole(images)
         nets = [*googlenets.backbones, googlenets.localisation[0]]
-        found = [net(images).mean(dim=(2, 3)) for net in nets]
+        actual = [net(images).mean(dim=(2, 3)) for net in nets]
     handle.remove()
-    for one in found:
+    for one in actual:
         assert torch.allclose(one, seen["out"].flatten(1), atol=1e-4)
 
 

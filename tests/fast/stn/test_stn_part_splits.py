@@ -73,7 +73,7 @@ def test_birds_come_with_their_species_and_tests_are_the_archives_own(folder):
 
 def test_images_stay_with_their_labels(folder):
     colours = {1: (250, 0, 0), 2: (0, 250, 0), 3: (0, 0, 250)}
-    images = {f"CUB_200_2011/images/{NAMES[key]}": jpeg(own) for key, own in colours.items()}
+    images = {f"CUB_200_2011/images/{NAMES[key]}": jpeg(ours) for key, ours in colours.items()}
     archive = pack(folder / "raw" / "CUB_200_2011.tgz", members() | images)
     digest = hashlib.sha256(archive.read_bytes()).hexdigest()
     (folder / "verified.json").write_text(json.dumps({archive.name: f"sha256:{digest}"}))
@@ -115,9 +115,9 @@ def test_the_deal_depends_on_the_seed_and_tests_not_on_other_sizes():
     [
         (BIRDS, "cub is read from a file: add verified=PATH and folder=PATH"),
         (BIRDS | {"source": "dogs"}, 'source is "dogs"; it must be one of generated, cub'),
-        (GENERATED | {"size": 31}, "size is 31; objects need images of 32 pixels or more"),
+        (GENERATED | {"size": 31}, "size is 31; it must be at least 32"),
         (GENERATED | {"size": 4}, "size is 4; it must be a number from 8 to 2048"),
-        (GENERATED | {"train": None}, "train is null; say how many generated images"),
+        (GENERATED | {"train": None}, "train is null; it must be a number"),
         (GENERATED | {"validation": 0}, "validation is 0; it must be a number of at least 1"),
     ],
 )
@@ -181,7 +181,7 @@ WHOLE = {"images": IMAGES, "labels": torch.tensor([0, 1]), "places": torch.zeros
 def test_a_file_that_is_no_split_is_refused(tmp_path, changes):
     path = tmp_path / "train.safetensors"
     tensor_files.write_tensors(path, WHOLE | changes, {"parts": '{"classes": 2}'})
-    with pytest.raises(UserError, match=r"holds no split that stn\.parts wrote; make it anew"):
+    with pytest.raises(UserError, match=r"holds no split of stn\.parts; give a file"):
         part_files.load(path)
 
 
@@ -189,5 +189,5 @@ def test_a_file_that_is_no_split_is_refused(tmp_path, changes):
 def test_a_split_needs_its_number_of_classes(tmp_path, metadata):
     path = tmp_path / "train.safetensors"
     tensor_files.write_tensors(path, WHOLE, metadata)
-    with pytest.raises(UserError, match=r"holds no split that stn\.parts wrote"):
+    with pytest.raises(UserError, match=r"holds no split of stn\.parts"):
         part_files.load(path)

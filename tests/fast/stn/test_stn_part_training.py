@@ -11,7 +11,7 @@ from PIL import Image
 from pr12.core import checkpoints, determinism, tensor_files
 from pr12.stn import evaluate_parts, train_parts
 from pr12.stn.data import generated_parts, part_files
-from pr12.stn.model import part_networks, part_training, part_windows
+from pr12.stn.model import digit_networks, epochs, part_networks, part_training, part_windows
 from pr12.stn.model.part_networks import Architecture, PartNetwork
 from pr12.workflow import files, step
 from pr12.workflow.errors import UserError
@@ -117,11 +117,11 @@ def test_squares_are_parts_of_their_own_image_at_every_place():
     images = torch.arange(2 * 3 * 6 * 6).reshape(2, 3, 6, 6)
     rows = torch.tensor([1, 0] * 100)
     cut = part_training.varied(images, rows, 4, False, torch.Generator().manual_seed(0))
-    corners = {(int(own[0, 0, 0]) % 36) for own in cut}
+    corners = {(int(ours[0, 0, 0]) % 36) for ours in cut}
     assert corners == {6 * y + x for y in range(3) for x in range(3)}
-    for row, own in zip(rows.tolist(), cut, strict=True):
-        top, left = divmod(int(own[0, 0, 0]) % 36, 6)
-        assert torch.equal(own, images[row, :, top : top + 4, left : left + 4])
+    for row, ours in zip(rows.tolist(), cut, strict=True):
+        top, left = divmod(int(ours[0, 0, 0]) % 36, 6)
+        assert torch.equal(ours, images[row, :, top : top + 4, left : left + 4])
 
 
 def test_about_half_of_the_images_are_mirrored():
@@ -138,7 +138,8 @@ def test_about_half_of_the_images_are_mirrored():
 
 
 def states(data, **changes):
-    made = train_parts.train(params(**changes), data)
+    wanted = params(**changes)
+    made = epochs.train(train_parts.task(wanted, data), wanted.seeds)
     return [copy.deepcopy(state) for state in made]  # the optimiser's tensors go on changing
 
 
@@ -153,7 +154,7 @@ def test_a_training_is_the_same_each_time_and_seeds_differ():
 def test_a_training_goes_on_from_any_of_its_states_as_if_it_had_not_stopped():
     whole = states(flat(24))
     for reached in whole[:-1]:
-        *_, last = train_parts.train(params(), flat(24), None, reached)
+        *_, last = epochs.train(train_parts.task(params(), flat(24)), (0, 1), reached)
         assert last["history"] == whole[-1]["history"]
         for mine, theirs in zip(last["finished"], whole[-1]["finished"], strict=True):
             assert all(torch.equal(mine[key], theirs[key]) for key in mine)
@@ -186,7 +187,7 @@ def test_localisation_has_its_own_rate(optimiser):
 
 
 def test_windows_that_are_lost_stop_the_training_with_place_and_cause():
-    message = r"theta are no numbers in epoch 1 of seed 0 \(loss before: none\); lower"
+    message = r"theta that are not finite in epoch 1 of seed 0 \(loss before: none\); lower"
     with pytest.raises(UserError, match=message):
         states(flat(24), learning_rate=1e30, warmup_batches=0, localisation_rate=1e8)
 
@@ -200,9 +201,12 @@ def test_a_loss_that_is_not_finite_stops_the_training():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"batch_size": 25}, "train has 24 images; batch_size is 25"),
-        ({"input_size": 19}, "train has images of 18 pixels; input_size is 19"),
-        ({"output_size": 7}, "output_size is 7; the small backbone needs 8 pixels or more"),
+        ({"batch_size": 25}, "train has 24 images and batch_size is 25; lower batch_size"),
+        (
+            {"input_size": 19},
+            "images of 18 pixels and input_size is 19; lower",
+        ),
+        ({"output_size": 7}, "output_size is 7; it must be at least 8, which backbone small needs"),
         ({"transformers": -1}, "transformers is -1; it must be a number from 0 to 16"),
         ({"backbone": "vgg"}, 'backbone is "vgg"; it must be one of small, googlenet'),
         ({"localisation_rate": -0.1}, "localisation_rate is -0.1; it must be"),
@@ -249,8 +253,8 @@ def test_a_file_of_googlenet_is_read_and_trained_on(folder, zipped):
         folder, folder / "made", given, backbone="googlenet", output_size=32, **still
     )
     model = tensor_files.read_tensors(paths["model"])
-    own = [model[key] for key in model if key.endswith("conv1.conv.weight") and "incep" not in key]
-    assert torch.equal(own[0][0], tensors["conv1.conv.weight"])
+    ours = [model[key] for key in model if key.endswith("conv1.conv.weight") and "incep" not in key]
+    assert torch.equal(ours[0][0], tensors["conv1.conv.weight"])
 
 
 def test_every_seed_starts_from_the_given_googlenet():
@@ -258,8 +262,8 @@ def test_every_seed_starts_from_the_given_googlenet():
     for seed in (0, 1):
         wanted = params(backbone="googlenet", output_size=32, transformers=2)
         net, _ = train_parts.start(wanted, 2, seed, given.state_dict())
-        for own in [*net.backbones, net.localisation[0]]:
-            assert torch.equal(own.conv1.conv.weight.cpu(), given.conv1.conv.weight)
+        for ours in [*net.backbones, net.localisation[0]]:
+            assert torch.equal(ours.conv1.conv.weight.cpu(), given.conv1.conv.weight)
 
 
 def test_a_killed_training_ends_with_the_same_bytes(folder, monkeypatch):
@@ -323,8 +327,8 @@ def test_a_window_holds_a_part_if_no_pixel_of_it_is_cut_off():
     radius = 0.2
     theta = torch.zeros(1, 1, 2)
     for place, inside in [((0.29, 0.0), 1), ((0.31, 0.0), 0), ((0, -0.29), 1), ((0, -0.31), 0)]:
-        found = part_windows.held(theta, torch.tensor([[place]]), radius)
-        assert bool(found) == bool(inside)
+        actual = part_windows.held(theta, torch.tensor([[place]]), radius)
+        assert bool(actual) == bool(inside)
 
 
 def test_found_parts_are_counted_for_any_window_and_each():
@@ -353,7 +357,7 @@ def test_what_was_trained_is_judged(folder):
         )
         assert [a + b for a, b in sums] == [100, 100]
     net = PartNetwork(Architecture(2, "small", 2, 8, 2, 0.0))
-    assert metrics["test/parameters"] == [part_networks.parameter_count(net)] * 2
+    assert metrics["test/parameters"] == [digit_networks.count(net)] * 2
     assert "test/found_part_a_transformer_2_percent" in metrics
     assert (picture["size"], picture["output_size"], picture["window"]) == (16, 8, 0.5)
     assert len(picture["images"]) == 3
@@ -426,7 +430,9 @@ def test_images_of_another_case_are_refused(folder, capsys):
 def test_a_file_that_holds_no_networks_is_refused(tmp_path, metadata):
     path = tmp_path / "model.safetensors"
     tensor_files.write_tensors(path, {"x": torch.zeros(1)}, metadata)
-    with pytest.raises(UserError, match=r"holds no networks of stn\.train_parts; make it anew"):
+    with pytest.raises(
+        UserError, match=r"holds no nets of stn\.train_parts; give a file that it wrote"
+    ):
         evaluate_parts.load(path)
 
 
@@ -436,7 +442,7 @@ def test_windows_of_generated_objects_are_judged_by_the_parts_own_radius():
     edge = part_networks.WINDOW - generated_parts.radius(64)
     places = torch.tensor([[[-0.5, edge - 0.01], [0.5, edge + 0.01]]])
     theta = torch.tensor([part_networks.tiled(2)])
-    found = part_windows.found_metrics(theta, places, generated_parts.radius(64))
+    actual = part_windows.found_metrics(theta, places, generated_parts.radius(64))
     assert made.images.shape[-1] == 64
-    assert found["test/found_part_a_percent"] == 100
-    assert found["test/found_part_b_percent"] == 0
+    assert actual["test/found_part_a_percent"] == 100
+    assert actual["test/found_part_b_percent"] == 0

@@ -10,7 +10,7 @@ from PIL import Image
 
 from pr12.stn import evaluate_parts, parts, train_parts
 from pr12.stn.data import cub, generated_parts, part_files
-from pr12.stn.model import part_networks, part_windows
+from pr12.stn.model import digit_networks, part_networks, part_windows
 from pr12.workflow import files
 from pr12.workflow.errors import UserError
 
@@ -127,16 +127,16 @@ def test_what_is_no_archive_or_is_cut_off_is_refused(tmp_path):
     content = path.read_bytes()
     for broken in (b"not an archive", content[: len(content) // 2]):
         path.write_bytes(broken)
-        with pytest.raises(UserError, match=r"CUB_200_2011\.tgz is not a whole \.tgz archive"):
+        with pytest.raises(UserError, match=r"CUB_200_2011\.tgz is not a whole \.tar\.gz archive"):
             cub.read_photographs(path, NAMES, 16)  # the lists come first here, and may be whole
 
 
 def test_the_splits_of_birds_keep_test_birds_apart(tmp_path):
     path = archive(tmp_path)
-    sums = {cub.ARCHIVE: "sha256:" + files.sha256(path)}
+    files.write_json(tmp_path / "record", {cub.ARCHIVE: "sha256:" + files.sha256(path)})
     params = parts.Params("cub", 16, 1, 1, 2, 0)
-    made = dict(parts.cub_splits(tmp_path, sums, params))
-    assert {name: len(own.labels) for name, own in made.items()} == {
+    made = dict(parts.cub_splits(tmp_path, tmp_path / "record", params))
+    assert {name: len(ours.labels) for name, ours in made.items()} == {
         "train": 1,
         "validation": 1,
         "test": 2,
@@ -146,8 +146,9 @@ def test_the_splits_of_birds_keep_test_birds_apart(tmp_path):
 
 def test_another_archive_than_the_verified_one_is_refused(tmp_path):
     archive(tmp_path)
+    files.write_json(tmp_path / "record", {cub.ARCHIVE: "sha256:" + "0" * 64})
     with pytest.raises(UserError, match="fetched"):
-        dict(parts.cub_splits(tmp_path, {cub.ARCHIVE: "sha256:" + "0" * 64}, GENERATED))
+        dict(parts.cub_splits(tmp_path, tmp_path / "record", GENERATED))
 
 
 def test_generated_objects_are_the_same_for_a_seed_and_differ_between_splits():
@@ -191,7 +192,7 @@ def test_windows_start_where_they_tile_the_image(transformers):
 
 
 def test_more_transformers_are_more_networks_with_one_localisation():
-    sizes = [part_networks.parameter_count(net(count)) for count in (0, 2, 4)]
+    sizes = [digit_networks.count(net(count)) for count in (0, 2, 4)]
     assert sizes[0] < sizes[1] < sizes[2] < 5 * sizes[0] + sizes[1]
 
 
@@ -258,7 +259,7 @@ def test_the_same_training_gives_the_same_bytes_and_is_judged(splits):
 
 def test_a_training_that_is_lost_or_has_too_few_images_says_so(splits, capsys):
     for changes, said in (
-        ({"learning_rate": 1e30}, "no numbers"),
+        ({"learning_rate": 1e30}, "theta that are not finite"),
         ({"batch_size": 100}, "48 images"),
     ):
         with pytest.raises(SystemExit) as left:

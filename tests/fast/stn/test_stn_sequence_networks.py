@@ -3,7 +3,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from pr12.stn.model import sequence_networks
+from pr12.stn.data import saved_nets
+from pr12.stn.model import digit_networks, sequence_networks
 from pr12.stn.model.sequence_networks import Architecture, Network
 from pr12.workflow.errors import UserError
 
@@ -42,18 +43,18 @@ def localisation(features):
 @pytest.mark.parametrize("side", [64, 128])
 @pytest.mark.parametrize("layers", [2, 3])
 def test_the_paper_s_networks_have_as_many_parameters_as_counted_by_hand(side, layers):
-    found = {}
+    actual = {}
     for name in sequence_networks.TRANSFORMERS:
         with torch.device("meta"):  # their shapes without their numbers
             network = Network(Architecture(name, side, 1.0, layers, 0.5))
-        found[name] = sequence_networks.parameter_count(network)
+        actual[name] = digit_networks.count(network)
     cnn = of_the_paper(side, layers)
     single = convolution(3, 32) + convolution(32, 32) + localisation(32 * (side // 2) ** 2)
     multi = sum(
         localisation(channels * (side // shrunk) ** 2)
         for channels, shrunk in ((3, 1), (48, 2), (64, 2), (128, 4))
     )
-    assert found == {"cnn": cnn, "single": cnn + single, "multi": cnn + multi}
+    assert actual == {"cnn": cnn, "single": cnn + single, "multi": cnn + multi}
 
 
 @pytest.mark.parametrize("name", ["single", "multi"])
@@ -157,13 +158,20 @@ def test_a_network_that_cannot_be_built_is_one_sentence(change, message):
 
 @pytest.mark.parametrize("shape", [(2, 1, 32, 32), (2, 4, 32, 32), (2, 3, 64, 64), (2, 3, 32, 33)])
 def test_images_of_another_shape_are_refused(shape):
-    with pytest.raises(UserError, match=r"the images have the shape .* reads \(3, 32, 32\)"):
+    with pytest.raises(UserError, match=r"have the shape .* reads \(images, 3, 32, 32\)"):
         small("cnn")(torch.zeros(shape))
 
 
-def test_parameters_of_another_network_are_refused():
-    parameters = small("single").state_dict()
-    assert sequence_networks.built(SMALL._replace(network="single"), parameters).training is False
+def test_parameters_of_another_network_are_refused(tmp_path):
+    path, parameters = tmp_path / "model.safetensors", small("single").state_dict()
+
+    def load(architecture):
+        description = architecture._asdict() | {"seeds": [0]}
+        saved_nets.write_replicas(path, [parameters], description)
+        return saved_nets.load_replicas(path, "stn.x", lambda described: Network(architecture))
+
+    single = SMALL._replace(network="single")
+    assert load(single)[1][0].training is False
     for change in ({"network": "multi"}, {"network": "cnn"}, {"width_scale": 0.2}, {"size": 64}):
-        with pytest.raises(UserError, match=r"the parameters are not those of .*; train again"):
-            sequence_networks.built(SMALL._replace(network="single")._replace(**change), parameters)
+        with pytest.raises(UserError, match=r"holds no nets of stn\.x; give a file"):
+            load(single._replace(**change))

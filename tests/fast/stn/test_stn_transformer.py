@@ -287,8 +287,8 @@ def test_parallel_ones_see_the_same_input_and_are_joined_along_channels():
     assert output.shape == (3, 6, 4, 4)
     assert theta.shape == (3, 3, 32)
     for i, module in enumerate(alone):
-        own, parameters = module(images)
-        assert torch.equal(output[:, 2 * i : 2 * i + 2], own)
+        ours, parameters = module(images)
+        assert torch.equal(output[:, 2 * i : 2 * i + 2], ours)
         assert torch.equal(theta[:, i], parameters)
     assert not torch.equal(output[:, :2], output[:, 2:4])
 

@@ -55,12 +55,12 @@ def test_mmd_is_the_u_statistic_over_all_pairs(seed, n, m, d):
 
 
 def test_mmd_of_equal_distributions_is_0_on_average_and_not_only_positive():
-    found = [
+    actual = [
         distances.mmd(normals(60, 3, 2 * s), normals(40, 3, 2 * s + 1), 6.0) for s in range(80)
     ]
-    mean, error = np.mean(found), np.std(found) / math.sqrt(len(found))
+    mean, error = np.mean(actual), np.std(actual) / math.sqrt(len(actual))
     assert abs(mean) < 3 * error
-    assert min(found) < 0 < max(found)  # a biased estimate is never below 0
+    assert min(actual) < 0 < max(actual)  # a biased estimate is never below 0
     assert error < 0.002  # with the pairs of a point with itself, the mean would be above 0.015
 
 

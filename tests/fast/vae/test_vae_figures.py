@@ -50,12 +50,12 @@ def seeds(mean, spread=0.1):
 
 
 def bounds(last, quantity="elbo", moments=(100_000, 300_000, 1_000_000), gap=1.0):
-    found = {}
+    actual = {}
     for split, shift in (("train", gap), ("test", 0.0)):
         for i, seen in enumerate(reversed(moments)):
-            found[f"{split}/{quantity}_{seen}_nats"] = seeds(last + shift - 12 * i)
-        found[f"{split}/{quantity}_nats"] = seeds(last + shift)
-    return found
+            actual[f"{split}/{quantity}_{seen}_nats"] = seeds(last + shift - 12 * i)
+        actual[f"{split}/{quantity}_nats"] = seeds(last + shift)
+    return actual
 
 
 def all_metrics():
@@ -70,8 +70,8 @@ def all_metrics():
     for i, size in enumerate(("small", "all")):
         for j, method in enumerate(("aevb", "wake_sleep", "mcem")):
             moments = (1_000_000, 5_000_000)
-            own = bounds(-140.0 - 4 * j + i, "likelihood_posterior", moments, 5.0)
-            metrics[f"fig3_{size}_{method}"] = own
+            ours = bounds(-140.0 - 4 * j + i, "likelihood_posterior", moments, 5.0)
+            metrics[f"fig3_{size}_{method}"] = ours
     for i, case in enumerate(("adagrad_001_z10", "adagrad_01_z10", "adam_z10", "sgvb_a_z10")):
         metrics[case] = bounds(-131.0 - i)
     metrics["gradient_variance"] = {
@@ -164,13 +164,14 @@ def drawn(metrics=None, given=None, run="full"):
 
 
 def only(*cases):
-    return {case: own for case, own in all_metrics().items() if case in cases}
+    return {case: ours for case, ours in all_metrics().items() if case in cases}
 
 
 def labels_of(plot):
     return {label for a in plot.figure.axes for label in a.get_legend_handles_labels()[1]}
 
 
+@pytest.mark.slow
 def test_all_figures_are_written_and_listed_in_order(written):
     listed = json.loads((written / "out" / "figures.json").read_text())
     assert [figure["file"] for figure in listed] == STEMS
@@ -231,7 +232,7 @@ def test_no_text_is_cut_and_none_overlap(wide):
     metrics = all_metrics()
     if wide:  # two seeds far apart, as in a run of seconds
         metrics = {
-            case: {key: [own[0] * 0.7, own[-1] * 1.3] for key, own in metrics[case].items()}
+            case: {key: [ours[0] * 0.7, ours[-1] * 1.3] for key, ours in metrics[case].items()}
             for case in metrics
         }
     for plot in drawn(metrics, all_pictures()).values():
@@ -273,7 +274,7 @@ def test_published_numbers_are_hollow_and_of_the_full_run_only():
     drawings = plot.figure.axes[0].collections
     hollow = [d for d in drawings if isinstance(d, PathCollection) and not len(d.get_facecolors())]
     places = [drawing.get_offsets().tolist() for drawing in hollow]
-    assert [own for own in places if own] == [[[1e6, -152.9], [2.5e8, -133.5]], [[1e6, -155.1]]]
+    assert [ours for ours in places if ours] == [[[1e6, -152.9], [2.5e8, -133.5]], [[1e6, -155.1]]]
     assert "published" in labels_of(plot)
     for plot in drawn(all_metrics(), run="embedded").values():
         assert "published" not in labels_of(plot)
@@ -290,8 +291,9 @@ def test_a_diverged_training_does_not_squash_the_others():
     low, high = plot.figure.axes[0].get_ylim()
     assert -165 < low < -157  # the others begin at -157
     assert -133 < high < -127
-    below = "Below the axis: Adagrad, 0.1 (−8\u202f000 nats after 1\u202f000\u202f000 samples)."
-    assert below in plot.caption
+    assert "Below the axis, with the value at its edge: Adagrad, 0.1." in plot.caption
+    texts = [text.get_text() for text in plot.figure.axes[0].texts]
+    assert texts == ["−9\u202f000", "−8\u202f000"]
     assert "Below" not in drawn(only("adam_z10"))["optimisers"].caption
 
 
@@ -300,7 +302,10 @@ def test_variances_are_drawn_by_latents_estimator_and_samples():
     assert [one.get_title(), ten.get_title()] == ["1 sample per image", "10 samples per image"]
     b = next(c for c in ten.containers if c.get_label().startswith("estimator B"))
     assert b[0].get_xdata().tolist() == [3, 5, 10, 20, 200]
-    assert b[0].get_ydata() == pytest.approx([0.3, 0.5, 1, 2, 20])
+    assert b[0].get_ydata() == pytest.approx([0.3, 0.5, 1, 2, 20], rel=0.01)  # geometric means
+    assert b[0].get_linestyle() == "None"
+    lows = [segment[0][1] for segment in b[2][0].get_segments()]
+    assert min(lows) > 0  # so that an interval has both ends on a logarithmic axis
     assert one.get_yscale() == ten.get_yscale() == "log"
 
 
@@ -343,8 +348,8 @@ def test_images_of_a_sheet_keep_their_places():
         shown = spaces.manifold(picture).figure.axes[0].images[0].get_array()
     assert shown.shape == (4, 6)
     for row, column in itertools.product(range(2), range(3)):
-        own = shown[2 * row : 2 * row + 2, 2 * column : 2 * column + 2]
-        assert own.tolist() == images[row, column].tolist()
+        ours = shown[2 * row : 2 * row + 2, 2 * column : 2 * column + 2]
+        assert ours.tolist() == images[row, column].tolist()
 
 
 def test_reconstructions_stand_below_test_images_once():
@@ -413,12 +418,7 @@ def test_what_is_no_picture_is_refused_before_the_list_is_written(tmp_path, caps
     assert not (tmp_path / "out" / "figures.json").exists()
 
 
-@pytest.mark.parametrize("published", [{"aevb_z3": -152.9}, {"aevb_z3": {"test/elbo_nats": "1"}}])
-def test_published_numbers_must_be_numbers(published):
-    with pytest.raises(UserError, match=r"--params.published.aevb_z3 is .*; it must be a mapping"):
-        figures.figures(figures.Params("full", published))
-
-
+@pytest.mark.slow
 def test_an_svg_holds_no_date_and_a_thousand_codes_do_not_swell_it(written):
     for stem in STEMS:
         path = written / "out" / f"{stem}.svg"

@@ -157,7 +157,7 @@ def linear_model(factor=1.0, shift=0.0, variance=1e-8):
 
 
 def saved(*replicas, objective="sgvb_b", latent_dim=2):
-    joined = {name: torch.cat([own[name] for own in replicas])[None] for name in replicas[0]}
+    joined = {name: torch.cat([ours[name] for ours in replicas])[None] for name in replicas[0]}
     architecture = networks.Architecture(PIXELS, (), latent_dim, "linear")
     return saved_nets.Saved(architecture, objective, (100,), joined)
 
@@ -173,25 +173,25 @@ def judge():
 
 
 def test_a_model_that_is_right_is_as_near_to_the_data_as_they_are_to_themselves(judge):
-    found = generation.metrics("vae", saved(linear_model()), judge)
-    assert found["vae/reconstruction_mse"] == [pytest.approx(0, abs=1e-6)]
+    actual = generation.metrics("vae", saved(linear_model()), judge)
+    assert actual["vae/reconstruction_mse"] == [pytest.approx(0, abs=1e-6)]
     expected = 0.5 * PIXELS * math.log(2 * math.pi)  # -log N(x; x, I)
-    assert found["vae/reconstruction_nll_nats"] == [pytest.approx(expected, abs=1e-3)]
-    assert abs(found["vae/mmd_distance"][0]) < 0.01
-    assert found["vae/frechet_distance_reconstructed"] == [pytest.approx(0, abs=1e-4)]
+    assert actual["vae/reconstruction_nll_nats"] == [pytest.approx(expected, abs=1e-3)]
+    assert abs(actual["vae/mmd_distance"][0]) < 0.01
+    assert actual["vae/frechet_distance_reconstructed"] == [pytest.approx(0, abs=1e-4)]
     scale = distances.covariance(features.features(judge.classifier, judge.test)).trace().item()
-    assert 0 < found["vae/frechet_distance"][0] < 0.05 * scale
+    assert 0 < actual["vae/frechet_distance"][0] < 0.05 * scale
     assert 0 < judging.floor(judge) < 0.05 * scale
 
 
 def test_an_autoencoder_with_codes_elsewhere_needs_a_fitted_gaussian(judge):
     plain = saved(linear_model(factor=5.0, shift=3.0), objective="autoencoder")
-    found = generation.metrics("autoencoder", plain, judge)
-    assert found["autoencoder/reconstruction_mse"] == [pytest.approx(0, abs=1e-6)]
-    assert found["autoencoder/mmd_distance"][0] > 0.2
-    assert found["autoencoder/frechet_distance_reconstructed"] == [pytest.approx(0, abs=1e-4)]
-    fitted = found["autoencoder_fitted/frechet_distance"][0]
-    assert found["autoencoder/frechet_distance"][0] > 20 * fitted
+    actual = generation.metrics("autoencoder", plain, judge)
+    assert actual["autoencoder/reconstruction_mse"] == [pytest.approx(0, abs=1e-6)]
+    assert actual["autoencoder/mmd_distance"][0] > 0.2
+    assert actual["autoencoder/frechet_distance_reconstructed"] == [pytest.approx(0, abs=1e-4)]
+    fitted = actual["autoencoder_fitted/frechet_distance"][0]
+    assert actual["autoencoder/frechet_distance"][0] > 20 * fitted
     assert fitted < 3 * judging.floor(judge)
 
 
@@ -230,10 +230,10 @@ def test_metrics_do_not_depend_on_the_size_of_a_batch(judge, monkeypatch):
 def test_draws_from_a_fitted_gaussian_have_the_moments_of_the_codes():
     codes = torch.stack([normals(400, 3, seed=s) @ normals(3, 3, seed=s + 10) + s for s in (1, 2)])
     drawn = judging.fitted(codes, normals(2, 50_000, 3, seed=3))
-    for own, other in zip(codes, drawn, strict=True):
-        assert (own.mean(dim=0) - other.mean(dim=0)).abs().max() < 0.05
-        gap = distances.covariance(own) - distances.covariance(other)
-        assert gap.abs().max() < 0.03 * distances.covariance(own).abs().max()
+    for ours, other in zip(codes, drawn, strict=True):
+        assert (ours.mean(dim=0) - other.mean(dim=0)).abs().max() < 0.05
+        gap = distances.covariance(ours) - distances.covariance(other)
+        assert gap.abs().max() < 0.03 * distances.covariance(ours).abs().max()
 
 
 def test_codes_that_fill_no_space_can_be_fitted():
@@ -313,8 +313,8 @@ def write_inputs(folder, tests=40):
     write_split(folder / "train", classes(60))
     write_split(folder / "test", classes(tests, seed=1))
     tensor_files.write_tensors(folder / "classifier", features.initial([PIXELS, 16, 8, 3], seed=0))
-    for name, own in systems().items():
-        saved_nets.save(folder / name, own)
+    for name, ours in systems().items():
+        saved_nets.save(folder / name, ours)
 
 
 @pytest.mark.parametrize("names", [("vae", "autoencoder"), tuple(systems())])
@@ -322,7 +322,7 @@ def test_the_step_writes_metrics_and_picture_alike_on_every_run(tmp_path, names)
     write_inputs(tmp_path)
     generation.main(job_in(tmp_path, names))
     picture = (tmp_path / "picture").read_bytes()
-    found = json.loads((tmp_path / "metrics").read_text())
+    actual = json.loads((tmp_path / "metrics").read_text())
     quantities = {
         "reconstruction_nll_nats",
         "reconstruction_mse",
@@ -332,12 +332,12 @@ def test_the_step_writes_metrics_and_picture_alike_on_every_run(tmp_path, names)
     }
     wanted = {f"{name}/{quantity}" for name in names for quantity in quantities}
     wanted |= {f"{n}_fitted/frechet_distance" for n in names if n.startswith("autoencoder")}
-    assert set(found["metrics"]) == wanted | {"test/frechet_distance_of_train"}
-    assert all(len(found["metrics"][key]) == 2 for key in wanted)
-    assert found["provenance"]["inputs"].keys() == {"classifier", "train", "test", *names}
+    assert set(actual["metrics"]) == wanted | {"test/frechet_distance_of_train"}
+    assert all(len(actual["metrics"][key]) == 2 for key in wanted)
+    assert actual["provenance"]["inputs"].keys() == {"classifier", "train", "test", *names}
     generation.main(job_in(tmp_path, names))
     assert (tmp_path / "picture").read_bytes() == picture
-    assert json.loads((tmp_path / "metrics").read_text())["metrics"] == found["metrics"]
+    assert json.loads((tmp_path / "metrics").read_text())["metrics"] == actual["metrics"]
 
 
 def test_a_single_test_image_and_a_model_of_other_images_are_told(tmp_path):

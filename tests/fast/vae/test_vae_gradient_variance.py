@@ -34,12 +34,12 @@ def streams(seeds=(0, 1), purpose="test"):
 def drawn_one_by_one(objective, parameters, x, samples, draws, generators):
     """Give every draw's gradients, shape (draws, S, P)."""
     names = [name for name in parameters if name.startswith("encoder")]
-    own = {name: value.clone().requires_grad_() for name, value in parameters.items()}
+    ours = {name: value.clone().requires_grad_() for name, value in parameters.items()}
     rows = []
     for _ in range(draws):
-        reached = objective(own, x, samples, generators).mean(dim=1).sum()
-        found = torch.autograd.grad(reached, [own[name] for name in names])
-        rows.append(torch.cat([part.flatten(1) for part in found], dim=1))
+        reached = objective(ours, x, samples, generators).mean(dim=1).sum()
+        actual = torch.autograd.grad(reached, [ours[name] for name in names])
+        rows.append(torch.cat([part.flatten(1) for part in actual], dim=1))
     return torch.stack(rows).double()
 
 
@@ -58,18 +58,18 @@ def test_moments_are_those_of_gradients_drawn_one_by_one(name, draws):
 def test_all_three_have_the_same_mean():
     parameters, x = setting()
     draws = 1000
-    found = {
+    actual = {
         name: gradient_moments(
             objective, parameters, x, 5, draws, streams(purpose=f"mean of {name}")
         )
         for name, objective in ESTIMATORS.items()
     }
     exact, _ = gradient_moments(objectives.sgvb_b, parameters, x, 500, 100, streams())
-    for mean, variance in found.values():
+    for mean, variance in actual.values():
         # The squared distance to the truth has the expectation variance / draws
         distance = ((mean - exact) ** 2).sum(dim=1)
         assert (distance < 6 * variance / draws).all()
-    b, score = found["b"][1], found["score"][1]
+    b, score = actual["b"][1], actual["score"][1]
     assert (exact.square().sum(dim=1) > 60 * score / draws).all()  # a wrong mean would be seen
     assert (score > 10 * b).all()
 
@@ -88,8 +88,8 @@ def test_a_replica_alone_is_as_in_the_stack():
     parameters, x = setting()
     for objective in ESTIMATORS.values():
         together = gradient_moments(objective, parameters, x, 2, 15, streams())
-        own = {name: value[1:] for name, value in parameters.items()}
-        alone = gradient_moments(objective, own, x, 2, 15, streams((1,)))
+        ours = {name: value[1:] for name, value in parameters.items()}
+        alone = gradient_moments(objective, ours, x, 2, 15, streams((1,)))
         for one, all_ in zip(alone, together, strict=True):
             torch.testing.assert_close(one[0], all_[1], rtol=1e-5, atol=1e-7)
 
@@ -99,7 +99,7 @@ def test_the_score_function_by_hand():
     parameters, x = setting(seeds=(0,), latent_dim=1)
     for name in ("encoder.mean.weight", "encoder.log_variance.weight", "encoder.log_variance.bias"):
         parameters[name].zero_()
-    found, _ = gradient_moments(
+    actual, _ = gradient_moments(
         gradient_variance.score_function, parameters, x, 1, 2, streams((0,))
     )
     noise = streams((0,))
@@ -111,16 +111,16 @@ def test_the_score_function_by_hand():
         expected.append((f * (z - q.mean.unsqueeze(2)).squeeze(3)).mean())
     names = [name for name in parameters if name.startswith("encoder")]
     sizes = [parameters[name].numel() for name in names]
-    own = dict(zip(names, found[0].split(sizes), strict=True))["encoder.mean.bias"]
-    assert own.item() == pytest.approx(torch.stack(expected).mean().item(), rel=1e-5)
+    ours = dict(zip(names, actual[0].split(sizes), strict=True))["encoder.mean.bias"]
+    assert ours.item() == pytest.approx(torch.stack(expected).mean().item(), rel=1e-5)
 
 
 def test_the_score_function_teaches_the_decoder_nothing():
     parameters, x = setting()
-    own = {name: value.requires_grad_() for name, value in parameters.items()}
-    reached = gradient_variance.score_function(own, x, 1, streams()).sum()
-    found = torch.autograd.grad(reached, list(own.values()), allow_unused=True)
-    for name, gradient in zip(own, found, strict=True):
+    ours = {name: value.requires_grad_() for name, value in parameters.items()}
+    reached = gradient_variance.score_function(ours, x, 1, streams()).sum()
+    actual = torch.autograd.grad(reached, list(ours.values()), allow_unused=True)
+    for name, gradient in zip(ours, actual, strict=True):
         assert (gradient is None) == name.startswith("decoder")
 
 
@@ -158,8 +158,8 @@ def test_the_step_measures_every_model_that_is_given(tmp_path):
     x = write_images(tmp_path)
     for latent_dim in (3, 10):
         write(tmp_path, latent_dim)
-    found = measured(tmp_path, ("z10", "z3"))
-    assert sorted(found) == sorted(
+    actual = measured(tmp_path, ("z10", "z3"))
+    assert sorted(actual) == sorted(
         f"z{z}/gradient_variance_{name}_L{samples}"
         for z in (3, 10)
         for name in ("a", "b", "score")
@@ -168,7 +168,7 @@ def test_the_step_measures_every_model_that_is_given(tmp_path):
     parameters = saved_nets.at(saved_nets.load(tmp_path / "z3"), -1)
     noise = streams(purpose="gradient")
     _, variance = gradient_moments(objectives.sgvb_a, parameters, x[:7], 3, 5, noise)
-    assert found["z3/gradient_variance_a_L3"] == pytest.approx(variance.tolist())
+    assert actual["z3/gradient_variance_a_L3"] == pytest.approx(variance.tolist())
 
 
 def test_the_moment_is_the_one_asked_for(tmp_path):

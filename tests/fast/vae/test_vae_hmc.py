@@ -180,11 +180,11 @@ def test_a_replica_alone_goes_as_in_the_stack():
     step = torch.full((3, 1), 0.9)
     stacked = sampled(quartic, start, step, 3, 10, 20, generators(10, 11, 12))
     for index, seed in enumerate((10, 11, 12)):
-        own = slice(index, index + 1)
-        alone = sampled(quartic, start[own], step[own], 3, 10, 20, generators(seed))
-        assert torch.allclose(alone.positions, stacked.positions[:, own], atol=1e-5)
-        assert torch.equal(alone.acceptance, stacked.acceptance[own])
-        assert torch.allclose(alone.step_size, stacked.step_size[own])
+        ours = slice(index, index + 1)
+        alone = sampled(quartic, start[ours], step[ours], 3, 10, 20, generators(seed))
+        assert torch.allclose(alone.positions, stacked.positions[:, ours], atol=1e-5)
+        assert torch.equal(alone.acceptance, stacked.acceptance[ours])
+        assert torch.allclose(alone.step_size, stacked.step_size[ours])
     assert not torch.allclose(stacked.positions[:, 0], stacked.positions[:, 1], atol=0.1)
 
 

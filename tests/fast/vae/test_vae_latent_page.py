@@ -46,11 +46,11 @@ def planes_of(text):
 @pytest.mark.parametrize("shape", [(3,), (2, 5), (1, 4), (0,)])
 def test_packed_numbers_come_back_rounded_once(kind, shape):
     numbers = np.random.default_rng(1).normal(size=shape)
-    found = packed_arrays.unpack_numbers(
+    actual = packed_arrays.unpack_numbers(
         json.loads(json.dumps(packed_arrays.pack_numbers(numbers, kind)))
     )
-    assert found.dtype == kind
-    np.testing.assert_array_equal(found, numbers.astype(kind))
+    assert actual.dtype == kind
+    np.testing.assert_array_equal(actual, numbers.astype(kind))
 
 
 def test_numbers_are_packed_little_endian_row_by_row_whatever_their_layout():
@@ -83,12 +83,12 @@ def test_damaged_numbers_are_refused(change, message):
 
 def test_the_page_holds_the_layers_in_order():
     made = plane()
-    found = planes_of(latent_page.page([made]))[0]
-    assert found["layers"] == [
+    actual = planes_of(latent_page.page([made]))[0]
+    assert actual["layers"] == [
         {part: made["weights"][f"decoder.{layer}.{part}"] for part in ("weight", "bias")}
         for layer in ("0", "mean")
     ]
-    assert found["codes"] == [[0.25, -1, "3"], [1.5, 2, "7"]]
+    assert actual["codes"] == [[0.25, -1, "3"], [1.5, 2, "7"]]
 
 
 def test_no_title_or_label_can_leave_its_place():

@@ -141,9 +141,9 @@ def grey(images):
     return np.rint(255 * images.clamp(0, 1).numpy()).astype(int)
 
 
-def one_by_one(own, z):
+def one_by_one(ours, z):
     """Decode a single code by the functions of the model."""
-    return networks.decode(own.parameters, z.view(1, 1, -1)).view(own.test.images.shape[1:])
+    return networks.decode(ours.parameters, z.view(1, 1, -1)).view(ours.test.images.shape[1:])
 
 
 def assert_shown(sheet, row, column, expected):
@@ -172,20 +172,20 @@ def test_reconstructions_stand_below_their_images_and_walks_between_them():
     shown = latent_space.picture(systems, grid=2)
     assert set(shown["reconstructions"]) == set(systems)
     for name, sheet in shown["reconstructions"].items():
-        own = systems[name]
-        means = networks.encode(own.parameters, own.test.images.flatten(1)).mean[0]
-        assert sheet["shape"] == [2, 8, *own.test.images.shape[1:]]
+        ours = systems[name]
+        means = networks.encode(ours.parameters, ours.test.images.flatten(1)).mean[0]
+        assert sheet["shape"] == [2, 8, *ours.test.images.shape[1:]]
         for column in (0, 7):
-            assert_shown(sheet, 0, column, own.test.images[column])
-            assert_shown(sheet, 1, column, one_by_one(own, means[column]))
+            assert_shown(sheet, 0, column, ours.test.images[column])
+            assert_shown(sheet, 1, column, one_by_one(ours, means[column]))
     (sheet,) = shown["walks"].values()
     assert list(shown["walks"]) == ["z20"]
     assert sheet["shape"] == [4, 10, *SIZES["digits"]]
-    own = systems["z20"]
-    means = networks.encode(own.parameters, own.test.images.flatten(1)).mean[0]
-    assert_shown(sheet, 1, 0, one_by_one(own, means[2]))
-    assert_shown(sheet, 1, 9, one_by_one(own, means[3]))
-    assert_shown(sheet, 3, 3, one_by_one(own, means[6] * 2 / 3 + means[7] / 3))
+    ours = systems["z20"]
+    means = networks.encode(ours.parameters, ours.test.images.flatten(1)).mean[0]
+    assert_shown(sheet, 1, 0, one_by_one(ours, means[2]))
+    assert_shown(sheet, 1, 9, one_by_one(ours, means[3]))
+    assert_shown(sheet, 3, 3, one_by_one(ours, means[6] * 2 / 3 + means[7] / 3))
 
 
 def test_the_planes_weights_decode_in_numpy_as_the_model_does_and_make_a_page():
@@ -193,7 +193,7 @@ def test_the_planes_weights_decode_in_numpy_as_the_model_does_and_make_a_page():
     planes = json.loads(json.dumps(latent_space.picture(systems, grid=2)["planes"]))
     assert latent_page.page(planes).startswith("<!doctype html>")
     for plane, name in zip(planes, ("z2", "faces_z2"), strict=True):
-        own = systems[name]
+        ours = systems[name]
         weights = {
             key: packed_arrays.unpack_numbers(value) for key, value in plane["weights"].items()
         }
@@ -202,16 +202,16 @@ def test_the_planes_weights_decode_in_numpy_as_the_model_does_and_make_a_page():
         for layer in ("decoder.0", "decoder.1"):
             h = np.tanh(h @ weights[f"{layer}.weight"] + weights[f"{layer}.bias"].ravel())
         h = h @ weights["decoder.mean.weight"] + weights["decoder.mean.bias"].ravel()
-        expected = one_by_one(own, torch.tensor(z, dtype=torch.float32))
+        expected = one_by_one(ours, torch.tensor(z, dtype=torch.float32))
         height, width = plane["height"], plane["width"]
         pixels = (1 / (1 + np.exp(-h))).reshape(height, width)
         np.testing.assert_allclose(pixels, expected, atol=2e-3)
-        means = networks.encode(own.parameters, own.test.images.flatten(1)).mean[0]
+        means = networks.encode(ours.parameters, ours.test.images.flatten(1)).mean[0]
         for index in (0, 19):
             *code, label = plane["codes"][index]
             assert code == pytest.approx(means[index].tolist(), abs=1e-3)
-            assert label == own.test.labels[index].item()
-        assert plane["likelihood"] == own.saved.architecture.likelihood
+            assert label == ours.test.labels[index].item()
+        assert plane["likelihood"] == ours.saved.architecture.likelihood
 
 
 def test_a_plane_reaches_as_far_as_its_codes_and_shows_at_most_1000():
@@ -250,16 +250,16 @@ def test_the_step_writes_metrics_and_picture_alike_on_every_run(tmp_path, names)
     write_inputs(tmp_path, names)
     latent_space.main(job_in(tmp_path, names))
     picture = (tmp_path / "picture").read_bytes()
-    found = json.loads((tmp_path / "metrics").read_text())
-    assert set(found["metrics"]) == {f"{name}/reconstruction_mse" for name in names}
-    assert all(len(values) == 2 for values in found["metrics"].values())
+    actual = json.loads((tmp_path / "metrics").read_text())
+    assert set(actual["metrics"]) == {f"{name}/reconstruction_mse" for name in names}
+    assert all(len(values) == 2 for values in actual["metrics"].values())
     for name in names:
         saved = saved_nets.load(tmp_path / name)
         kind = "faces" if name == "faces_z2" else "digits"
         x = splits.load_split(tmp_path / f"{kind}_test").images.flatten(1)
         z = networks.encode(saved_nets.at(saved, -1), x).mean
         errors = ((networks.decode(saved_nets.at(saved, -1), z) - x) ** 2).mean(dim=(1, 2))
-        assert found["metrics"][f"{name}/reconstruction_mse"] == pytest.approx(errors.tolist())
+        assert actual["metrics"][f"{name}/reconstruction_mse"] == pytest.approx(errors.tolist())
     assert list(json.loads(picture)["walks"]) == ["z2" if len(names) == 2 else "z20"]
     latent_space.main(job_in(tmp_path, names))
     assert (tmp_path / "picture").read_bytes() == picture

@@ -27,9 +27,9 @@ def linear_gaussian(replicas=2, points=6, pixels=4, latent_dim=2, seed=0):
 
 def exact(weight, bias, x):
     rows = []
-    for w, b, own in zip(weight.double(), bias.double(), x.double(), strict=True):
+    for w, b, ours in zip(weight.double(), bias.double(), x.double(), strict=True):
         covariance = w.T @ w + NOISE**2 * torch.eye(w.shape[1], dtype=torch.float64)
-        rows.append(multivariate_normal(b.numpy(), covariance.numpy()).logpdf(own.numpy()))
+        rows.append(multivariate_normal(b.numpy(), covariance.numpy()).logpdf(ours.numpy()))
     return torch.from_numpy(np.stack(rows))
 
 
@@ -157,6 +157,7 @@ def test_reciprocal_importance_against_the_exact_marginal(latent_dim):
     assert (error.std(dim=1) < 0.5).all()
 
 
+@pytest.mark.slow
 def test_more_samples_sharpen_reciprocal_importance():
     system = linear_gaussian(points=40, latent_dim=3, pixels=8)
     few, many = (
@@ -176,8 +177,8 @@ def test_a_fitted_normal_against_scipy():
     covariance = torch.cov(samples.T)
     ridge = likelihood.RIDGE * covariance.trace() / 3 * torch.eye(3)
     oracle = multivariate_normal(samples.mean(dim=0).numpy(), (covariance + ridge).numpy())
-    found = likelihood._log_fitted_normal(fit_to, at)[:, 0]
-    assert torch.allclose(found, torch.from_numpy(oracle.logpdf(at[:, 0].numpy())), atol=1e-6)
+    actual = likelihood._log_fitted_normal(fit_to, at)[:, 0]
+    assert torch.allclose(actual, torch.from_numpy(oracle.logpdf(at[:, 0].numpy())), atol=1e-6)
 
 
 @pytest.mark.parametrize("around", [-math.inf, math.nan])
@@ -213,6 +214,7 @@ def annealed(system, streams, chains=8, temperatures=60):
     )
 
 
+@pytest.mark.slow
 def test_annealing_against_the_exact_marginal():
     system = linear_gaussian(points=40, latent_dim=6, pixels=10)
     error = annealed(system, generators(0, 1), chains=16, temperatures=300) - exact(*system)
@@ -232,6 +234,7 @@ def test_the_annealed_weights_are_unbiased_however_few_the_temperatures():
     assert ratios.std() / len(ratios) ** 0.5 < 0.02
 
 
+@pytest.mark.slow
 def test_more_temperatures_raise_the_annealed_bound():
     system = linear_gaussian(points=40, latent_dim=4, pixels=8)
     gaps = [
@@ -270,8 +273,8 @@ def test_a_replica_alone_is_estimated_as_in_the_stack(estimator):
     system = linear_gaussian(replicas=3, points=4)
     stacked = estimator(system, generators(0, 1, 2))
     for index in range(3):
-        own = tuple(part[index : index + 1] for part in system)
-        alone = estimator(own, generators(index))
+        ours = tuple(part[index : index + 1] for part in system)
+        alone = estimator(ours, generators(index))
         assert torch.allclose(alone, stacked[index : index + 1], rtol=0, atol=1e-3)
 
 
@@ -281,6 +284,8 @@ def test_a_replica_alone_is_weighed_as_in_the_stack():
         log_joint_of(*system), *proposal(*system), 30, 8, generators(0, 1, 2)
     )
     for index in range(3):
-        own = tuple(part[index : index + 1] for part in system)
-        alone = likelihood.importance(log_joint_of(*own), *proposal(*own), 30, 8, generators(index))
+        ours = tuple(part[index : index + 1] for part in system)
+        alone = likelihood.importance(
+            log_joint_of(*ours), *proposal(*ours), 30, 8, generators(index)
+        )
         assert torch.allclose(alone, stacked[index : index + 1], rtol=0, atol=1e-5)

@@ -33,9 +33,11 @@ def data(n=400, seed=0):
 
 
 def parameters(seeds=(0, 1), latent_dim=2):
-    own = networks.initial(networks.Architecture(6, (), latent_dim, "linear"), seeds, "normal", 0.7)
-    own["decoder.log_variance"] += torch.tensor([0.4, -1.1])[: len(seeds), None, None]
-    return own
+    ours = networks.initial(
+        networks.Architecture(6, (), latent_dim, "linear"), seeds, "normal", 0.7
+    )
+    ours["decoder.log_variance"] += torch.tensor([0.4, -1.1])[: len(seeds), None, None]
+    return ours
 
 
 def optimum(x, latent_dim=2):
@@ -58,51 +60,51 @@ def optimum(x, latent_dim=2):
     }
 
 
-def saved(own, objective="sgvb_b", likelihood="linear", hidden=()):
-    latent_dim, pixels = own["decoder.mean.weight"].shape[1:]
+def saved(ours, objective="sgvb_b", likelihood="linear", hidden=()):
+    latent_dim, pixels = ours["decoder.mean.weight"].shape[1:]
     architecture = networks.Architecture(pixels, hidden, latent_dim, likelihood)
     return saved_nets.Saved(
-        architecture, objective, (1,), {n: v.float()[None] for n, v in own.items()}
+        architecture, objective, (1,), {n: v.float()[None] for n, v in ours.items()}
     )
 
 
 def test_the_likelihood_is_scipys():
-    own, x = parameters(), data(20)
-    found = evaluate_linear.log_marginal_likelihood(own, x)
-    assert found.dtype == torch.float64
+    ours, x = parameters(), data(20)
+    actual = evaluate_linear.log_marginal_likelihood(ours, x)
+    assert actual.dtype == torch.float64
     for replica in range(2):
-        weight = own["decoder.mean.weight"][replica].double().numpy()
-        variance = own["decoder.log_variance"][replica].double().exp().item()
+        weight = ours["decoder.mean.weight"][replica].double().numpy()
+        variance = ours["decoder.log_variance"][replica].double().exp().item()
         covariance = weight.T @ weight + variance * np.eye(6)
-        mean = own["decoder.mean.bias"][replica, 0].double().numpy()
+        mean = ours["decoder.mean.bias"][replica, 0].double().numpy()
         expected = multivariate_normal(mean, covariance).logpdf(x.double().numpy()).mean()
-        assert found[replica].item() == pytest.approx(expected, rel=1e-9)
+        assert actual[replica].item() == pytest.approx(expected, rel=1e-9)
 
 
 def test_the_bound_is_the_mean_over_draws():
-    own, x = parameters(), data(5)
-    q = networks.encode(own, x)
+    ours, x = parameters(), data(5)
+    q = networks.encode(ours, x)
     z = networks.draw(
         q, networks.normals([determinism.generator(s, "test") for s in (0, 1)], 5, 10000, 2)
     )
-    values = (densities.log_likelihood(own, x, z) - densities.kl(q).unsqueeze(2)).double()
+    values = (densities.log_likelihood(ours, x, z) - densities.kl(q).unsqueeze(2)).double()
     error = values.std(dim=2, correction=1).max().item() / (5 * 10000) ** 0.5
     expected = values.mean(dim=(1, 2))
-    torch.testing.assert_close(evaluate_linear.elbo(own, x), expected, rtol=0, atol=4 * error)
+    torch.testing.assert_close(evaluate_linear.elbo(ours, x), expected, rtol=0, atol=4 * error)
 
 
 def test_the_bound_is_below_the_likelihood():
-    own, x = parameters(), data()
-    gap = evaluate_linear.log_marginal_likelihood(own, x) - evaluate_linear.elbo(own, x)
+    ours, x = parameters(), data()
+    gap = evaluate_linear.log_marginal_likelihood(ours, x) - evaluate_linear.elbo(ours, x)
     assert (gap > 1).all()
 
 
 def test_at_the_optimum_bound_and_likelihood_are_pcas_score():
     x = data()
-    own = optimum(x)
+    ours = optimum(x)
     score, _ = evaluate_linear.pca_scores(2, x, x)
-    assert evaluate_linear.log_marginal_likelihood(own, x).item() == pytest.approx(score, abs=1e-6)
-    assert evaluate_linear.elbo(own, x).item() == pytest.approx(score, abs=1e-6)
+    assert evaluate_linear.log_marginal_likelihood(ours, x).item() == pytest.approx(score, abs=1e-6)
+    assert evaluate_linear.elbo(ours, x).item() == pytest.approx(score, abs=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -111,23 +113,23 @@ def test_at_the_optimum_bound_and_likelihood_are_pcas_score():
 @pytest.mark.parametrize("change", [-0.1, 0.1])
 def test_beside_the_optimum_the_likelihood_is_lower(name, change):
     x = data()
-    own = optimum(x)
-    own[name] = own[name] + change
+    ours = optimum(x)
+    ours[name] = ours[name] + change
     score, _ = evaluate_linear.pca_scores(2, x, x)
-    assert evaluate_linear.log_marginal_likelihood(own, x).item() < score - 1e-3
+    assert evaluate_linear.log_marginal_likelihood(ours, x).item() < score - 1e-3
 
 
 def test_a_rotated_code_has_the_same_likelihood_and_a_lower_bound():
     x = data()
-    own = optimum(x)
+    ours = optimum(x)
     c, s = np.cos(0.5), np.sin(0.5)
     turn = torch.tensor([[c, -s], [s, c]])
     score, _ = evaluate_linear.pca_scores(2, x, x)
-    own["decoder.mean.weight"] = turn @ own["decoder.mean.weight"]
-    own["encoder.mean.weight"] = own["encoder.mean.weight"] @ turn.T
-    own["encoder.mean.bias"] = own["encoder.mean.bias"] @ turn.T
-    assert evaluate_linear.log_marginal_likelihood(own, x).item() == pytest.approx(score, abs=1e-6)
-    assert evaluate_linear.elbo(own, x).item() < score - 0.01  # its posterior is not diagonal
+    ours["decoder.mean.weight"] = turn @ ours["decoder.mean.weight"]
+    ours["encoder.mean.weight"] = ours["encoder.mean.weight"] @ turn.T
+    ours["encoder.mean.bias"] = ours["encoder.mean.bias"] @ turn.T
+    assert evaluate_linear.log_marginal_likelihood(ours, x).item() == pytest.approx(score, abs=1e-6)
+    assert evaluate_linear.elbo(ours, x).item() < score - 0.01  # its posterior is not diagonal
 
 
 def test_pcas_score_is_near_the_exact_maximum():
@@ -141,9 +143,9 @@ def test_pcas_score_is_near_the_exact_maximum():
 
 def test_the_test_score_is_of_the_fit_to_training_data():
     fitted = PCA(n_components=2, svd_solver="full").fit(data().double().numpy())
-    expected = [fitted.score(own.double().numpy()) for own in (data(), data(50, seed=1))]
-    found = evaluate_linear.pca_scores(2, data(), data(50, seed=1))
-    assert found == pytest.approx(expected, rel=1e-9)
+    expected = [fitted.score(ours.double().numpy()) for ours in (data(), data(50, seed=1))]
+    actual = evaluate_linear.pca_scores(2, data(), data(50, seed=1))
+    assert actual == pytest.approx(expected, rel=1e-9)
 
 
 @pytest.mark.parametrize("latent_dim", [5, 6, 7])
@@ -167,26 +169,26 @@ def test_the_step_writes_gaps_to_pca_on_both_splits(tmp_path):
         name: (16 * torch.sigmoid(data(n, seed))).round().byte().view(n, 2, 3)
         for seed, (name, n) in enumerate((("train", 60), ("test", 40)))
     }
-    for name, own in pixels.items():
-        tensors = {"images": own, "labels": torch.zeros(len(own), dtype=torch.int64)}
+    for name, ours in pixels.items():
+        tensors = {"images": ours, "labels": torch.zeros(len(ours), dtype=torch.int64)}
         tensor_files.write_tensors(tmp_path / name, tensors, {"maximum": "16"})
     saved_nets.save(tmp_path / "model", saved(parameters()))
     reads = ("model", "train", "test")
     paths = {name: tmp_path / name for name in (*reads, "metrics")}
     params, module = evaluate_linear.Params(), "pr12.vae.evaluate_linear"
     evaluate_linear.main(step.Job(params, paths, reads, module, "command"))
-    found = json.loads((tmp_path / "metrics").read_text())["metrics"]
-    assert len(found) == 10
-    scores = evaluate_linear.pca_scores(2, *(own.flatten(1) / 16 for own in pixels.values()))
+    actual = json.loads((tmp_path / "metrics").read_text())["metrics"]
+    assert len(actual) == 10
+    scores = evaluate_linear.pca_scores(2, *(ours.flatten(1) / 16 for ours in pixels.values()))
     for name, score in zip(("train", "test"), scores, strict=True):
         x = pixels[name].flatten(1) / 16
         likelihood = evaluate_linear.log_marginal_likelihood(parameters(), x).tolist()
         bound = evaluate_linear.elbo(parameters(), x).tolist()
-        assert found[f"{name}/likelihood_nats"] == pytest.approx(likelihood)
-        assert found[f"{name}/elbo_nats"] == pytest.approx(bound)
-        assert found[f"{name}/likelihood_pca_nats"] == pytest.approx([score] * 2)
-        assert found[f"{name}/gap_pca_nats"] == pytest.approx([score - v for v in likelihood])
-        assert found[f"{name}/gap_elbo_nats"] == pytest.approx([score - v for v in bound])
+        assert actual[f"{name}/likelihood_nats"] == pytest.approx(likelihood)
+        assert actual[f"{name}/elbo_nats"] == pytest.approx(bound)
+        assert actual[f"{name}/likelihood_pca_nats"] == pytest.approx([score] * 2)
+        assert actual[f"{name}/gap_pca_nats"] == pytest.approx([score - v for v in likelihood])
+        assert actual[f"{name}/gap_elbo_nats"] == pytest.approx([score - v for v in bound])
 
 
 def test_training_the_bound_finds_principal_components():
@@ -198,7 +200,7 @@ def test_training_the_bound_finds_principal_components():
         matmul_precision="highest",
     )  # fmt: skip
     *_, state = train.train(params, data())
-    found = evaluate_linear.metrics(saved(state["parameters"]), data(), data(seed=1))
+    actual = evaluate_linear.metrics(saved(state["parameters"]), data(), data(seed=1))
     for replica in range(2):
-        assert -1e-4 < found["train/gap_pca_nats"][replica] < 0.05
-        assert 0 < found["train/gap_elbo_nats"][replica] < 0.1
+        assert -1e-4 < actual["train/gap_pca_nats"][replica] < 0.05
+        assert 0 < actual["train/gap_elbo_nats"][replica] < 0.1

@@ -74,6 +74,7 @@ def linear(**changed):
     return change(**(sizes | changed))
 
 
+@pytest.mark.slow
 def test_a_linear_decoder_reaches_the_maximum_of_the_likelihood():
     generator = torch.Generator().manual_seed(0)
     weight = torch.randn(2, 6, generator=generator)
@@ -85,7 +86,7 @@ def test_a_linear_decoder_reaches_the_maximum_of_the_likelihood():
     )  # fmt: skip
     *_, state = mcem.train(params, x)
     maximum, _ = evaluate_linear.pca_scores(2, x, x)
-    begin, end = (evaluate_linear.log_marginal_likelihood(own, x) for own in state["kept"])
+    begin, end = (evaluate_linear.log_marginal_likelihood(ours, x) for ours in state["snapshots"])
     assert (begin < maximum - 2).all()
     assert (end > maximum - 0.05).all()
     assert (end < maximum + 1e-3).all()
@@ -135,12 +136,12 @@ def test_going_on_after_any_row_is_as_if_nothing_had_happened(whole, tmp_path, r
         if number == row:
             checkpoints.save_state(tmp_path / "resume.pt", state, "digest")
             break
-    found = last(PARAMS, state=checkpoints.load_state(tmp_path / "resume.pt", "digest"))
-    assert found["history"] == whole["history"]
-    assert found["samples_seen"] == whole["samples_seen"]
-    assert torch.equal(found["codes"], whole["codes"])
-    for own, expected in zip(found["kept"], whole["kept"], strict=True):
-        assert all(torch.equal(own[name], value) for name, value in expected.items())
+    actual = last(PARAMS, state=checkpoints.load_state(tmp_path / "resume.pt", "digest"))
+    assert actual["history"] == whole["history"]
+    assert actual["samples_seen"] == whole["samples_seen"]
+    assert torch.equal(actual["codes"], whole["codes"])
+    for ours, expected in zip(actual["snapshots"], whole["snapshots"], strict=True):
+        assert all(torch.equal(ours[name], value) for name, value in expected.items())
 
 
 @pytest.mark.parametrize(
@@ -166,8 +167,8 @@ def test_going_on_after_any_row_is_as_if_nothing_had_happened(whole, tmp_path, r
 )
 def test_each_param_changes_what_is_learnt(whole, changed):
     other = last(change(**changed))
-    found, expected = (s["history"][-1]["train/objective_nats"] for s in (other, whole))
-    assert found != expected
+    actual, expected = (s["history"][-1]["train/objective_nats"] for s in (other, whole))
+    assert actual != expected
 
 
 def test_every_evaluation_of_the_decoder_is_counted(monkeypatch, whole):
@@ -189,17 +190,17 @@ def test_parameters_are_kept_at_every_snapshot(whole):
     assert len(rows) == 7
     for place, minibatch in enumerate((1, 5, 7)):
         for name, value in rows[minibatch - 1]["parameters"].items():
-            assert torch.equal(whole["kept"][place][name], value)
+            assert torch.equal(whole["snapshots"][place][name], value)
 
 
 def test_an_epoch_moves_the_codes_of_whole_batches_of_different_images():
     rows = [state["codes"] for state in states(change(snapshots=(360,), learning_rate=1e-30))]
     prior = [determinism.generator(seed, "prior") for seed in (0, 1)]
     before = networks.normals(prior, 35, 2)
-    moved = [(own != other).any(dim=2) for own, other in zip(rows, [before, *rows], strict=False)]
+    moved = [(ours != other).any(dim=2) for ours, other in zip(rows, [before, *rows], strict=False)]
     for replica in range(2):
         for epoch in (moved[:3], moved[3:]):
-            visits = torch.stack([own[replica] for own in epoch]).sum(dim=0)
+            visits = torch.stack([ours[replica] for ours in epoch]).sum(dim=0)
             assert visits.max() == 1  # whoever was rejected did not move
             assert 20 < visits.sum() <= 30
 
@@ -255,12 +256,12 @@ def made(folder):
 def test_the_step_writes_a_decoder_alone(tmp_path, monkeypatch, whole):
     step_in_process(write(tmp_path, PARAMS), monkeypatch)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["history", "model", "train"]
-    found = saved_nets.load(tmp_path / "model", pixels=16)
-    assert found[:3] == (networks.Architecture(16, (6,), 2, "bernoulli"), "mcem", (60, 300, 420))
-    for moment, expected in enumerate(whole["kept"]):
-        own = saved_nets.at(found, moment)
-        assert own.keys() == expected.keys()
-        assert all(torch.equal(own[name], value) for name, value in expected.items())
+    actual = saved_nets.load(tmp_path / "model", pixels=16)
+    assert actual[:3] == (networks.Architecture(16, (6,), 2, "bernoulli"), "mcem", (60, 300, 420))
+    for moment, expected in enumerate(whole["snapshots"]):
+        ours = saved_nets.at(actual, moment)
+        assert ours.keys() == expected.keys()
+        assert all(torch.equal(ours[name], value) for name, value in expected.items())
     assert made(tmp_path)[1] == whole["history"]
 
 
@@ -295,7 +296,7 @@ def test_a_step_that_is_stopped_goes_on_to_the_same_bytes(tmp_path, monkeypatch,
         ({"leapfrog_steps": 0}, "leapfrog_steps is 0; it must be a number of at least 1"),
         ({"weight_updates": 0}, "weight_updates is 0"),
         ({"batch_size": 36}, "train has 35 images; batch_size is 36"),
-        ({"snapshots": (120, 60)}, "snapshots [120, 60] must ascend"),
+        ({"snapshots": (120, 60)}, "snapshots is [120, 60]; it must be a list of rising numbers"),
         ({"learning_rate": 1e30, "likelihood": "linear"}, "the likelihood is not finite after"),
     ],
     ids=str,
@@ -307,7 +308,7 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(
     with pytest.raises(SystemExit) as caught:
         step_in_process(arguments, monkeypatch)
     assert caught.value.code == 2
-    told = capsys.readouterr().err
-    (error,) = [line for line in told.splitlines() if line.startswith("error:")]
+    message = capsys.readouterr().err
+    (error,) = [line for line in message.splitlines() if line.startswith("error:")]
     assert sentence in error
     assert not {"model", "history"} & {path.name for path in tmp_path.iterdir()}

@@ -45,13 +45,13 @@ def distribution(normal):
 
 
 def decoder_by_hand(parameters, replica, z):
-    own = {name: value[replica] for name, value in parameters.items()}
-    h = torch.tanh(z @ own["decoder.0.weight"] + own["decoder.0.bias"])
-    outputs = h @ own["decoder.mean.weight"] + own["decoder.mean.bias"]
-    if "decoder.log_variance" in own:
-        return outputs, own["decoder.log_variance"].expand_as(outputs)
-    if "decoder.log_variance.weight" in own:
-        log_variance = h @ own["decoder.log_variance.weight"] + own["decoder.log_variance.bias"]
+    ours = {name: value[replica] for name, value in parameters.items()}
+    h = torch.tanh(z @ ours["decoder.0.weight"] + ours["decoder.0.bias"])
+    outputs = h @ ours["decoder.mean.weight"] + ours["decoder.mean.bias"]
+    if "decoder.log_variance" in ours:
+        return outputs, ours["decoder.log_variance"].expand_as(outputs)
+    if "decoder.log_variance.weight" in ours:
+        log_variance = h @ ours["decoder.log_variance.weight"] + ours["decoder.log_variance.bias"]
         return torch.sigmoid(outputs), log_variance
     return outputs, None
 
@@ -63,11 +63,11 @@ def decoder_by_hand(parameters, replica, z):
 def test_a_gaussian_likelihood_is_that_of_torch(likelihood):
     parameters, x = setting(likelihood)
     z = random_normal().mean
-    found = densities.log_likelihood(parameters, x, z)
+    actual = densities.log_likelihood(parameters, x, z)
     for replica in range(2):
         mean, log_variance = decoder_by_hand(parameters, replica, z[replica])
         expected = Independent(Normal(mean, (log_variance / 2).exp()), 1).log_prob(x[replica])
-        torch.testing.assert_close(found[replica], expected)
+        torch.testing.assert_close(actual[replica], expected)
         torch.testing.assert_close(networks.decode(parameters, z)[replica], mean)
 
 
@@ -76,29 +76,31 @@ def test_a_bernoulli_likelihood_is_that_of_torch_also_for_real_valued_pixels(bin
     parameters, x = setting("bernoulli")
     x = x.round() if binary else x
     z = random_normal().mean
-    found = densities.log_likelihood(parameters, x, z)
+    actual = densities.log_likelihood(parameters, x, z)
     for replica in range(2):
         logits, _ = decoder_by_hand(parameters, replica, z[replica])
         expected = Independent(Bernoulli(logits=logits, validate_args=binary), 1)
-        torch.testing.assert_close(found[replica], expected.log_prob(x[replica]))
+        torch.testing.assert_close(actual[replica], expected.log_prob(x[replica]))
         torch.testing.assert_close(networks.decode(parameters, z)[replica], torch.sigmoid(logits))
 
 
 def test_a_bernoulli_likelihood_stays_finite_where_the_probability_is_rounded_to_1():
     parameters, x = setting("bernoulli")
     parameters["decoder.mean.bias"] += 800.0
-    found = densities.log_likelihood(parameters, torch.zeros_like(x), torch.zeros(2, 3, 2).double())
-    assert torch.isfinite(found).all()
-    assert (found < -3900).all()
+    actual = densities.log_likelihood(
+        parameters, torch.zeros_like(x), torch.zeros(2, 3, 2).double()
+    )
+    assert torch.isfinite(actual).all()
+    assert (actual < -3900).all()
 
 
 @pytest.mark.parametrize("likelihood", LIKELIHOODS)
 def test_many_codes_per_data_point_are_as_one_after_the_other(likelihood):
     parameters, x = setting(likelihood)
     z = torch.randn(2, 3, 7, 2, generator=torch.Generator().manual_seed(2)).double()
-    found = densities.log_likelihood(parameters, x, z)
+    actual = densities.log_likelihood(parameters, x, z)
     each = [densities.log_likelihood(parameters, x, z[:, :, k]) for k in range(7)]
-    torch.testing.assert_close(found, torch.stack(each, dim=2))
+    torch.testing.assert_close(actual, torch.stack(each, dim=2))
 
 
 @pytest.mark.parametrize("likelihood", LIKELIHOODS)
@@ -106,9 +108,9 @@ def test_data_without_a_replica_dimension_are_shared_by_all(likelihood):
     parameters, x = setting(likelihood)
     shared = x[0]
     for function in (objectives.sgvb_a, objectives.autoencoder):
-        found = function(parameters, shared, 1, streams())
+        actual = function(parameters, shared, 1, streams())
         torch.testing.assert_close(
-            found, function(parameters, shared.expand(2, 3, 5), 1, streams())
+            actual, function(parameters, shared.expand(2, 3, 5), 1, streams())
         )
 
 
@@ -139,11 +141,11 @@ def test_kl_is_never_negative_and_0_for_the_prior():
 
 def test_the_encoder_by_hand():
     parameters, x = setting()
-    found = networks.encode(parameters, x)
-    own = {name: value[1] for name, value in parameters.items()}
-    h = torch.tanh(x[1] @ own["encoder.0.weight"] + own["encoder.0.bias"])
-    for name, value in found._asdict().items():
-        expected = h @ own[f"encoder.{name}.weight"] + own[f"encoder.{name}.bias"]
+    actual = networks.encode(parameters, x)
+    ours = {name: value[1] for name, value in parameters.items()}
+    h = torch.tanh(x[1] @ ours["encoder.0.weight"] + ours["encoder.0.bias"])
+    for name, value in actual._asdict().items():
+        expected = h @ ours[f"encoder.{name}.weight"] + ours[f"encoder.{name}.bias"]
         torch.testing.assert_close(value[1], expected)
 
 
@@ -223,8 +225,8 @@ def test_both_estimators_have_the_same_expectation(likelihood):
         assert (difference.mean(dim=2).abs() < 4 * error).all()
         assert (densities.kl(q) > 20 * error).all()  # half a KL too much would be seen
         for objective, values in ((objectives.sgvb_a, a), (objectives.sgvb_b, b)):
-            found = objective(parameters, x, 20000, streams())
-            torch.testing.assert_close(found, values.mean(dim=2))
+            actual = objective(parameters, x, 20000, streams())
+            torch.testing.assert_close(actual, values.mean(dim=2))
 
 
 @pytest.mark.parametrize("objective", [objectives.sgvb_a, objectives.sgvb_b])
@@ -232,8 +234,8 @@ def test_the_estimators_agree_with_the_linear_models_exact_bound(objective):
     parameters, x = setting("linear", hidden=())
     exact = evaluate_linear.elbo(parameters, x[0])
     # Antithetic noise would be exact for B; plain noise has an error of some hundredths
-    found = objective(parameters, x[0], 20000, streams()).mean(dim=1)
-    torch.testing.assert_close(found, exact, rtol=0, atol=0.1)
+    actual = objective(parameters, x[0], 20000, streams()).mean(dim=1)
+    torch.testing.assert_close(actual, exact, rtol=0, atol=0.1)
 
 
 def test_estimator_b_varies_less_where_the_code_says_little():
@@ -244,7 +246,7 @@ def test_estimator_b_varies_less_where_the_code_says_little():
         for objective in (objectives.sgvb_a, objectives.sgvb_b)
         for noise in [streams()]
     ]
-    a, b = (own.var(dim=0, correction=1) for own in draws)
+    a, b = (ours.var(dim=0, correction=1) for ours in draws)
     assert (b < 0.1 * a).all()
 
 
@@ -264,8 +266,8 @@ def test_gradcheck_of_the_bound(likelihood, name):
     parameters, x = setting(likelihood, seeds=(0,), batch=2)
 
     def bound(*values):
-        own = dict(zip(parameters, values, strict=True))
-        return getattr(objectives, name)(own, x, 2, streams((0,)))  # the same noise at each call
+        ours = dict(zip(parameters, values, strict=True))
+        return getattr(objectives, name)(ours, x, 2, streams((0,)))  # the same noise at each call
 
     values = [value.requires_grad_() for value in parameters.values()]
     assert torch.autograd.gradcheck(bound, values, fast_mode=True)
@@ -277,8 +279,8 @@ def test_a_replica_gives_the_same_alone_and_in_a_stack(name):
     parameters, x = setting("gaussian", dtype=torch.float32)
     together = objective(parameters, x, 3, streams())
     for replica, seed in enumerate(SEEDS):
-        own = {key: value[replica : replica + 1] for key, value in parameters.items()}
-        alone = objective(own, x[replica : replica + 1], 3, streams((seed,)))
+        ours = {key: value[replica : replica + 1] for key, value in parameters.items()}
+        alone = objective(ours, x[replica : replica + 1], 3, streams((seed,)))
         torch.testing.assert_close(alone[0], together[replica])
 
 
@@ -287,8 +289,8 @@ def test_a_replica_gives_the_same_alone_and_in_a_stack(name):
 
 def test_importance_with_one_sample_is_estimator_a():
     parameters, x = setting()
-    found = objectives.importance(parameters, x, 1, streams())
-    assert torch.equal(found, objectives.sgvb_a(parameters, x, 1, streams()))
+    actual = objectives.importance(parameters, x, 1, streams())
+    assert torch.equal(actual, objectives.sgvb_a(parameters, x, 1, streams()))
 
 
 def test_the_importance_bound_rises_with_k_to_the_likelihood():
@@ -311,14 +313,14 @@ def test_the_gradient_of_the_importance_bound_weighs_samples_by_their_share():
     for value in parameters.values():
         value.requires_grad_()
     values = list(parameters.values())
-    found = torch.autograd.grad(objectives.importance(parameters, x, 4, streams()).sum(), values)
+    actual = torch.autograd.grad(objectives.importance(parameters, x, 4, streams()).sum(), values)
     q = networks.encode(parameters, x)
     z = networks.draw(q, networks.normals(streams(), 3, 4, 2))
     weights = objectives.log_weights(parameters, x, q, z)
     share = torch.softmax(weights.detach(), dim=2)  # Burda et al. 2015, Eq. 13
     expected = torch.autograd.grad((share * weights).sum(), values)
-    for own, other in zip(found, expected, strict=True):
-        torch.testing.assert_close(own, other)
+    for ours, other in zip(actual, expected, strict=True):
+        torch.testing.assert_close(ours, other)
 
 
 # Wake-sleep
@@ -331,55 +333,55 @@ def linear():
 def gradients(objective):
     parameters, _ = linear()
     values = {name: value.requires_grad_() for name, value in parameters.items()}
-    found = torch.autograd.grad(objective(values).sum(), list(values.values()), allow_unused=True)
-    return dict(zip(values, found, strict=True))
+    actual = torch.autograd.grad(objective(values).sum(), list(values.values()), allow_unused=True)
+    return dict(zip(values, actual, strict=True))
 
 
 def test_the_wake_phase_teaches_the_decoder_by_hand():
     parameters, x = linear()
-    found = gradients(lambda own: objectives.wake_sleep(own, x, 4, streams()))
+    actual = gradients(lambda ours: objectives.wake_sleep(ours, x, 4, streams()))
     q = networks.encode(parameters, x)
     z = networks.draw(q, networks.normals(streams(), 3, 4, 2))
     variance = parameters["decoder.log_variance"].exp().unsqueeze(1)
     slope = (x.unsqueeze(2) - networks.decode(parameters, z)) / variance / 4
-    torch.testing.assert_close(found["decoder.mean.bias"], slope.sum(dim=(1, 2)).unsqueeze(1))
+    torch.testing.assert_close(actual["decoder.mean.bias"], slope.sum(dim=(1, 2)).unsqueeze(1))
     torch.testing.assert_close(
-        found["decoder.mean.weight"], torch.einsum("sbkz,sbkd->szd", z, slope)
+        actual["decoder.mean.weight"], torch.einsum("sbkz,sbkd->szd", z, slope)
     )
 
 
 def test_the_sleep_phase_teaches_the_encoder_by_hand():
     parameters, x = linear()
-    found = gradients(lambda own: objectives.wake_sleep(own, x, 4, streams()))
+    actual = gradients(lambda ours: objectives.wake_sleep(ours, x, 4, streams()))
     noise = streams()
     networks.normals(noise, 3, 4, 2)  # the wake phase's
     dreamt = networks.normals(noise, 3, 2)
     dream = networks.sample_pixels(parameters, dreamt, noise)
     q = networks.encode(parameters, dream)
     slope = (dreamt - q.mean) / q.log_variance.exp()
-    torch.testing.assert_close(found["encoder.mean.bias"], slope.sum(dim=1, keepdim=True))
+    torch.testing.assert_close(actual["encoder.mean.bias"], slope.sum(dim=1, keepdim=True))
     torch.testing.assert_close(
-        found["encoder.mean.weight"], torch.einsum("sbd,sbz->sdz", dream, slope)
+        actual["encoder.mean.weight"], torch.einsum("sbd,sbz->sdz", dream, slope)
     )
     half = 0.5 * ((dreamt - q.mean) * slope - 1)
-    torch.testing.assert_close(found["encoder.log_variance.bias"], half.sum(dim=1, keepdim=True))
+    torch.testing.assert_close(actual["encoder.log_variance.bias"], half.sum(dim=1, keepdim=True))
 
 
 def test_no_gradient_crosses_the_phases():
     _, x = linear()
-    one = gradients(lambda own: objectives.wake_sleep(own, x, 1, streams()))
-    other = gradients(lambda own: objectives.wake_sleep(own, x + 1, 1, streams()))
+    one = gradients(lambda ours: objectives.wake_sleep(ours, x, 1, streams()))
+    other = gradients(lambda ours: objectives.wake_sleep(ours, x + 1, 1, streams()))
     for name in one:  # the encoder never sees the data
         assert torch.equal(one[name], other[name]) == name.startswith("encoder")
 
-    wake = gradients(lambda own: reparameterised_wake(own, x))
+    wake = gradients(lambda ours: reparameterised_wake(ours, x))
     assert wake["encoder.mean.weight"].abs().max() > 0.1  # is kept from the encoder
     torch.testing.assert_close(wake["decoder.mean.weight"], one["decoder.mean.weight"])
 
 
-def reparameterised_wake(own, x):
-    q = networks.encode(own, x)
-    return densities.log_likelihood(own, x, networks.draw(q, networks.normals(streams(), 3, 1, 2)))
+def reparameterised_wake(ours, x):
+    q = networks.encode(ours, x)
+    return densities.log_likelihood(ours, x, networks.draw(q, networks.normals(streams(), 3, 1, 2)))
 
 
 def known_posterior():
@@ -408,15 +410,15 @@ def mean_gradients(parameters):
     values = {n: v.repeat_interleave(400, dim=0).requires_grad_() for n, v in parameters.items()}
     same = [determinism.generator(1, "noise")] * 400  # one stream drawn from 400 times
     reached = objectives.wake_sleep(values, x, 1, same).mean(dim=1).sum()
-    found = torch.autograd.grad(reached, list(values.values()))
-    rows = torch.cat([own.flatten(1) for own in found], dim=1)
+    actual = torch.autograd.grad(reached, list(values.values()))
+    rows = torch.cat([ours.flatten(1) for ours in actual], dim=1)
     scores = rows.mean(dim=0) / (rows.std(dim=0, correction=1) / 20)
-    return dict(zip(values, scores.split([own[0].numel() for own in found]), strict=True))
+    return dict(zip(values, scores.split([ours[0].numel() for ours in actual]), strict=True))
 
 
 def test_both_phases_rest_at_the_truth():
-    for own in mean_gradients(known_posterior()).values():
-        assert own.abs().max() < 4
+    for ours in mean_gradients(known_posterior()).values():
+        assert ours.abs().max() < 4
 
 
 @pytest.mark.parametrize("name", ["encoder.mean.bias", "decoder.mean.weight"])
@@ -431,8 +433,8 @@ def test_and_not_beside_it(name):
 
 def test_an_autoencoder_sees_the_mean_and_never_the_variance():
     parameters, x = setting()
-    found = objectives.autoencoder(parameters, x, 1, [])
+    actual = objectives.autoencoder(parameters, x, 1, [])
     expected = densities.log_likelihood(parameters, x, networks.encode(parameters, x).mean)
-    assert torch.equal(found, expected)
+    assert torch.equal(actual, expected)
     parameters["encoder.log_variance.bias"] += 3.0
     assert torch.equal(objectives.autoencoder(parameters, x, 1, []), expected)

@@ -43,10 +43,10 @@ def torchs(name, steps, decay):
 @pytest.mark.parametrize("decay", [0.0, 0.1])
 @pytest.mark.parametrize("name", ["adagrad", "adam"])
 def test_ten_steps_are_those_of_torch_optim(name, decay):
-    found, _ = ours(name, 10, decay)
+    actual, _ = ours(name, 10, decay)
     for key, expected in torchs(name, 10, decay).items():
-        torch.testing.assert_close(found[key], expected, rtol=1e-5, atol=1e-6)
-        assert not torch.allclose(found[key], start()[key], atol=0.05)
+        torch.testing.assert_close(actual[key], expected, rtol=1e-5, atol=1e-6)
+        assert not torch.allclose(actual[key], start()[key], atol=0.05)
 
 
 @pytest.mark.parametrize("name", ["adagrad", "adam"])

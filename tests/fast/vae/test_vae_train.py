@@ -109,7 +109,7 @@ def test_each_objective_learns_and_each_replica_its_own(objective):
     state = last(change(objective=objective, weight_prior=False, **longer))
     x = images().flatten(1)
     bounds = []
-    for parameters in state["kept"]:
+    for parameters in state["snapshots"]:
         reached = objectives.importance(parameters, x, 50, [determinism.generator(0, "test")] * 2)
         if objective == "autoencoder":
             reached = objectives.autoencoder(parameters, x, 1, [])
@@ -125,9 +125,9 @@ def test_a_seed_learns_the_same_alone_and_in_a_stack(objective, seed):
     together, alone = last(params), last(dataclasses.replace(params, seeds=(seed,)))
     for name, value in alone["parameters"].items():
         torch.testing.assert_close(value[0], together["parameters"][name][seed], rtol=0, atol=1e-5)
-    for own, row in zip(alone["history"], together["history"], strict=True):
-        found = row["train/objective_nats"][seed]
-        assert own["train/objective_nats"][0] == pytest.approx(found, abs=1e-5)
+    for ours, row in zip(alone["history"], together["history"], strict=True):
+        actual = row["train/objective_nats"][seed]
+        assert ours["train/objective_nats"][0] == pytest.approx(actual, abs=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -172,11 +172,11 @@ def test_going_on_after_any_row_is_as_if_nothing_had_happened(whole, tmp_path, e
             checkpoints.save_state(tmp_path / "resume.pt", state, "digest")
             break
     saved = checkpoints.load_state(tmp_path / "resume.pt", "digest")
-    found = last(PARAMS, state=saved)
-    assert found["history"] == whole["history"]
-    assert found["samples_seen"] == whole["samples_seen"]
-    for own, expected in zip(found["kept"], whole["kept"], strict=True):
-        assert all(torch.equal(own[name], value) for name, value in expected.items())
+    actual = last(PARAMS, state=saved)
+    assert actual["history"] == whole["history"]
+    assert actual["samples_seen"] == whole["samples_seen"]
+    for ours, expected in zip(actual["snapshots"], whole["snapshots"], strict=True):
+        assert all(torch.equal(ours[name], value) for name, value in expected.items())
 
 
 def test_parameters_are_kept_at_every_snapshot(whole):
@@ -184,7 +184,7 @@ def test_parameters_are_kept_at_every_snapshot(whole):
     rows = list(states(PARAMS))
     for place, epoch in enumerate((1, 4, 5)):
         for name, value in rows[epoch - 1]["parameters"].items():
-            assert torch.equal(whole["kept"][place][name], value)
+            assert torch.equal(whole["snapshots"][place][name], value)
 
 
 def test_a_snapshot_within_an_epoch_waits_for_its_end():
@@ -273,9 +273,9 @@ def test_an_autoencoder_leaves_the_variances_alone():
         "normal",
         0.1,
     )
-    found = last(params)["parameters"]
+    actual = last(params)["parameters"]
     for name, value in initial.items():
-        assert torch.equal(found[name], value) == name.startswith("encoder.log_variance")
+        assert torch.equal(actual[name], value) == name.startswith("encoder.log_variance")
 
 
 # What a user can do wrong
@@ -293,7 +293,7 @@ def test_a_pixel_that_is_no_number_is_told_with_its_image():
 def test_a_pixel_outside_0_to_1_is_refused_where_means_are_squashed(likelihood, value):
     x = images()
     x[3, 0, 0] = value
-    with pytest.raises(UserError, match=rf"{value:g}.*a {likelihood} decoder needs"):
+    with pytest.raises(UserError, match=rf"{value:g}.*a {likelihood} decoder they must"):
         learnt(change(likelihood=likelihood), x)
     assert learnt(change(likelihood="linear"), x).shape == (45, 16)
 
@@ -304,14 +304,15 @@ def test_more_examples_than_there_are_is_refused():
 
 
 def test_the_first_examples_are_taken():
-    found = learnt(change(train_examples=20), images())
-    assert torch.equal(found, images()[:20].flatten(1))
+    actual = learnt(change(train_examples=20), images())
+    assert torch.equal(actual, images()[:20].flatten(1))
 
 
-@pytest.mark.parametrize("changed", [{"batch_size": 46}, {"train_examples": 9}])
-def test_a_batch_larger_than_the_data_is_refused(changed):
+def test_a_batch_larger_than_the_data_is_refused():
     with pytest.raises(UserError, match="batch_size is"):
-        learnt(change(**changed), images())
+        learnt(change(batch_size=46), images())
+    with pytest.raises(ValueError, match="batch_size"):  # of the params alone
+        change(train_examples=9)
 
 
 @pytest.mark.parametrize("snapshots", [(80, 40), (40, 40), (1, 2)])
@@ -343,7 +344,7 @@ def saved(objective="sgvb_b", **changed):
     sizes = {"pixels": 16, "hidden": (8,), "latent_dim": 2, "likelihood": "gaussian"}
     architecture = networks.Architecture(**(sizes | changed))
     moments = [networks.initial(architecture, (0, 1), "normal", 0.1) for _ in range(3)]
-    joined = {name: torch.stack([own[name] for own in moments]) for name in moments[0]}
+    joined = {name: torch.stack([ours[name] for ours in moments]) for name in moments[0]}
     return saved_nets.Saved(architecture, objective, (1, 2, 3), joined)
 
 
@@ -420,11 +421,11 @@ def made(folder):
 def test_the_step_writes_model_and_history(tmp_path, monkeypatch, whole, capsys):
     step_in_process(write(tmp_path, PARAMS), monkeypatch)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["history", "model", "train"]
-    found = saved_nets.load(tmp_path / "model", pixels=16)
-    assert found[:3] == (networks.Architecture(16, (8,), 2, "bernoulli"), "sgvb_b", (40, 160, 200))
-    for moment, expected in enumerate(whole["kept"]):
-        own = saved_nets.at(found, moment)
-        assert all(torch.equal(own[name], value) for name, value in expected.items())
+    actual = saved_nets.load(tmp_path / "model", pixels=16)
+    assert actual[:3] == (networks.Architecture(16, (8,), 2, "bernoulli"), "sgvb_b", (40, 160, 200))
+    for moment, expected in enumerate(whole["snapshots"]):
+        ours = saved_nets.at(actual, moment)
+        assert all(torch.equal(ours[name], value) for name, value in expected.items())
     assert made(tmp_path)[1] == whole["history"]
     provenance = files.read_json(tmp_path / "history")["provenance"]
     assert provenance["inputs"]["train"]["sha256"] == files.sha256(tmp_path / "train")
@@ -450,8 +451,8 @@ def test_a_killed_step_goes_on_to_the_same_bytes(tmp_path, monkeypatch, capsys):
     assert sorted(p.name for p in (tmp_path / "killed").iterdir()) == ["resume.pt", "train"]
     capsys.readouterr()
     step_in_process(arguments, monkeypatch)
-    told = capsys.readouterr().err
-    first = next(line for line in told.splitlines() if line[:1].isdigit())
+    message = capsys.readouterr().err
+    first = next(line for line in message.splitlines() if line[:1].isdigit())
     assert int(first.partition("/")[0]) >= 2  # it did not start afresh
     assert made(tmp_path / "killed") == made(tmp_path / "whole")
     assert not (tmp_path / "killed" / "resume.pt").exists()
@@ -460,14 +461,14 @@ def test_a_killed_step_goes_on_to_the_same_bytes(tmp_path, monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("changed", "sentence"),
     [
-        ({"latent_dim": 0}, "latent_dim is 0; it must be a number of at least 1"),
+        ({"latent_dim": 0}, "latent_dim is 0; it must be a number from 1 to 100000"),
         ({"samples": 0}, "samples is 0"),
         ({"hidden": (0,)}, "hidden[0] is 0"),
         ({"snapshots": ()}, "snapshots is []"),
         ({"objective": "elbo"}, 'objective is "elbo"; it must be one of sgvb_a, sgvb_b'),
         ({"learning_rate": 0.0}, "learning_rate is 0.0"),
         ({"batch_size": 46}, "train has 45 images; batch_size is 46"),
-        ({"snapshots": (80, 40)}, "snapshots [80, 40] must ascend"),
+        ({"snapshots": (80, 40)}, "snapshots is [80, 40]; it must be a list of rising numbers"),
         ({"learning_rate": 1e30}, "the objective is not finite after"),
     ],
     ids=str,
@@ -479,8 +480,8 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(
     with pytest.raises(SystemExit) as caught:
         step_in_process(arguments, monkeypatch)
     assert caught.value.code == 2
-    told = capsys.readouterr().err
-    (error,) = [line for line in told.splitlines() if line.startswith("error:")]
+    message = capsys.readouterr().err
+    (error,) = [line for line in message.splitlines() if line.startswith("error:")]
     assert sentence in error
     assert not {"model", "history"} & {path.name for path in tmp_path.iterdir()}
 

@@ -13,7 +13,7 @@ from toy.shared.tools import scale
 
 
 def loss(x, power=2):
-    """Give a loss."""
+    """Return a loss."""
     # the paper's
     return scale(x) ** power + len("text")
 '''
@@ -57,8 +57,8 @@ def digest(tree):
         ("# the paper's", "# Hinton's, Sec. 3"),
         ("    # the paper's\n", ""),
         ('"""What it is for."""', '"""Something else."""'),
-        ('    """Give a loss."""\n', ""),
-        ('"""Give a loss."""', '"""Give a loss.\n\n    >>> 1\n    1\n    """'),
+        ('    """Return a loss."""\n', ""),
+        ('"""Return a loss."""', '"""Give a loss.\n\n    >>> 1\n    1\n    """'),
         ("\n\n\ndef", "\n\n\n\n\n\ndef"),
         ("x, power=2", "x,\n    power=2,\n"),
         ("scale(x) ** power", "(scale(x))**power"),
@@ -156,8 +156,8 @@ def test_packages_along_the_way_count_and_their_imports_too(tree):
 
 def test_a_module_that_moves_is_another_and_circles_end(tree):
     write(tree, "toy/shared/deep.py", "from toy.shared import tools\nK = 3\n")
-    found = address.source("toy.paper.train", tree)
-    assert sorted(found) == [
+    result = address.source("toy.paper.train", tree)
+    assert sorted(result) == [
         "toy",
         "toy.paper",
         "toy.paper.train",
@@ -187,11 +187,11 @@ def test_digest_is_that_of_sorted_json():
 
 
 def test_the_training_depends_on_its_nets_and_not_on_its_report():
-    found = address.source("pr12.distill.train")
+    result = address.source("pr12.distill.train")
     assert {"pr12.distill.model.mlp", "pr12.distill.model.batches", "pr12.core.replicas"} <= set(
-        found
+        result
     )
-    assert not {"pr12.distill.evaluate", "pr12.distill.figures", "pr12.report.paper"} & set(found)
+    assert not {"pr12.distill.evaluate", "pr12.distill.figures", "pr12.report.paper"} & set(result)
 
 
 # --- the address of a command line: what re-addresses, and what does not ---

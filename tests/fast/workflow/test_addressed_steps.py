@@ -32,7 +32,7 @@ def here(tmp_path, monkeypatch):
 
 
 def planned(inputs=None, factor=2, **outputs):
-    """Give the folder that Snakemake's graph gives to a command line."""
+    """Return the folder that Snakemake's graph gives to a command line."""
     outputs = outputs or {"model": "model.txt"}
     digest = address.of(MODULE, {"factor": factor}, outputs, inputs or {})
     return Path(f"build/smoke/vae/z2/train.{digest}")

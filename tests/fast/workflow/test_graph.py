@@ -10,7 +10,7 @@ SECTION = {"cases": {"a": {}, "b": {}}}
 
 
 def toy(makes=None, model="model.safetensors", raw=None, run="smoke", **asks):
-    """Give the jobs of a training and what judges it, of a paper with the name of a real one."""
+    """Return the jobs of a training and what judges it, of a paper with the name of a real one."""
     paper = Paper("vae", section=SECTION, run=run)
     raw = raw or Raw("data/raw/mnist", {"x": "md5:0"})
 

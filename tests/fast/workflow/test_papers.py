@@ -26,7 +26,7 @@ def bound(run, papers=PAPERS, **sections):
 
 
 def folders(graphs, paper, step):
-    """Give case -> folders of a step's jobs."""
+    """Return case -> folders of a step's jobs."""
     known = {}
     for folder, job in graphs.jobs.items():
         if (job.step.paper.name, job.step.name) == (paper, step):
@@ -122,7 +122,8 @@ def test_threads_and_gpus_are_those_of_the_machine(requests):
     graphs, _ = bound("embedded")
     jobs = {(job.step.rule, job.case): job for job in graphs.jobs.values()}
     assert requests[False].threads(jobs["distill_cost", "cost"]) == 8
-    assert requests[False].threads(jobs["photostyle_invert", "inversion"]) == 2
+    assert requests[False].threads(jobs["photostyle_invert", "inversion"]) == 1
+    assert requests[False].threads(jobs["rca_quality", "segmenters"]) == 2
     assert [requests[gpu].gpus(jobs["stn_train", "fcn"]) for gpu in (False, True)] == [0, 1]
     assert requests[True].gpus(jobs["vae_evaluate", "aevb_z10"]) == 0
     assert jobs["stn_cost", "cost"].command.startswith("CUDA_VISIBLE_DEVICES= python -m pr12.stn")

@@ -17,7 +17,7 @@ from pydantic.dataclasses import dataclass
 
 from pr12.workflow import params, step
 from pr12.workflow.errors import UserError
-from pr12.workflow.params import STRICT
+from pr12.workflow.params import STRICT, Distinct
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -34,7 +34,16 @@ class Probe:
     bound: Annotated[float, Gt(0)] | None
     seeds: Annotated[tuple[int, ...], MinLen(1)]
     rates: Annotated[tuple[Annotated[float, Gt(0)], ...], MinLen(1)]
-    words: tuple[str, ...]
+    words: Annotated[tuple[str, ...], Distinct()]
+    size: Literal[1, 2, 4]
+    steps: Annotated[tuple[float, ...], Distinct()]
+
+
+@dataclass(frozen=True, config=STRICT)
+class Counts:
+    """Whole numbers, each once."""
+
+    sizes: Annotated[tuple[int, ...], Distinct()]
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -64,17 +73,35 @@ GOOD = {
     "seeds": [0, 1],
     "rates": [1, 2.5],
     "words": [],
+    "size": 1,
+    "steps": [],
 }
 STEPS = {
     name: params.of_step(name)
     for name in ("pr12.distill.train", "pr12.distill.evaluate", "pr12.data.arrays")
 }
+# What a check of several fields wants, beside the bounds of each
+TOGETHER = {
+    STEPS["pr12.distill.train"]: {
+        "hard_weight": 1.0,
+        "standardise_logits": False,
+        "noise_fraction": 0.0,
+    },
+    STEPS["pr12.data.arrays"]: {"dataset": "mnist", "train": 20, "validation": 20, "test": 20},
+}
 CLASSES = [Probe, *STEPS.values()]
 HINTS = typing.get_type_hints(Probe, include_extras=True)
 
 
+def valid_of(key: str, hint: Any) -> st.SearchStrategy:
+    """Return values of a field; each seed stands once and no seed is negative."""
+    if key == "seeds":
+        return st.lists(st.integers(0, 2**32 - 1), min_size=1, max_size=4, unique=True)
+    return st.integers(0, 2**32 - 1) if key.endswith("seed") else valid(hint)
+
+
 def valid(hint: Any) -> st.SearchStrategy:
-    """Give values that a hint allows, as JSON holds them; written apart from what is tested."""
+    """Return values that a hint allows, as JSON holds them; written apart from what is tested."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin is Annotated:
         inner = valid(arguments[0])
@@ -87,6 +114,8 @@ def valid(hint: Any) -> st.SearchStrategy:
                 low = rule.ge if rule.gt is None else rule.gt
                 inner = (st.integers if arguments[0] is int else st.floats)(low, rule.le)
                 inner = inner.filter(lambda x, r=rule: r.gt is None or x > r.gt)
+            elif isinstance(rule, Distinct):
+                inner = inner.filter(lambda x: len(set(x)) == len(x))
             else:
                 inner = inner.filter(lambda x: len(x) > 0)
         return inner
@@ -126,7 +155,7 @@ PLAIN = st.recursive(
 
 
 def listed(value):
-    """Give a value as JSON holds it."""
+    """Return a value as JSON holds it."""
     return list(value) if isinstance(value, tuple) else value
 
 
@@ -135,7 +164,8 @@ def listed(value):
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_valid_params_come_back_as_they_were(params_class, data):
     hints = typing.get_type_hints(params_class, include_extras=True)
-    values = {key: data.draw(valid(hint), label=key) for key, hint in hints.items()}
+    values = {key: data.draw(valid_of(key, hint), label=key) for key, hint in hints.items()}
+    values |= TOGETHER.get(params_class, {})
     read = json.loads(json.dumps(values))
     made = params.make(params_class, read, "here")
     assert {key: listed(value) for key, value in dataclasses.asdict(made).items()} == values
@@ -143,12 +173,12 @@ def test_valid_params_come_back_as_they_were(params_class, data):
     assert again == made
 
 
-@given(values=st.fixed_dictionaries({key: valid(hint) for key, hint in HINTS.items()}))
+@given(values=st.fixed_dictionaries({key: valid_of(key, hint) for key, hint in HINTS.items()}))
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_valid_params_come_back_from_the_command_line(values):
     with step.start(Probe, arguments=["--params", json.dumps(values)]) as job:
-        found = dataclasses.asdict(job.params)
-    assert {key: listed(value) for key, value in found.items()} == values
+        result = dataclasses.asdict(job.params)
+    assert {key: listed(value) for key, value in result.items()} == values
 
 
 @pytest.mark.parametrize("params_class", CLASSES, ids=lambda c: c.__module__)
@@ -156,15 +186,16 @@ def test_valid_params_come_back_from_the_command_line(values):
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_any_value_of_any_key_is_taken_or_told_with_its_path(params_class, data):
     hints = typing.get_type_hints(params_class, include_extras=True)
-    values = {key: data.draw(valid(hint), label=key) for key, hint in hints.items()}
+    values = {key: data.draw(valid_of(key, hint), label=key) for key, hint in hints.items()}
+    values |= TOGETHER.get(params_class, {})
     key = data.draw(st.sampled_from(sorted(hints)))
     values[key] = data.draw(JSON, label="any")
     try:
         made = params.make(params_class, values, "distill.train")
     except UserError as error:
-        told = str(error)
-        assert told.startswith((f"distill.train.{key} is ", f"distill.train.{key}["))
-        assert "; it must be " in told
+        message = str(error)
+        assert message.startswith((f"distill.train.{key} is ", f"distill.train.{key}["))
+        assert any(f"; {words}" in message for words in ("it must be", "name each", "name it once"))
     else:
         taken = listed(getattr(made, key))
         assert taken == values[key]
@@ -205,9 +236,9 @@ def test_any_arguments_end_with_2(arguments):
 def test_an_unknown_key_is_told_with_what_is_allowed(key):
     with pytest.raises(UserError) as caught:
         params.make(Probe, GOOD | {key: 1}, "distill.train")
-    told = str(caught.value)
-    assert told.startswith(f"distill.train.{key} is unknown; allowed here: ")
-    assert all(name in told for name in GOOD)
+    message = str(caught.value)
+    assert message.startswith(f"distill.train.{key} is unknown; allowed here: ")
+    assert all(name in message for name in GOOD)
 
 
 @pytest.mark.parametrize("key", GOOD)
@@ -223,15 +254,21 @@ WRONG = [
     ("flag", 1, "true or false"),
     ("flag", "true", "true or false"),
     ("flag", None, "true or false"),
-    ("count", 2.0, "a whole number"),
+    ("count", 2.0, "a whole number; write 2"),
+    ("count", 2.5, "a whole number"),
+    ("count", 2**63, "a whole number up to 9223372036854775807"),
+    ("count", -(2**63), "a number of at least 1"),
+    ("size", 4.0, "one of 1, 2, 4; write 4"),
+    ("size", True, "one of 1, 2, 4"),
+    ("size", 3, "one of 1, 2, 4"),
     ("count", "2", "a whole number"),
     ("count", True, "a whole number"),
     ("count", 0, "a number of at least 1"),
     ("rate", "0.5", "a number"),
     ("rate", True, "a number"),
     ("rate", None, "a number"),
-    ("rate", math.nan, "a number"),
-    ("rate", math.inf, "a number"),
+    ("rate", math.nan, "a finite number"),
+    ("rate", math.inf, "a finite number"),
     ("rate", 0, "a number above 0"),
     ("rate", -1, "a number above 0"),
     ("share", 0, "a number above 0 and at most 1"),
@@ -268,12 +305,37 @@ def test_a_wrong_value_is_told_with_what_is_allowed(key, value, allowed):
         ("seeds", [0, [1]], "here.seeds[1] is [1]; it must be a whole number"),
         ("rates", [1, 2, -3], "here.rates[2] is -3; it must be a number above 0"),
         ("words", ["a", None], "here.words[1] is null; it must be a text"),
+        ("seeds", [0, -1], "here.seeds[1] is -1; it must be a whole number from 0 to 4294967295"),
+        (
+            "seeds",
+            [2**70],
+            f"here.seeds[0] is {2**70}; it must be a whole number from 0 to 4294967295",
+        ),
     ],
 )
 def test_a_wrong_element_is_told_with_its_place(key, value, sentence):
     with pytest.raises(UserError) as caught:
         params.make(Probe, GOOD | {key: value}, "here")
     assert str(caught.value) == sentence
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "text"),
+    [
+        ("words", ["a", "b", "a"], "a"),
+        ("steps", [1, 0.5, 1.0], "1"),
+        ("steps", [2e6, 2000000], "2e+06"),
+    ],
+)
+def test_a_value_that_stands_twice_is_told(key, value, text):
+    sentence = f"here.{key} is {json.dumps(value)}, which holds {text} twice; name it once"
+    with pytest.raises(UserError) as caught:
+        params.make(Probe, GOOD | {key: value}, "here")
+    assert str(caught.value) == sentence
+
+
+def test_whole_numbers_that_differ_in_the_last_digit_are_two():
+    assert params.make(Counts, {"sizes": [10**7, 10**7 + 1]}, "here").sizes == (10**7, 10**7 + 1)
 
 
 def deep(levels):
@@ -287,9 +349,9 @@ def deep(levels):
 @pytest.mark.parametrize(
     ("key", "value", "allowed"),
     [
-        ("rate", 10**400, "a number"),
-        ("rate", json.loads("1e309"), "a number"),
-        ("rate", 10**5000, "a number"),
+        ("rate", 10**400, "a finite number"),
+        ("rate", json.loads("1e309"), "a finite number"),
+        ("rate", 10**5000, "a finite number"),
         ("count", -(10**5000), "a whole number"),
         ("seeds", deep(150), "a whole number"),
         ("seeds", deep(250), "a list"),
@@ -307,10 +369,10 @@ def deep(levels):
 def test_what_no_file_should_hold_is_one_short_sentence(key, value, allowed):
     with pytest.raises(UserError) as caught:
         params.make(Probe, GOOD | {key: value}, "here")
-    told = str(caught.value)
-    assert told.startswith((f"here.{key} is ", f"here.{key}[0] is "))
-    assert told.endswith(f"; it must be {allowed}")
-    assert len(told) < 300
+    message = str(caught.value)
+    assert message.startswith((f"here.{key} is ", f"here.{key}[0] is "))
+    assert message.endswith(f"; it must be {allowed}")
+    assert len(message) < 300
 
 
 @given(
@@ -332,12 +394,12 @@ def test_a_mapping_comes_back_as_json_gives_it(value):
 
 
 def test_values_are_those_that_the_reader_before_pydantic_gave():
-    values = GOOD | {"rates": [1, 2**53 + 1, 1e-320, 0.1], "seeds": (3, -(10**20)), "bound": 2}
+    values = GOOD | {"rates": [1, 2**53 + 1, 1e-320, 0.1], "seeds": (3, 2**32 - 1), "bound": 2}
     read = params.make(Probe, values, "here")
     assert repr(dataclasses.asdict(read)) == (
         "{'flag': True, 'count': 3, 'rate': 0.5, 'share': 1.0, 'chance': 0.0, 'name': 'é', "
-        "'mean': 'geometric', 'bound': 2.0, 'seeds': (3, -100000000000000000000), "
-        "'rates': (1.0, 9007199254740992.0, 1e-320, 0.1), 'words': ()}"
+        "'mean': 'geometric', 'bound': 2.0, 'seeds': (3, 4294967295), "
+        "'rates': (1.0, 9007199254740992.0, 1e-320, 0.1), 'words': (), 'size': 1, 'steps': ()}"
     )
     assert pickle.loads(pickle.dumps(read)) == read
     assert hash(read) == hash(params.make(Probe, values, "elsewhere"))

@@ -60,7 +60,7 @@ def test_an_absolute_path_is_refused(tree):
 def test_the_step_takes_its_folder_from_the_command_line(tree, monkeypatch):
     arguments = ["--params", f'{{"keep": ["{KEPT}"]}}', "folder=build/full"]
     monkeypatch.setattr(sys, "argv", ["prune", *arguments])
-    with step.start(prune.Params, optional=["folder"]) as job:
+    with step.start(prune.Params, reads=["folder"]) as job:
         prune.main(job)
     assert (tree / KEPT).exists()
     assert not (tree / STALE[0]).exists()

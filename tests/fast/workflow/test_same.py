@@ -44,7 +44,7 @@ def test_digests_order_of_files_and_spaces_are_no_difference():
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "said"),
+    ("old", "new", "message"),
     [
         ("threads: 2", "threads: 3", "threads was '2', now '3'"),
         ("        threads: 2\n", "", "threads was '2', now '1'"),
@@ -58,11 +58,11 @@ def test_digests_order_of_files_and_spaces_are_no_difference():
         ("localrule index", "rule index", "runs was 'submitting host', now 'job'"),
     ],
 )
-def test_each_kind_of_difference_is_told(old, new, said):
+def test_each_kind_of_difference_is_told(old, new, message):
     assert old in DRY_RUN
     changed = same.parse(DRY_RUN.replace(old, new))
     (line,) = same.differences(same.parse(DRY_RUN), changed)
-    assert said in line
+    assert message in line
 
 
 def test_a_job_more_or_less_is_told():
@@ -86,9 +86,9 @@ def test_of_two_jobs_at_one_place_both_are_compared():
 def test_what_is_no_revision_is_refused_in_one_sentence(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert same.main(["nowhere", "HEAD"]) == 2
-    said = capsys.readouterr().err
-    assert said.startswith("error: nowhere is neither a folder with a Snakefile nor a revision")
-    assert said.count("\n") == 1
+    message = capsys.readouterr().err
+    assert message.startswith("error: nowhere is neither a folder with a Snakefile nor a revision")
+    assert message.count("\n") == 1
 
 
 def test_the_exit_code_tells_whether_anything_differs(monkeypatch, capsys):

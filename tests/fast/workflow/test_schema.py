@@ -89,7 +89,7 @@ def test_what_the_workflow_refuses_the_schema_refuses(validator, path, value):
     [
         ("distill/train/temperature", 3),
         ("distill/train/max_norm", 2.0),
-        ("distill/cases/new", {"hidden": [3], "bias_classes": [1]}),
+        ("distill/cases/new", {"hidden": [3], "hard_weight": 1.0, "bias_classes": [1]}),
         ("distill/runs/full/cases/teacher/epochs", 30),
         ("distill/evaluate/bias_classes", []),
     ],

@@ -54,6 +54,7 @@ def config():
                 "seeds": [0, 1],
                 "train": TRAIN,
                 "evaluate": {"bias_classes": []},
+                "figures": {"student_cases": {}},
                 "gradient_limit": {"temperatures": [1.0], "examples": 5},
                 "cases": {
                     "teacher": {"hard_weight": 1.0, "dropout_hidden": 0.5, "seeds": [7]},
@@ -165,7 +166,7 @@ MISTAKES = [
     ("run", "ful", "run is 'ful'; allowed: embedded, full, smoke"),
     ("run", None, "run is None; allowed: embedded, full, smoke"),
     ("distil", {}, "distil is unknown; allowed: run, papers, data, distill"),
-    ("papers", ["distill", "vae"], "vae stands in papers but has no section of its own"),
+    ("papers", ["distill", "vae"], "vae is in papers but has no section; add one"),
     ("distill/runs/ful", {}, "distill.runs.ful is unknown; allowed: embedded, full, smoke"),
     ("distill/runs/full", 3, "distill.runs.full is 3; it must be a mapping"),
     ("distill/runs", 3, "distill.runs is 3; it must be a mapping"),
@@ -187,15 +188,19 @@ MISTAKES = [
     ("distill/seeds", [0, 1, 0], "distill.seeds is [0, 1, 0]; name each seed once"),
     ("distill/seeds", [0, "1"], 'distill.seeds[1] is "1"; it must be a whole number'),
     ("distill/cases", {}, "distill.cases is empty; name at least one case"),
-    ("distill/cases", {"..": {}}, "distill.cases... is no name of a case; use letters, digits"),
-    ("distill/cases", {"a b": {}}, "distill.cases.a b is no name of a case; use letters, digits"),
-    ("distill/cases", {"$(x)": {}}, "distill.cases.$(x) is no name of a case; use letters, digi"),
-    ("distill/cases", {5: {}}, "distill.cases.5 is no name of a case; use letters, digits"),
+    ("distill/cases", {"..": {}}, "distill.cases... is no name; use letters, digits"),
+    ("distill/cases", {"a b": {}}, "distill.cases.a b is no name; use letters, digits"),
+    ("distill/cases", {"$(x)": {}}, "distill.cases.$(x) is no name; use letters, digi"),
+    (
+        "distill/cases",
+        {5: {}},
+        "distill.cases has the key 5; a key must be a text, write '5' in quotes",
+    ),
     ("distill/cases/soft", 3, "distill.cases.soft is 3; it must be a mapping"),
     (
         "distill/cases/soft/step",
         "trian",
-        "distill.cases.soft.step is 'trian'; allowed: train, evaluate, gradient_limit",
+        "distill.cases.soft.step is 'trian'; allowed: train, gradient_limit",
     ),
     (
         "distill/train/temperature",
@@ -359,7 +364,7 @@ def folder(tmp_path, texts, monkeypatch):
 
 def test_what_is_written_of_a_paper_is_read_from_its_folder(folder, texts):
     read = settings.paper(folder)
-    assert tuple(read) == (*settings.TEXTS, "context")
+    assert set(read) == {*settings.TEXTS, "context", "cited_for", "card"}
     assert read["context"] == {}
     assert (read["title"], read["citation"]) == ("A title", "A citation")
     assert read["links"] == [{"name": "A paper", "url": "https://arxiv.org/abs/1503.02531"}]
@@ -428,7 +433,7 @@ def test_withdrawn_cases_have_their_reason(folder):
 
 @pytest.fixture
 def step_source(tmp_path, monkeypatch):
-    """Give what writes the source of a step that cannot be imported."""
+    """Return what writes the source of a step that cannot be imported."""
     monkeypatch.setattr(address, "SRC", tmp_path / "src")
     monkeypatch.setattr(pr12, "__path__", [*pr12.__path__, str(tmp_path / "src/pr12")])
     path = tmp_path / "src/pr12/nobody/train.py"

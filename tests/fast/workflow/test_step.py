@@ -1,4 +1,5 @@
 import dataclasses
+import errno
 import json
 import subprocess
 import sys
@@ -47,9 +48,9 @@ def test_a_right_command_line_becomes_params_and_paths(place, capsys):
         "model": "a=b.safetensors",  # only the first = divides
     }
     assert job.reads == ("train",)
-    told = capsys.readouterr().err
-    assert told.startswith("PYTHONPATH=src python -m ")
-    assert '\'{"epochs": 3' in told  # quoted: the line can be pasted into a shell
+    printed = capsys.readouterr().err
+    assert printed.startswith("PYTHONPATH=src python -m ")
+    assert '\'{"epochs": 3' in printed  # quoted: the line can be pasted into a shell
 
 
 @pytest.mark.parametrize(
@@ -62,9 +63,9 @@ def test_a_right_command_line_becomes_params_and_paths(place, capsys):
         (["--params", "null"], "--params must be a JSON object"),
         (["--params", "[" * 10**5], "--params is not JSON ("),
         (["--params", '{"epochs": 1' + "0" * 5000 + "}"], "--params is not JSON ("),
-        (["--params", "{}"], "--params.epochs is missing; add it to params.yaml"),
+        (["--params", "{}"], "--params.epochs is missing; add it to the JSON"),
         ([], "--params.epochs is missing"),
-        (["--params", GOOD, "--params", GOOD], "'--params' is not of the form name=path"),
+        (["--params", GOOD, "--params", GOOD], "--params is given twice; keep one"),
         (["--params", GOOD, "train"], "'train' is not of the form name=path"),
         (["--params", GOOD, "=there"], "'=there' is not of the form name=path"),
         (["--params", GOOD, "train="], "'train=' is not of the form name=path"),
@@ -89,9 +90,9 @@ def test_a_wrong_command_line_ends_with_2_and_one_sentence(place, capsys, argume
     with pytest.raises(SystemExit) as caught:
         begin(arguments, reads=["train"], optional=["labels"], writes=["model"])
     assert caught.value.code == 2
-    told = capsys.readouterr().err.splitlines()
-    assert len(told) == 2  # the command, and the sentence
-    assert told[1].startswith("error: " + sentence.replace("{0}", str(place)))
+    printed = capsys.readouterr().err.splitlines()
+    assert len(printed) == 2  # the command, and the sentence
+    assert printed[1].startswith("error: " + sentence.replace("{0}", str(place)))
 
 
 def test_a_real_process_ends_with_2_without_a_traceback():
@@ -131,12 +132,60 @@ def test_an_interrupt_ends_with_130_and_says_how_to_go_on(capsys):
     assert "the same command goes on" in capsys.readouterr().err
 
 
-def test_a_fault_of_ours_is_not_hidden():
+@pytest.mark.parametrize("error", [ZeroDivisionError(), OSError("odd"), RuntimeError("odd")])
+def test_a_fault_of_ours_is_not_hidden(error):
     with (
-        pytest.raises(ZeroDivisionError),
+        pytest.raises(type(error)),
         step.start(Params, arguments=["--params", GOOD]),
     ):
-        1 / 0  # noqa: B018
+        raise error
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), ("No space", "df -h", "again")),
+        (OSError(errno.EFBIG, "File too large", "a/b"), ("a/b", "too large", "ulimit", "again")),
+        (PermissionError(errno.EACCES, "Permission denied", "x"), ("x", "denied", "ls -ld")),
+        (OSError(errno.EROFS, "Read-only file system", "x" * 500), ("xxx...", "Read-only")),
+        (IsADirectoryError(errno.EISDIR, "Is a directory", "a"), ("a: Is", "path of a file")),
+        (MemoryError(), ("too little memory", "free -h")),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: 8 TB"), ("too little memory",)),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_what_the_machine_refuses_is_one_sentence(capsys, error, words):
+    with (
+        pytest.raises(SystemExit) as caught,
+        step.start(Params, arguments=["--params", GOOD]),
+    ):
+        raise error
+    assert caught.value.code == 2
+    (message,) = capsys.readouterr().err.splitlines()[1:]
+    assert message.startswith("error: ")
+    assert len(message) < 300
+    assert [word for word in words if word not in message] == []
+
+
+def test_a_real_step_under_a_limit_of_file_sizes_ends_with_one_sentence_and_no_part(tmp_path):
+    code = (
+        "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (10, 10))\n"
+        "from pr12.workflow import files, prune, step\n"
+        "with step.start(prune.Params, writes=['out'],\n"
+        "                arguments=['--params', '{\"keep\": []}', 'out=a.json']) as job:\n"
+        "    files.write_json(job.paths['out'], list(range(99)))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(address.SRC)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "error: cannot write a.json: File too large; free or" in done.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_provenance_holds_all_that_made_the_result(place):
@@ -146,17 +195,17 @@ def test_provenance_holds_all_that_made_the_result(place):
         optional=["labels", "other"],
         writes=["model"],
     )
-    found = dataclasses.replace(job, module="pr12.workflow.files").provenance()
+    result = dataclasses.replace(job, module="pr12.workflow.files").provenance()
     checksum = "3a6eb0790f39ac87c94f3856b2dd2c5d110e6811602261a9a923d3bb23adc8b7"  # of "data"
     given = {"path": f"{place}/train", "sha256": checksum}
-    assert found["inputs"] == {"train": given, "labels": given}
-    assert found["params"] == {"epochs": 3, "rate": 0.5, "mean": "geometric"}
-    assert found["source"] == address.source_digest("pr12.workflow.files")
-    assert set(found["packages"]) == set(step.PACKAGES)
-    assert found["packages"]["torch"].startswith("2.13")
+    assert result["inputs"] == {"train": given, "labels": given}
+    assert result["params"] == {"epochs": 3, "rate": 0.5, "mean": "geometric"}
+    assert result["source"] == address.source_digest("pr12.workflow.files")
+    assert set(result["packages"]) == set(step.PACKAGES)
+    assert result["packages"]["torch"].startswith("2.13")
     # Neither times nor a machine: the same in every run of the same code
-    assert set(found) == {"command", "inputs", "packages", "params", "python", "source"}
-    json.dumps(found, allow_nan=False)
+    assert set(result) == {"command", "inputs", "packages", "params", "python", "source"}
+    json.dumps(result, allow_nan=False)
 
 
 def test_snakemake_and_the_report_need_no_torch():

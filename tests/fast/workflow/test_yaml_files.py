@@ -28,10 +28,22 @@ def message(path):
 
 def test_a_file_is_what_pyyaml_reads(write):
     text = (
-        "a: &x [1, 2.5, 1.0e-3, null, yes, 'text', \"1e-3\"]\nb: *x\nc: {d: {<<: {e: 1}, f: 2}}\n"
+        "a: &x [1, 2.5, 1.0e-3, null, true, 'text', \"1e-3\"]\nb: *x\nc: {d: {<<: {e: 1}, f: 2}}\n"
     )
     assert yaml_files.load(write(text)) == yaml.safe_load(text)
     assert yaml_files.load(write("")) is None
+
+
+@pytest.mark.parametrize("value", ["010", "0x10", "1_000", "1:30", "1:30.5", "yes", "Off"])
+def test_what_two_versions_of_yaml_read_differently_is_refused(write, value):
+    text = message(write(f"a:\n  b: {value}\n"))
+    assert f"a.b is {value} in line 2" in text
+    assert "write " in text
+    assert yaml_files.load(write(f"b: '{value}'\n")) == {"b": value}
+
+
+def test_two_merges_into_one_map_are_refused(write):
+    assert "the key << stands twice" in message(write("b: {<<: {x: 1}, <<: {x: 2}}\n"))
 
 
 def test_a_key_that_stands_twice_is_refused_with_both_lines(write):

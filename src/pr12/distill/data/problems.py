@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from sklearn.datasets import load_breast_cancer, load_digits
 from sklearn.model_selection import train_test_split
 
+from pr12.data.fetched import check_raw
 from pr12.workflow.errors import UserError
 
 Array = NDArray[np.float64]
@@ -133,7 +134,8 @@ def fetched(data: str, folder: Path) -> Table:
     Raises
     ------
     UserError
-        If one is missing, damaged or has other columns than UCI documents.
+        If one is missing, damaged or has other columns than UCI documents; below data/raw, if it
+        is another one than data/sources.csv lists.
 
     Examples
     --------
@@ -146,6 +148,7 @@ def fetched(data: str, folder: Path) -> Table:
     >>> table.attributes[:, :4].tolist(), table.classes.tolist()
     ([[2.0, 8.0, 3.0, 5.0], [5.0, 12.0, 3.0, 7.0]], ['T', 'I'])
     """
+    check_raw(folder)
     readers = {"adult": _adult, "letter": _letter, "covtype": _covtype}
     return readers[data](*(folder / file for file in FILES[data]))
 
@@ -266,11 +269,11 @@ def make(name: str, table: Table, train: int, validation: int, seed: int) -> Pro
         )
     if min(np.bincount(targets, minlength=2)) < 6:  # two in each of three parts
         raise UserError(f"{name} has too few examples of one class; is its file whole?")
-    kept, test = train_test_split(
+    others, test = train_test_split(
         np.arange(len(targets)), test_size=rest, random_state=seed, shuffle=True, stratify=targets
     )
     fit, check = train_test_split(
-        kept, test_size=validation, random_state=seed, shuffle=True, stratify=targets[kept]
+        others, test_size=validation, random_state=seed, shuffle=True, stratify=targets[others]
     )
     nominal = table.levels != CONTINUOUS
     low = np.where(nominal, 0.0, table.attributes[fit].min(axis=0))
@@ -285,7 +288,7 @@ def make(name: str, table: Table, train: int, validation: int, seed: int) -> Pro
 
 
 def one_hot(attributes: Array, levels: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Give the inputs of models: nominal attributes become one column for each code.
+    """Return the inputs of models: nominal attributes become one column for each code.
 
     Parameters
     ----------

@@ -200,7 +200,7 @@ def fit_naive_bayes_mixture(
 
 
 def log_density(mixture: NaiveBayesMixture, examples: Array, nominal: Mask) -> Array:
-    """Give the log density of each example under a naive Bayes mixture, in nats.
+    """Return the log density of each example under a naive Bayes mixture, in nats.
 
     Parameters
     ----------

@@ -3,13 +3,10 @@
 Every number in a caption is computed.
 """
 
-from collections.abc import Mapping
-
 from pr12.distill.figures import students, targets
 from pr12.distill.params import Figures as Params
 from pr12.report import figures as report_figures
 from pr12.report.figures import Figure, one_of
-from pr12.workflow import step
 from pr12.workflow.errors import UserError
 
 WIDTHS = one_of(*map(str, students.WIDTHS))
@@ -18,14 +15,7 @@ COUNTED = "hard_800"  # its errors and their percentage say how many test exampl
 
 
 def check_params(params: Params) -> None:
-    """Raise `UserError` for the first published number or student's case that is none."""
-    for case, numbers in params.published.items():
-        good = isinstance(numbers, Mapping)
-        if not good or any(type(value) not in (int, float) for value in numbers.values()):
-            raise UserError(
-                f"--params.published.{case} is {numbers!r}; it must be a mapping of metric keys "
-                "to numbers, such as {'test/errors': 74}"
-            )
+    """Raise `UserError` for the first student's case that is none."""
     for system, case in params.student_cases.items():
         if not isinstance(case, str):
             raise UserError(f"--params.student_cases.{system} is {case!r}; it must name a case")
@@ -51,9 +41,12 @@ def figures(params: Params) -> list[Figure]:
     """
     check_params(params)
     published = params.published if params.run == "full" else {}
+    return [*of_students(published), *of_targets(params.student_cases)]
+
+
+def of_students(published: dict) -> list[Figure]:
+    """Return the figures of students and of the ensembles that teach them."""
     systems = one_of(*(case for _, case, *_ in students.SYSTEMS))
-    noisy = rf"noisy_\d+_\d+|{one_of('logits_800')}"
-    sized = one_of("cost", "teacher", *params.student_cases.values())
     return [
         Figure(
             "systems",
@@ -72,7 +65,7 @@ def figures(params: Params) -> list[Figure]:
         ),
         Figure(
             "missing_classes",
-            lambda metrics, _: students.missing_classes(metrics),
+            lambda metrics, _: students.missing_classes(metrics, published),
             one_of("omit_3", "only_78", "soft_800_T20"),
         ),
         Figure(
@@ -80,6 +73,14 @@ def figures(params: Params) -> list[Figure]:
             lambda metrics, _: students.low_data(metrics),
             one_of("hard_800", "low_data_hard", "low_data_soft"),
         ),
+    ]
+
+
+def of_targets(student_cases: dict[str, str]) -> list[Figure]:
+    """Return the figures of what is learned from: logits, soft labels, unlabelled examples."""
+    noisy = rf"noisy_\d+_\d+|{one_of('logits_800')}"
+    sized = one_of("cost", "teacher", *student_cases.values())
+    return [
         Figure(
             "gradient_limit",
             lambda metrics, _: targets.gradient_limit(metrics),
@@ -98,12 +99,11 @@ def figures(params: Params) -> list[Figure]:
         ),
         Figure(
             "size_accuracy",
-            lambda metrics, _: targets.size_accuracy(metrics, params.student_cases),
+            lambda metrics, _: targets.size_accuracy(metrics, student_cases),
             sized,
         ),
     ]
 
 
 if __name__ == "__main__":
-    with step.start(Params, reads=report_figures.READS, writes=["out"]) as job:
-        report_figures.main(job, "distill", figures(job.params))
+    report_figures.start(Params, figures)

@@ -67,7 +67,7 @@ def dot_rows(axes: Any, labels: Sequence[str], rows: Sequence[Interval], looks: 
 
 
 def published_errors(published: Published, case: str, key: str = "test/errors") -> float | None:
-    """Give the number that the paper printed for a metric, if it is known here."""
+    """Return the number that the paper printed for a metric, if it is known here."""
     return published.get(case, {}).get(key)
 
 
@@ -101,7 +101,7 @@ def systems(metrics: Metrics, published: Published) -> Plot | None:
         f"Test errors by system: {SEEDS}, for single teachers over the members of the ensemble. "
         f"Students are nets 800-800 where no other number of layers is given. {SCALED} Fewest: "
         f"{few}; most: {many}." + (" Stars: the paper's numbers." if stars else ""),
-        f"Dot plot of {len(rows)} systems, from {few} to {many} test errors.",
+        f"{len(rows)} rows, one a system, each a dot with its interval on an axis of test errors.",
         figure,
     )
 
@@ -145,16 +145,17 @@ def temperature(metrics: Metrics, published: Published) -> Plot | None:
         "Errors against temperature",
         f"Test errors of students of three widths, each with its own scale, {SEEDS}; the band is "
         f"that of the same net with hard labels. {SCALED} Fewest errors for {listed}.",
-        f"One panel per width, test errors against temperature. Fewest: {listed}.",
+        "One panel per width of the net: dots with intervals joined by a line, test errors against "
+        "temperature, and a band for hard labels.",
         figure,
     )
 
 
 def ensemble_size(metrics: Metrics) -> Plot | None:
     """Draw errors against the number of teachers averaged (Hinton Sec. 2, either mean)."""
-    own = metrics.get("teacher", {})
+    values = metrics.get("teacher", {})
     keys = {
-        mean: numbered(own, rf"test/errors_ensemble{suffix}_k(\d+)")
+        mean: numbered(values, rf"test/errors_ensemble{suffix}_k(\d+)")
         for mean, suffix in (("arithmetic mean", ""), ("geometric mean", "_geometric"))
     }
     if not all(keys.values()):
@@ -163,11 +164,13 @@ def ensemble_size(metrics: Metrics) -> Plot | None:
     ends = []
     for index, (mean, sizes) in enumerate(keys.items()):
         look, shift = plots.look(index), (index - 0.5) * 0.16  # side by side at each k
-        means = [stats.mean(own[key]).mean for key in sizes.values()]
+        means = [stats.mean(values[key]).mean for key in sizes.values()]
         axes.plot([k + shift for k in sizes], means, label=mean, **look)
         for k, key in sizes.items():
             style = {"s": 16, "facecolors": "none", "edgecolors": look["color"], "alpha": 0.7}
-            axes.scatter([k + shift] * len(own[key]), own[key], marker=look["marker"], **style)
+            axes.scatter(
+                [k + shift] * len(values[key]), values[key], marker=look["marker"], **style
+            )
         first, last = stats.number(means[0], 1.0), stats.number(means[-1], 1.0)
         ends.append(f"{first} alone and {last} for all {max(sizes):g} ({mean})")
     axes.set_xticks([*keys["arithmetic mean"]])
@@ -182,24 +185,24 @@ def ensemble_size(metrics: Metrics) -> Plot | None:
         "Test errors of ensembles of k teachers whose class probabilities are averaged: lines are "
         "means over ensembles, hollow marks single ensembles. Ensembles of one size share "
         f"members, so that no interval is given. Mean errors: {listed}.",
-        f"Two lines, test errors against the number of nets averaged: {listed}.",
+        "Two lines that fall, test errors against the number of nets averaged, amid hollow marks.",
         figure,
     )
 
 
-def stage_bars(axes: Any, own: Mapping[str, Sequence[float]], keys: dict[str, str]) -> None:
+def stage_bars(axes: Any, values: Mapping[str, Sequence[float]], keys: dict[str, str]) -> None:
     """Draw bars for every stage of the correction, side by side for each of some quantities."""
     wide = 0.8 / len(keys)
     for index, (label, key) in enumerate(keys.items()):
-        stages = [i for i, suffix in enumerate(STAGES) if key + suffix in own]
-        found = [stats.mean(own[key + list(STAGES)[i]]) for i in stages]
+        stages = [i for i, suffix in enumerate(STAGES) if key + suffix in values]
+        intervals = [stats.mean(values[key + list(STAGES)[i]]) for i in stages]
         x = [i + (index - (len(keys) - 1) / 2) * wide for i in stages]
         style = {"color": "white", "edgecolor": plots.look(index)["color"], "label": label}
         hatch = plots.HATCHES[index + 1]
-        axes.bar(x, [i.mean for i in found], wide * 0.92, hatch=hatch, **style)
+        axes.bar(x, [i.mean for i in intervals], wide * 0.92, hatch=hatch, **style)
         bars = {"fmt": "none", "ecolor": "black"}
-        axes.errorbar(x, [i.mean for i in found], yerr=plots.half_widths(found), **bars)
-        for place, i in zip(x, found, strict=True):
+        axes.errorbar(x, [i.mean for i in intervals], yerr=plots.half_widths(intervals), **bars)
+        for place, i in zip(x, intervals, strict=True):
             text = stats.number(i.mean, (i.high - i.low) / 2)
             style = {"ha": "center", "bbox": {"facecolor": "white", "linewidth": 0, "pad": 0.5}}
             axes.annotate(text, (place, i.high), (0, 4), textcoords="offset points", **style)
@@ -210,20 +213,24 @@ def stage_bars(axes: Any, own: Mapping[str, Sequence[float]], keys: dict[str, st
     axes.grid(axis="x", visible=False)
 
 
-def missing_classes(metrics: Metrics) -> Plot | None:
+def missing_classes(metrics: Metrics, published: Published) -> Plot | None:
     """Draw what a bias corrects where classes were never seen (Hinton Sec. 3)."""
     titles = {"omit_3": "no 3 in the transfer set", "only_78": "only 7 and 8 in the transfer set"}
     cases = [case for case in titles if measured(metrics, case)]
     if not cases:
         return None
     figure, (panels,) = plots.canvas(10 if len(cases) == 2 else 5.4, 4.2, columns=len(cases))
-    told = []
+    phrases, shifts, stars = [], [], []
     whole = measured(metrics, "soft_800_T20")
     for axes, case in zip(panels, cases, strict=True):
         keys = {"all test digits": "test/errors"}
         if case == "omit_3":
             keys["threes"] = "test/errors_class3"
         stage_bars(axes, metrics[case], keys)
+        shown = published_stages(published.get(case, {}), metrics[case], keys)
+        mark_published(axes, [(x, y) for x, y, _ in shown])
+        axes.set_ylim(0, max([axes.get_ylim()[1], *(1.1 * y for _, y, _ in shown)]))
+        stars += [f"{titles[case]}, {text}" for *_, text in shown]
         if whole:
             style = {"color": plots.GREY, "linestyle": "--"}
             axes.axhline(whole.mean, label="with all classes, as trained", **style)
@@ -231,19 +238,54 @@ def missing_classes(metrics: Metrics) -> Plot | None:
         for label, key in keys.items():
             counts = {what: measured(metrics, case, key + s) for s, what in STAGES.items()}
             steps = ", ".join(f"{what} {written(i)}" for what, i in counts.items() if i)
-            told.append(f"{titles[case]}, {label}: {steps}".replace("\n", " "))
+            phrases.append(f"{titles[case]}, {label}: {steps}".replace("\n", " "))
         shift = measured(metrics, case, "validation/shift")
-        told[-1] += f", shift chosen on validation data {written(shift)}" if shift else ""
+        shifts += [f"{titles[case]} {written(shift)}"] if shift else []
     panels[0].set_ylabel("test errors")
     plots.legend(figure, "lower center")
     return Plot(
         "missing_classes",
         "Classes missing from the transfer set",
         "Test errors of students that never saw some digits, before and after one shift of the "
-        f"output biases of those concerned, {SEEDS}. Errors with {'; with '.join(told)}.",
-        f"Bars of test errors before and after the bias is corrected: {'; '.join(told)}.",
+        f"output biases of those concerned, {SEEDS}. Errors with {'; with '.join(phrases)}."
+        + (f" Shift chosen on validation data, with {'; with '.join(shifts)}." if shifts else "")
+        + (f" Stars: the paper's errors, with {'; with '.join(stars)}." if stars else ""),
+        f"{len(cases)} panels of hatched bars with intervals, test errors before and after a bias "
+        "is corrected, and a dashed line for all classes.",
         figure,
     )
+
+
+def published_stages(
+    printed: Mapping[str, float], values: Mapping[str, Sequence[float]], keys: Mapping[str, str]
+) -> list[tuple[float, float, str]]:
+    """Return place, number of errors and text of what the paper prints of each bar's quantity.
+
+    Percentages become errors by what the case has of both.
+
+    Examples
+    --------
+    >>> values = {"test/errors": [20.0], "test/error_percent": [2.0]}
+    >>> keys = {"all test digits": "test/errors"}
+    >>> published_stages({"test/errors": 206}, values, keys)
+    [(0.24, 206, 'all test digits as trained 206')]
+    >>> published_stages({"test/error_percent": 47.3}, values, keys)
+    [(0.24, 473.0, 'all test digits as trained 47.3 %')]
+    """
+    wide, shown = 0.8 / len(keys), []
+    for index, (label, key) in enumerate(keys.items()):
+        for stage, (suffix, what) in enumerate(STAGES.items()):
+            x = stage + (index - (len(keys) - 1) / 2 + 0.3) * wide  # beside the bar's number
+            text = f"{label} {what}".replace("\n", " ")
+            percent = f"{key.replace('errors', 'error')}{suffix}_percent"
+            if key + suffix in printed:
+                number = printed[key + suffix]
+                shown.append((x, number, f"{text} {stats.number(number)}"))
+            elif percent in printed and sum(values.get(percent, [])) > 0:
+                digits = sum(values[key + suffix]) / sum(values[percent])
+                number = printed[percent]
+                shown.append((x, round(number * digits, 9), f"{text} {stats.number(number)} %"))
+    return shown
 
 
 def low_data(metrics: Metrics) -> Plot | None:
@@ -272,6 +314,6 @@ def low_data(metrics: Metrics) -> Plot | None:
         "Soft labels where data are few",
         f"Test error with a small part of the training set, {SEEDS}; short strokes below are "
         f"single seeds. With hard labels and little data training stops early. Measured: {listed}.",
-        f"Dot plot of the test error: {listed}.",
+        f"{len(rows)} rows, each a dot with its interval on an axis of the error, and strokes.",
         figure,
     )

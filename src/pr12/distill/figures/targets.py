@@ -26,26 +26,26 @@ REFERENCES = {"best_single": "best single model", "best_net": "best net", "ensem
 
 def gradient_limit(metrics: Metrics) -> Plot | None:
     """Draw how the soft loss becomes matching of logits at high T (Hinton Sec. 2.1)."""
-    own = metrics.get("gradient_limit", {})
+    values = metrics.get("gradient_limit", {})
     curves = {
-        "cosine": numbered(own, rf"train/cosine_T{NUMBER}"),
-        "ratio": numbered(own, rf"train/ratio_T{NUMBER}"),
+        "cosine": numbered(values, rf"train/cosine_T{NUMBER}"),
+        "ratio": numbered(values, rf"train/ratio_T{NUMBER}"),
     }
     if not all(curves.values()):
         return None
-    said = {"cosine": "cosine of the two gradients", "ratio": "ratio of their lengths"}
+    words = {"cosine": "cosine of the two gradients", "ratio": "ratio of their lengths"}
     figure, (panels,) = plots.canvas(10, 3.8, columns=2)
     ends = []
     for index, (axes, (name, keys)) in enumerate(zip(panels, curves.items(), strict=True)):
-        intervals = [stats.mean(own[key]) for key in keys.values()]
+        intervals = [stats.mean(values[key]) for key in keys.values()]
         axes.axhline(1.0, color=plots.GREY, linestyle=":")
-        plots.curve(axes, list(keys), intervals, index, said[name])
+        plots.curve(axes, list(keys), intervals, index, words[name])
         plots.log_ticks(axes, list(keys))
-        axes.set_title(said[name])
+        axes.set_title(words[name])
         axes.set_xlabel("temperature T")
         first, last = (stats.number(i.mean) for i in (intervals[0], intervals[-1]))
         low, high = min(keys), max(keys)
-        ends.append(f"{said[name]} {first} at T = {low:g}, {last} at T = {high:g}")
+        ends.append(f"{words[name]} {first} at T = {low:g}, {last} at T = {high:g}")
     listed = "; ".join(ends)
     return Plot(
         "gradient_limit",
@@ -53,7 +53,7 @@ def gradient_limit(metrics: Metrics) -> Plot | None:
         "Gradient of the soft loss in a student's parameters beside that of half the squared "
         f"distance of zero-mean logits over the number of classes, by temperature; {SEEDS}. Both "
         f"are 1 (dotted) in the limit: {listed}.",
-        f"Two panels against temperature: {listed}.",
+        "Two panels with a curve each, against temperature, that nears 1.",
         figure,
     )
 
@@ -69,10 +69,10 @@ def noise_cell(metrics: Metrics, case: str) -> str:
     >>> noise_cell({"noisy_15_20": {"test/errors": [6, 8]}} | quiet, "noisy_15_20")
     '7\n+1 [1, 1]'
     """
-    own = measured(metrics, case)
-    if own is None:
+    interval = measured(metrics, case)
+    if interval is None:
         return "not run"
-    mean = stats.number(own.mean, (own.high - own.low) / 2)
+    mean = stats.number(interval.mean, (interval.high - interval.low) / 2)
     if not measured(metrics, "logits_800"):
         return mean
     exact = metrics["logits_800"]["test/errors"]
@@ -107,15 +107,15 @@ def noise(metrics: Metrics) -> Plot | None:
         f"{stats.number(places[place])} (α = {place[0]} %, σ = {place[1] / 100:g})"
         for place in (min(places, key=places.get), max(places, key=places.get))
     )
-    told = f"from {few} to {many} test errors"
-    told += f"; without noise {written(exact)}" if exact else ""
+    summary = f"from {few} to {many} test errors"
+    summary += f"; without noise {written(exact)}" if exact else ""
     return Plot(
         "noise",
         "Noise on the teacher's logits",
         "Mean test errors of students of noisy logits, by share of examples with noise and its "
         "standard deviation; below it, the difference to the student of exact logits with its "
-        f"95 % t-interval over seeds. Means go {told}.",
-        f"Heat map of {len(alphas)} x {len(sigmas)} cells, darker for more errors, {told}.",
+        f"95 % t-interval over seeds. Means go {summary}.",
+        f"Heat map of {len(alphas)} x {len(sigmas)} cells, darker for more errors.",
         figure,
     )
 
@@ -123,36 +123,36 @@ def noise(metrics: Metrics) -> Plot | None:
 def compression(metrics: Metrics) -> Plot | None:
     """Draw RMSE against size of the transfer set (Bucila et al., Fig. 2)."""
     cases = {name: metrics.get(f"compress_{name}", {}) for name in GENERATORS}
-    sizes = {name: numbered(own, r"test/rmse_(\d+)") for name, own in cases.items()}
+    sizes = {name: numbered(values, r"test/rmse_(\d+)") for name, values in cases.items()}
     sizes = {name: keys for name, keys in sizes.items() if keys}
     if not sizes:
         return None
     figure, ((axes,),) = plots.canvas(8, 4.6)
-    told = []
+    phrases = []
     for name, keys in sizes.items():
         index = list(GENERATORS).index(name)  # looks alike whatever else is there
         intervals = [stats.mean(cases[name][key]) for key in keys.values()]
         dodge = 1.02 ** (index - 1)  # else bars of equal sizes hide each other
         plots.curve(axes, [size * dodge for size in keys], intervals, index, GENERATORS[name])
-        told.append(f"{GENERATORS[name]} {written(intervals[-1])} at {stats.number(max(keys))}")
-    own = cases[next(iter(sizes))]  # the library, and so its references, is the same for all
+        phrases.append(f"{GENERATORS[name]} {written(intervals[-1])} at {stats.number(max(keys))}")
+    values = cases[next(iter(sizes))]  # the library, and so its references, is the same for all
     for (name, label), line in zip(REFERENCES.items(), (":", "--", "-."), strict=True):
-        if f"test/rmse_{name}" in own:
-            reference = stats.mean(own[f"test/rmse_{name}"])
+        if f"test/rmse_{name}" in values:
+            reference = stats.mean(values[f"test/rmse_{name}"])
             axes.axhline(reference.mean, color="black", linestyle=line, label=label)
-            told.append(f"{label} {written(reference)}")
+            phrases.append(f"{label} {written(reference)}")
     plots.log_ticks(axes, [size for keys in sizes.values() for size in keys])
     axes.set_xlabel("examples in the transfer set, the training set included")
     axes.set_ylabel("test RMSE, mean over problems")
     plots.legend(figure, "right center")
-    listed = "; ".join(told)
+    listed = "; ".join(phrases)
     return Plot(
         "compression",
         "Mimic nets against the size of their transfer set",
         "Test RMSE of nets that mimic an ensemble of other models, averaged over problems, by "
         f"number of examples and by how those beyond the training set were made; {SEEDS}. Lines "
         f"without marks need no transfer set. At the largest size: {listed}.",
-        f"Curves of RMSE against the size of the transfer set. At the largest size: {listed}.",
+        "Curves of RMSE against the size of the transfer set, and level lines of single models.",
         figure,
     )
 
@@ -222,7 +222,7 @@ def soft_labels(picture: Any) -> Plot:
         "Soft labels at low and high temperature",
         "Training digits on which the ensemble is right but hesitates most, and its class "
         f"probabilities by temperature (hatched: the true class) with their entropy; {listed}.",
-        f"Digits, each beside bars of its class probabilities; {listed}.",
+        "Rows of a digit and bars of its ten class probabilities, flatter from left to right.",
         figure,
     )
 
@@ -235,16 +235,16 @@ def size_accuracy(metrics: Metrics, student_cases: Mapping[str, str]) -> Plot | 
     }
     for system, case in student_cases.items():
         sources[system] = (system.replace("_", " "), case, "test/errors")
-    found = {}
+    systems = {}
     for system, (label, case, key) in sources.items():
         size = metrics.get("cost", {}).get(f"{system}/parameters")
         errors = measured(metrics, case, key)
         if size and errors:
-            found[label] = (size[0], errors)
-    if not found:
+            systems[label] = (size[0], errors)
+    if not systems:
         return None
     figure, ((axes,),) = plots.canvas(8, 4.2)
-    for index, (label, (size, errors)) in enumerate(found.items()):
+    for index, (label, (size, errors)) in enumerate(systems.items()):
         style = plots.look(index) | {"linestyle": "none", "label": label}
         axes.errorbar([size], [errors.mean], yerr=plots.half_widths([errors]), **style)
     axes.set_xscale("log")
@@ -254,12 +254,12 @@ def size_accuracy(metrics: Metrics, student_cases: Mapping[str, str]) -> Plot | 
     plots.legend(figure, "right center")
     listed = "; ".join(
         f"{label} {stats.number(size)} parameters, {written(errors)} errors"
-        for label, (size, errors) in found.items()
+        for label, (size, errors) in systems.items()
     )
     return Plot(
         "size_accuracy",
         "Size against errors",
         f"Test errors ({SEEDS}) against the number of parameters. {SCALED} Measured: {listed}.",
-        f"Scatter plot of errors against parameters: {listed}.",
+        "One mark with its interval a net: test errors against parameters on a logarithmic axis.",
         figure,
     )

@@ -17,7 +17,7 @@ SCALED = "Nets are named by the paper's widths, all of which a run may scale (tr
 
 
 def measured(metrics: Metrics, case: str, key: str = "test/errors") -> Interval | None:
-    """Give a metric's mean over seeds and interval, if the case has it.
+    """Return a metric's mean over seeds and interval, if the case has it.
 
     Examples
     --------
@@ -48,9 +48,9 @@ def numbered(metrics: Mapping[str, Any], pattern: str) -> dict[float, str]:
 
 
 def soft_students(metrics: Metrics, width: int) -> dict[float, str]:
-    """Give temperature -> case of the students of one width."""
-    found = numbered(metrics, rf"soft_{width}_T(\d+(?:_\d+)?)")
-    return {t: case for t, case in found.items() if measured(metrics, case)}
+    """Return temperature -> case of the students of one width."""
+    cases = numbered(metrics, rf"soft_{width}_T(\d+(?:_\d+)?)")
+    return {t: case for t, case in cases.items() if measured(metrics, case)}
 
 
 def written(interval: Interval) -> str:
@@ -66,8 +66,10 @@ def errors_label(metrics: Metrics) -> str:
     >>> errors_label({"hard_30": {"test/errors": [0, 5], "test/error_percent": [0.0, 0.5]}})
     'test errors of 1\u202f000'
     """
-    for own in metrics.values():
-        pairs = zip(own.get("test/errors", []), own.get("test/error_percent", []), strict=False)
+    for values in metrics.values():
+        pairs = zip(
+            values.get("test/errors", []), values.get("test/error_percent", []), strict=False
+        )
         for count, percent in pairs:
             if percent > 0:
                 return f"test errors of {stats.number(round(100 * count / percent))}"

@@ -37,7 +37,7 @@ def transfer_indices(
     Raises
     ------
     UserError
-        If nothing is left to learn from.
+        If there is no example of a class, or nothing is left to learn from.
 
     Examples
     --------
@@ -45,13 +45,19 @@ def transfer_indices(
     >>> transfer_indices(labels, [7, 8], 1.0, [torch.Generator()]).sort().values
     tensor([[0, 2]])
     """
-    kept = torch.isin(labels, torch.tensor(classes, device=labels.device))
-    candidates = kept.nonzero().squeeze(1)
+    absent = sorted(set(classes) - set(labels.unique().tolist()))
+    if absent:
+        raise UserError(
+            f"transfer_classes names {', '.join(map(str, absent))}, of which train has no "
+            "example; leave it out"
+        )
+    chosen = torch.isin(labels, torch.tensor(classes, device=labels.device))
+    candidates = chosen.nonzero().squeeze(1)
     n = round(fraction * len(candidates))
     if n == 0:
         raise UserError(
-            f"transfer_classes {list(classes)} and transfer_fraction "
-            f"{fraction:g} leave no example to learn from; widen one of them"
+            f"transfer_classes {list(classes)} and transfer_fraction {fraction:g} leave nothing of "
+            f"{len(candidates)} examples to learn from; widen one of them"
         )
     return candidates[replicas.permutations(generators, len(candidates))[:, :n]]
 
@@ -171,8 +177,8 @@ def dropout_masks(
             .view(torch.uint8)[:count]
             for g in generators
         ]
-        kept = torch.stack(draws).reshape(len(generators), batch, width) >= threshold
-        masks.append(kept.float() * (256 / (256 - threshold)))
+        bytes_ = torch.stack(draws).reshape(len(generators), batch, width)
+        masks.append((bytes_ >= threshold).float() * (256 / (256 - threshold)))
     return tuple(masks)
 
 

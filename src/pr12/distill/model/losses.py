@@ -9,7 +9,7 @@ from torch.nn import functional
 
 
 def soften(logits: Tensor, temperature: float) -> Tensor:
-    """Give the class probabilities at temperature T (Eq. 1).
+    """Return the class probabilities at temperature T (Eq. 1).
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ def ensemble_probabilities(member_logits: Tensor, temperature: float, mean: str)
 
 
 def soft_loss(logits: Tensor, probabilities: Tensor, temperature: float) -> Tensor:
-    """Give the cross-entropy with soft targets at T, times T squared (Sec. 2).
+    """Return the cross-entropy with soft targets at T, times T squared (Sec. 2).
 
     The factor keeps the gradient's size as T changes: it falls as 1 / T^2 otherwise.
 
@@ -84,7 +84,7 @@ def soft_loss(logits: Tensor, probabilities: Tensor, temperature: float) -> Tens
 
 
 def hard_loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """Give the cross-entropy with the true labels at T = 1.
+    """Return the cross-entropy with the true labels at T = 1.
 
     Parameters
     ----------
@@ -108,7 +108,7 @@ def hard_loss(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def logit_loss(logits: Tensor, teacher_logits: Tensor) -> Tensor:
-    """Give half the squared distance of the logits (Ba & Caruana 2014, Eq. 1).
+    """Return half the squared distance of the logits (Ba & Caruana 2014, Eq. 1).
 
     It is summed over classes, as in the paper; averaging would divide the gradient by C.
 

@@ -3,6 +3,8 @@
 Bucila et al. (2006), Sec. 5: 128 hidden units for the curves, 256 for the final table.
 """
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 
@@ -32,13 +34,41 @@ class MimicNet(nn.Module):
         self.b2 = nn.Parameter(torch.zeros(1))
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Give the probability of the positive class, (B,), of inputs (B, D)."""
+        """Return the probability of the positive class, (B,), of inputs (B, D)."""
         hidden = torch.tanh(torch.addmm(self.b1, inputs, self.w1))
         return torch.sigmoid(torch.addmm(self.b2, hidden, self.w2)).squeeze(-1)
 
 
+def forward(parameters: Mapping[str, Tensor], inputs: Tensor) -> Tensor:
+    """Return the probabilities of stacked nets, each on its own inputs.
+
+    To the bit what `pr12.core.replicas.forward` gives of a `MimicNet`, and its gradients, faster.
+
+    Parameters
+    ----------
+    parameters : mapping of str to Tensor
+        Of a `MimicNet`, stacked: each (nets, ...).
+    inputs : Tensor
+        Shape (nets, B, D).
+
+    Returns
+    -------
+    Tensor
+        Shape (nets, B).
+
+    Examples
+    --------
+    >>> stacked = {n: v[None] for n, v in MimicNet(3, 4, torch.Generator()).state_dict().items()}
+    >>> forward(stacked, torch.zeros(1, 5, 3)).shape
+    torch.Size([1, 5])
+    """
+    w1, b1, w2, b2 = (parameters[name] for name in ("w1", "b1", "w2", "b2"))
+    hidden = torch.tanh(torch.bmm(inputs, w1) + b1.unsqueeze(1))
+    return torch.sigmoid(torch.bmm(hidden, w2) + b2.unsqueeze(1)).squeeze(-1)
+
+
 def rmse(probabilities: Tensor, targets: Tensor) -> Tensor:
-    """Give the root-mean-square error of probabilities, the paper's measure.
+    """Return the root-mean-square error of probabilities, the paper's measure.
 
     Parameters
     ----------

@@ -38,30 +38,56 @@ def transfer_sets(
     Raises
     ------
     UserError
-        If the generator is missing there, or the sizes do not increase or are out of range.
+        If something else is there, the generator is missing, shapes or values are not what they
+        should be, or the sizes do not increase or are out of range.
     """
-    sets = []
-    for problem in sorted({name.split("/")[0] for name in tensors}):
-        parts = ("train", generator)
-        if f"{problem}/{generator}/inputs" not in tensors:
-            raise UserError(
-                f"transfer holds no points of {generator} for {problem}; name it in the "
-                "generators of the step library"
-            )
-        inputs = torch.cat([tensors[f"{problem}/{part}/inputs"] for part in parts])
-        probabilities = torch.cat([tensors[f"{problem}/{part}/probabilities"] for part in parts])
-        least = len(tensors[f"{problem}/train/inputs"])
-        if any(a >= b for a, b in pairwise(sizes)) or sizes[0] < least or sizes[-1] > len(inputs):
-            raise UserError(
-                f"--params.sizes is {list(sizes)}; it must increase and lie between {least}, the "
-                f"training set of {problem}, and {len(inputs)}, all points of {generator}"
-            )
-        validation = (
-            tensors[f"{problem}/validation/{what}"] for what in ("inputs", "probabilities")
+    problems = sorted({name.split("/")[0] for name in tensors})
+    if any(f"{problem}/train/inputs" not in tensors for problem in problems) or not problems:
+        raise UserError(
+            "transfer holds no examples of problems; give the transfer that distill.library wrote"
         )
-        moved = (tensor.to(determinism.device()) for tensor in (inputs, probabilities, *validation))
-        sets.append(Transfer(problem, *moved))
-    return sets
+    return [_transfer_set(problem, generator, sizes, tensors) for problem in problems]
+
+
+def _transfer_set(
+    problem: str, generator: str, sizes: Sequence[int], tensors: Mapping[str, Tensor]
+) -> Transfer:
+    """Return one problem's training set with the generator's points behind it."""
+    if f"{problem}/{generator}/inputs" not in tensors:
+        raise UserError(
+            f"transfer holds no points of {generator} for {problem}; name it in the "
+            "generators of the step library"
+        )
+    parts = {part: _examples(problem, part, tensors) for part in ("train", generator, "validation")}
+    inputs, probabilities = (
+        torch.cat(pair) for pair in zip(parts["train"], parts[generator], strict=True)
+    )
+    least = len(parts["train"][0])
+    if any(a >= b for a, b in pairwise(sizes)) or sizes[0] < least or sizes[-1] > len(inputs):
+        raise UserError(
+            f"--params.sizes is {list(sizes)}; it must increase and lie between {least}, the "
+            f"training set of {problem}, and {len(inputs)}, all points of {generator}"
+        )
+    tensors_of_set = (inputs, probabilities, *parts["validation"])
+    return Transfer(problem, *(tensor.to(determinism.device()) for tensor in tensors_of_set))
+
+
+def _examples(problem: str, part: str, tensors: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+    """Return the inputs (N, D) and probabilities (N,) of a part, checked."""
+    names = [f"{problem}/{part}/{what}" for what in ("inputs", "probabilities")]
+    inputs, probabilities = (tensors.get(name, torch.empty(0)) for name in names)
+    width = tensors[f"{problem}/train/inputs"].shape[-1]
+    if inputs.dim() != 2 or inputs.shape != (len(probabilities), width) or not inputs.numel():
+        raise UserError(
+            f"transfer has {names[0]} of shape {tuple(inputs.shape)} and {names[1]} of shape "
+            f"{tuple(probabilities.shape)}; run the step library anew"
+        )
+    if not (torch.isfinite(inputs).all() and ((probabilities >= 0) & (probabilities <= 1)).all()):
+        raise UserError(
+            f"transfer has {names[0]} or {names[1]} that are no numbers, or no probabilities; run "
+            "the step library anew"
+        )
+    return inputs, probabilities
 
 
 def row_of(
@@ -82,18 +108,27 @@ def detached(parameters: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: value.detach().clone() for name, value in parameters.items()}
 
 
-def restore(
-    state: dict[str, Any],
+def streams(problem: str, nets: Sequence[tuple[int, int]]) -> list[torch.Generator]:
+    """Return the stream of batches of every net (size, seed), on the device that trains."""
+    where = determinism.device()
+    return [determinism.generator(seed, f"shuffle {problem} {size}", where) for size, seed in nets]
+
+
+def restored(
+    state: dict[str, Any] | None,
     parameters: dict[str, Tensor],
     optimiser: torch.optim.Optimizer,
-    streams: list[torch.Generator],
-) -> None:
-    """Put parameters, optimiser and streams back, in place, to a state yielded by `train`."""
+    shuffle: Sequence[torch.Generator],
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Put a training back to where a state left it, if any; return its history and its best."""
+    if state is None:
+        return [], {"rmse": [float("inf")] * len(shuffle), "parameters": detached(parameters)}
     for name, value in parameters.items():
         value.data.copy_(state["parameters"][name])
     optimiser.load_state_dict(state["optimiser"])
-    for stream, saved in zip(streams, state["streams"], strict=True):
-        stream.set_state(saved.cpu())
+    for stream, value in zip(shuffle, state["streams"], strict=True):
+        stream.set_state(value.cpu())
+    return state["history"], state["best"]
 
 
 def keep_best(

@@ -77,7 +77,7 @@ class MLP(nn.Module):
         )
 
     def forward(self, images: Tensor, masks: Sequence[Tensor] | None = None) -> Tensor:
-        """Give logits (B, C) of flat images (B, D).
+        """Return logits (B, C) of flat images (B, D).
 
         `masks` are the dropout masks of the input and of each hidden layer, drawn outside (each
         replica of a stack has its own stream), already scaled by 1 / (1 - rate).
@@ -92,8 +92,53 @@ class MLP(nn.Module):
         return self.layers[-1](values)
 
 
+def forward(
+    parameters: Mapping[str, Tensor], images: Tensor, masks: Sequence[Tensor] | None = None
+) -> Tensor:
+    """Return the logits of stacked nets, each on its own images.
+
+    To the bit what `pr12.core.replicas.forward` gives of an `MLP`, and its gradients, without the
+    cost of `vmap`, which is half of a step of small nets (benchmarks/training_steps.py).
+
+    Parameters
+    ----------
+    parameters : mapping of str to Tensor
+        Of an `MLP`, stacked: each (S, ...).
+    images : Tensor
+        Flat, shape (S, B, D).
+    masks : sequence of Tensor, optional
+        Dropout masks of the input and of each hidden layer, (S, B, units), as `MLP.forward` takes.
+
+    Returns
+    -------
+    Tensor
+        Shape (S, B, C).
+
+    Examples
+    --------
+    >>> net = MLP(4, (3,), 2, 0, torch.Generator())
+    >>> stacked = {name: value[None] for name, value in net.state_dict().items()}
+    >>> forward(stacked, torch.zeros(1, 5, 4)).shape
+    torch.Size([1, 5, 2])
+    """
+    values = images if masks is None else images * masks[0]
+    if "bottleneck.weight" in parameters:
+        values = _affine(parameters, "bottleneck", values)
+    last = sum(name.startswith("layers.") for name in parameters) // 2 - 1
+    for index in range(last):
+        values = functional.relu(_affine(parameters, f"layers.{index}", values))
+        if masks is not None:
+            values = values * masks[index + 1]
+    return _affine(parameters, f"layers.{last}", values)
+
+
+def _affine(parameters: Mapping[str, Tensor], name: str, values: Tensor) -> Tensor:
+    product = torch.bmm(values, parameters[f"{name}.weight"])
+    return product + parameters[f"{name}.bias"].unsqueeze(1)
+
+
 def restore(parameters: Mapping[str, Tensor]) -> MLP:
-    """Give the structure to which stacked parameters belong; their shapes tell it.
+    """Return the structure to which stacked parameters belong; their shapes tell it.
 
     Parameters
     ----------

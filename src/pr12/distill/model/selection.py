@@ -7,26 +7,12 @@ greedily on a validation set.
 import pickle
 import warnings
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import ClassifierMixin
-from sklearn.calibration import CalibratedClassifierCV
-from sklearn.ensemble import (
-    AdaBoostClassifier,
-    BaggingClassifier,
-    ExtraTreesClassifier,
-    GradientBoostingClassifier,
-    RandomForestClassifier,
-)
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
-from sklearn.naive_bayes import GaussianNB
-from sklearn.neighbors import KNeighborsClassifier
-from sklearn.neural_network import MLPClassifier
-from sklearn.svm import SVC
-from sklearn.tree import DecisionTreeClassifier
 
 Array = NDArray[np.float64]
 Inputs = NDArray[np.float32]
@@ -48,90 +34,8 @@ class Teacher(NamedTuple):
     candidates: int  # models in the library
 
 
-def candidates(
-    count: int, trees: int, network_iterations: int, seed: int
-) -> dict[str, ClassifierMixin]:
-    """List the library: every family of the paper's in several settings (Sec. 4).
-
-    Parameters
-    ----------
-    count : int
-        Examples to train on; neighbourhoods may not be larger.
-    trees : int
-        Trees in bagged and boosted ensembles and forests.
-    network_iterations : int
-        Most L-BFGS iterations of a net.
-    seed : int
-        For all that is random in a model.
-
-    Returns
-    -------
-    dict of str to classifier
-        Unfitted models; nets are those whose name starts with ``net``.
-
-    Examples
-    --------
-    >>> len(candidates(200, 10, 10, 0))
-    56
-    """
-    library: dict[str, ClassifierMixin] = {}
-    for c in (0.01, 0.1, 1, 10, 100):
-        library[f"logistic C={c}"] = LogisticRegression(
-            C=c, solver="lbfgs", max_iter=1000, random_state=seed
-        )
-    for k in (1, 3, 7, 15, 31, 63):
-        for weights in ("uniform", "distance"):
-            library[f"knn k={k} {weights}"] = KNeighborsClassifier(
-                min(k, count), weights=weights, algorithm="brute", n_jobs=1
-            )
-    for smoothing in (1e-9, 1e-3, 1e-1):
-        library[f"naive Bayes {smoothing}"] = GaussianNB(var_smoothing=smoothing)
-    for leaf in (1, 5, 20):
-        tree = DecisionTreeClassifier(criterion="gini", min_samples_leaf=leaf, random_state=seed)
-        library[f"tree leaf={leaf}"] = tree
-        library[f"bagged leaf={leaf}"] = BaggingClassifier(
-            tree, n_estimators=trees, n_jobs=1, random_state=seed
-        )
-        for features in ("sqrt", 0.3):
-            settings: dict[str, Any] = {
-                "n_estimators": trees,
-                "min_samples_leaf": leaf,
-                "max_features": features,
-                "n_jobs": 1,
-                "random_state": seed,
-            }
-            label = f"leaf={leaf} features={features}"
-            library[f"forest {label}"] = RandomForestClassifier(**settings)
-            library[f"extra trees {label}"] = ExtraTreesClassifier(**settings)
-    for depth in (1, 3, 5):  # depth 1: boosted stumps
-        weak = DecisionTreeClassifier(max_depth=depth, random_state=seed)
-        library[f"boosted depth={depth}"] = AdaBoostClassifier(
-            weak, n_estimators=trees, learning_rate=1.0, random_state=seed
-        )
-        library[f"gradient boosted depth={depth}"] = GradientBoostingClassifier(
-            n_estimators=trees, max_depth=depth, learning_rate=0.1, random_state=seed
-        )
-    for c in (1, 10):
-        for kernel, degree in (("linear", 1), ("poly", 2), ("rbf", 0)):
-            machine = SVC(C=c, kernel=kernel, degree=degree, gamma="scale", random_state=seed)
-            library[f"svm {kernel} C={c}"] = CalibratedClassifierCV(
-                machine, method="sigmoid", cv=3, n_jobs=1, ensemble=False
-            )
-    for hidden in (8, 32, 128):
-        for alpha in (1e-3, 1e-1):
-            library[f"net hidden={hidden} alpha={alpha}"] = MLPClassifier(
-                (hidden,),
-                activation="tanh",
-                solver="lbfgs",
-                alpha=alpha,
-                max_iter=network_iterations,
-                random_state=seed,
-            )
-    return library
-
-
 def rmse(probabilities: Array, targets: Array) -> Array:
-    """Give the root-mean-square error of predicted probabilities along the last axis.
+    """Return the root-mean-square error of predicted probabilities along the last axis.
 
     Parameters
     ----------
@@ -210,6 +114,7 @@ def fit(
 
     Examples
     --------
+    >>> from sklearn.naive_bayes import GaussianNB
     >>> library = {"bayes": GaussianNB(var_smoothing=1e-9)}
     >>> (model,) = fit(library, np.array([[0.0], [1.0]]), np.array([0, 1]))
     >>> model.predict_proba([[0.9]]).round(2)
@@ -241,6 +146,8 @@ def teach(
 
     Examples
     --------
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from sklearn.naive_bayes import GaussianNB
     >>> library = {"bayes": GaussianNB(), "net": LogisticRegression()}
     >>> data = (np.array([[0.0], [1.0]], dtype=np.float32), np.array([0, 1]))
     >>> teacher = teach(library, data, data, 0)
@@ -264,7 +171,7 @@ def teach(
 
 
 def probabilities(ensemble: Ensemble, inputs: Inputs) -> Array:
-    """Give the ensemble's probability of the positive class: the mean over selected models."""
+    """Return the ensemble's probability of the positive class: the mean over selected models."""
     return sum(
         weight * model.predict_proba(inputs)[:, 1]
         for model, weight in zip(ensemble.models, ensemble.weights, strict=True)
@@ -272,5 +179,5 @@ def probabilities(ensemble: Ensemble, inputs: Inputs) -> Array:
 
 
 def size_bytes(ensemble: Ensemble) -> int:
-    """Give the size of an ensemble: the bytes of its models, each once, when pickled."""
+    """Return the size of an ensemble: the bytes of its models, each once, when pickled."""
     return sum(len(pickle.dumps(model)) for model in ensemble.models)

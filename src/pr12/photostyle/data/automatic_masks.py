@@ -72,12 +72,12 @@ def automatic(
     """
     count = classes
     while True:
-        made = [_segmented(image, count) for image in (content, style)]
-        found = [len(means) for _, means in made]
-        if found[0] == found[1]:
+        segmented = [_segmented(image, count) for image in (content, style)]
+        counts = [len(means) for _, means in segmented]
+        if counts[0] == counts[1]:
             break
-        count = min(found)
-    (content_labels, content_means), (style_labels, style_means) = made
+        count = min(counts)
+    (content_labels, content_means), (style_labels, style_means) = segmented
     order = np.argsort(content_means[:, -1], kind="stable")
     differences = (content_means[order, None] - style_means[None]) / MATCHING
     _, partners = optimize.linear_sum_assignment((differences**2).sum(axis=2))
@@ -88,7 +88,7 @@ def automatic(
 
 
 def _segmented(image: np.ndarray, classes: int) -> tuple[np.ndarray, np.ndarray]:
-    """Give an image's labels, all of them in use, and the mean features of each class."""
+    """Return an image's labels, all of them in use, and the mean features of each class."""
     height, width = image.shape[:2]
     if min(height, width) < SMALLEST_SIDE or (image == image[0, 0]).all():
         return np.zeros((height, width), np.intp), np.zeros((1, len(GROUPING)))
@@ -113,7 +113,7 @@ def _segmented(image: np.ndarray, classes: int) -> tuple[np.ndarray, np.ndarray]
 
 
 def _superpixels(small: np.ndarray, lab: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Give SLIC's superpixels and the features of each: mean Lab, log roughness, height."""
+    """Return SLIC's superpixels and the features of each: mean Lab, log roughness, height."""
     count = max(1, min(SUPERPIXELS, lab[..., 0].size // 64))
     superpixels = segmentation.slic(
         small, n_segments=count, compactness=COMPACTNESS, max_num_iter=10, sigma=0,
@@ -129,7 +129,7 @@ def _superpixels(small: np.ndarray, lab: np.ndarray) -> tuple[np.ndarray, np.nda
 
 
 def _without_patches(labels: np.ndarray) -> np.ndarray:
-    """Give small patches the label of the nearest pixel outside of them."""
+    """Return small patches the label of the nearest pixel outside of them."""
     small = np.zeros(labels.shape, bool)
     for label in np.unique(labels):
         patches, _ = ndimage.label(labels == label)
@@ -148,9 +148,9 @@ def _walked(lab: np.ndarray, labels: np.ndarray) -> np.ndarray:
     used = np.unique(labels)
     seeds = np.zeros(labels.shape, int)
     for number, label in enumerate(used, start=1):
-        own = labels == label
-        inner = ndimage.minimum_filter(own, 2 * MARGIN + 1, mode="nearest")
-        seeds[inner if inner.any() else own] = number
+        members = labels == label
+        inner = ndimage.minimum_filter(members, 2 * MARGIN + 1, mode="nearest")
+        seeds[inner if inner.any() else members] = number
     if len(used) == 1 or seeds.all():
         return labels
     # Chances may leave 0 to 1 by the solver's tolerance; only the largest is used

@@ -50,40 +50,40 @@ def merged(
     in_content = np.bincount(content_labels.ravel(), minlength=count) / content_labels.size
     in_style = np.bincount(style_labels.ravel(), minlength=count)[:count] / style_labels.size
     names = [name_of(colour) for colour in colours]
-    kept = (in_content > 0) & (in_style >= NOTICEABLE)
-    if not kept.any():
+    common = (in_content > 0) & (in_style >= NOTICEABLE)
+    if not common.any():
         warning = "the masks of content and style have no colour in common: all is one class"
         return np.zeros_like(content_labels), np.zeros_like(style_labels), [warning]
-    target = _targets(content_labels, in_content, kept)
+    target = _targets(content_labels, in_content, common)
     warnings = []
-    for label in np.flatnonzero((in_content > 0) & ~kept):
+    for label in np.flatnonzero((in_content > 0) & ~common):
         share = in_style[label]
         lack = f"has only {100 * share:.2g} % of" if share else "has no"
         warnings.append(
             f"the style {lack} {names[label]}: the content's ({100 * in_content[label]:.1f} % of "
             f"it) joins {names[target[label]]}"
         )
-    for label in np.flatnonzero((in_style > 0) & ~kept & (in_content == 0)):
+    for label in np.flatnonzero((in_style > 0) & ~common & (in_content == 0)):
         warnings.append(
             f"the content has no {names[label]}: the style's ({100 * in_style[label]:.1f} % of it) "
             "is not used"
         )
     numbers = np.full(256, UNUSED, np.uint8)
-    numbers[np.flatnonzero(kept)] = np.arange(kept.sum())
+    numbers[np.flatnonzero(common)] = np.arange(common.sum())
     return numbers[target[content_labels]], numbers[style_labels], warnings
 
 
-def _targets(labels: np.ndarray, shares: np.ndarray, kept: np.ndarray) -> np.ndarray:
-    """Give the class that each class of the content becomes: one with which it has a border."""
-    count = len(kept)
+def _targets(labels: np.ndarray, shares: np.ndarray, common: np.ndarray) -> np.ndarray:
+    """Return the class that each class of the content becomes: one with which it has a border."""
+    count = len(common)
     target = np.arange(count)
     borders = _borders(labels, count)
-    largest = int(np.argmax(np.where(kept, shares, -1)))
-    missing = set(np.flatnonzero((shares > 0) & ~kept).tolist())
+    largest = int(np.argmax(np.where(common, shares, -1)))
+    missing = set(np.flatnonzero((shares > 0) & ~common).tolist())
     while missing:
         # The longest border first, so that a class inside a missing one follows it
         groups = np.stack([borders[:, target == label].sum(axis=1) for label in range(count)], 1)
-        groups[:, ~kept] = 0
+        groups[:, ~common] = 0
         label = max(sorted(missing), key=lambda row: groups[row].max())
         target[label] = int(groups[label].argmax()) if groups[label].any() else largest
         missing.remove(label)
@@ -103,7 +103,7 @@ def _borders(labels: np.ndarray, count: int) -> np.ndarray:
 
 
 def name_of(colour: np.ndarray) -> str:
-    """Give a colour as HTML writes it.
+    """Return a colour as HTML writes it.
 
     Parameters
     ----------
@@ -118,8 +118,8 @@ def name_of(colour: np.ndarray) -> str:
     return "#" + bytes(np.asarray(colour, np.uint8)).hex()
 
 
-def kept_colours(before: np.ndarray, after: np.ndarray, colours: np.ndarray) -> np.ndarray:
-    """Give the colours of the classes that `merged` left.
+def common_colours(before: np.ndarray, after: np.ndarray, colours: np.ndarray) -> np.ndarray:
+    """Return the colours of the classes that `merged` left.
 
     Parameters
     ----------
@@ -136,7 +136,7 @@ def kept_colours(before: np.ndarray, after: np.ndarray, colours: np.ndarray) -> 
     Examples
     --------
     >>> colours = np.uint8([[0, 0, 0], [255, 0, 0], [255, 255, 255], [0, 255, 0]])
-    >>> kept_colours(np.uint8([[0, 0, 3, 2]]), np.uint8([[0, 0, 255, 1]]), colours).tolist()
+    >>> common_colours(np.uint8([[0, 0, 3, 2]]), np.uint8([[0, 0, 255, 1]]), colours).tolist()
     [[0, 0, 0], [255, 255, 255]]
     """
     count = after[after != UNUSED].max() + 1

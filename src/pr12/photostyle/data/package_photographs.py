@@ -15,7 +15,7 @@ TEXTURE_REDUCTION = 4
 
 
 def named(name: str) -> np.ndarray:
-    """Give a photograph or texture of scikit-image or scikit-learn.
+    """Return a photograph or texture of scikit-image or scikit-learn.
 
     Parameters
     ----------

@@ -12,6 +12,8 @@ from pr12.workflow.errors import UserError
 # third a round thing before a dark ground.
 PACKAGE_PAIRS = (("china", "rocket"), ("rocket", "china"), ("flower", "retina"))
 PUBLISHED_PAIRS = ("pair3", "pair14", "pair15", "pair16")
+IMAGES = ("content", "style", "content_mask", "style_mask", "published_result")
+FILES = tuple(f"{pair}/{name}.png" for pair in PUBLISHED_PAIRS for name in IMAGES)
 
 
 def read_png(path: Path) -> np.ndarray:
@@ -99,7 +101,7 @@ def pair_tensors(
         )
     ]
     *after, warnings = common_classes.merged(*before, colours)
-    palette = common_classes.kept_colours(before[1], after[1], colours)
+    palette = common_classes.common_colours(before[1], after[1], colours)
     shares = [[float(np.mean(labels == k)) for k in range(len(palette))] for labels in after]
     names = ("content", "style", "content_mask", "style_mask")
     return dict(zip(names, (*images, *after), strict=True)), {
@@ -111,7 +113,7 @@ def pair_tensors(
 
 
 def package_pairs(size: int, classes: int) -> tuple[dict[str, np.ndarray], dict[str, dict]]:
-    """Give the pairs of the packages' photographs, with automatic masks.
+    """Return the pairs of the packages' photographs, with automatic masks.
 
     Parameters
     ----------
@@ -137,15 +139,15 @@ def package_pairs(size: int, classes: int) -> tuple[dict[str, np.ndarray], dict[
     for names in PACKAGE_PAIRS:
         content, style = map(package_photographs.named, names)
         labels = automatic_masks.automatic(content, style, classes)
-        own, info["_".join(names)] = pair_tensors(
+        arrays, info["_".join(names)] = pair_tensors(
             content, style, *labels, automatic_masks.COLOURS, size
         )
-        tensors |= {f"{'_'.join(names)}/{key}": value for key, value in own.items()}
+        tensors |= {f"{'_'.join(names)}/{key}": value for key, value in arrays.items()}
     return tensors, info
 
 
 def published_pairs(folder: Path, size: int) -> tuple[dict[str, np.ndarray], dict[str, dict]]:
-    """Give the published pairs, with their masks and results.
+    """Return the published pairs, with their masks and results.
 
     Parameters
     ----------
@@ -169,17 +171,14 @@ def published_pairs(folder: Path, size: int) -> tuple[dict[str, np.ndarray], dic
     tensors, info = {}, {}
     for pair in PUBLISHED_PAIRS:
         place = folder / pair
-        read = {
-            name: read_png(place / f"{name}.png")
-            for name in ("content", "style", "content_mask", "style_mask", "published_result")
-        }
+        read = {name: read_png(place / f"{name}.png") for name in IMAGES}
         try:
             labels = masks.flat_labels(read["content_mask"], read["style_mask"])
-            own, info[pair] = pair_tensors(read["content"], read["style"], *labels, size)
+            arrays, info[pair] = pair_tensors(read["content"], read["style"], *labels, size)
         except UserError as error:
             raise UserError(f"{place}: {error}") from None
         if read["published_result"].shape != read["content"].shape:
             raise UserError(f"{place}/published_result.png is not of its content's size")
-        own["published"] = package_photographs.shrunk(read["published_result"], size)
-        tensors |= {f"{pair}/{key}": value for key, value in own.items()}
+        arrays["published"] = package_photographs.shrunk(read["published_result"], size)
+        tensors |= {f"{pair}/{key}": value for key, value in arrays.items()}
     return tensors, info

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from pr12.core import state_dicts
+from pr12.data.fetched import check_raw
 from pr12.workflow.errors import UserError
 
 
@@ -31,7 +32,8 @@ def read_weights(path: Path | str, shapes: Mapping[str, tuple[int, ...]]) -> dic
     ------
     UserError
         If the file cannot be read, is neither of torch nor safetensors, holds more than weights,
-        belongs to another architecture or holds numbers that are not finite.
+        belongs to another architecture or holds numbers that are not finite; below data/raw, if it
+        is another one than data/sources.csv lists.
 
     Examples
     --------
@@ -44,9 +46,10 @@ def read_weights(path: Path | str, shapes: Mapping[str, tuple[int, ...]]) -> dic
     {'conv.bias': tensor([1., 1.])}
     """
     path = Path(path)
+    check_raw(path)
     if state_dicts.is_torch_file(path):
         tensors = state_dicts.load(path)
-        _check_shapes(path, {name: tuple(own.shape) for name, own in tensors.items()}, shapes)
+        _check_shapes(path, {name: tuple(tensor.shape) for name, tensor in tensors.items()}, shapes)
         weights = {name: state_dicts.as_float32(tensors[name]) for name in shapes}
     else:
         weights = _read_safetensors(path, shapes)

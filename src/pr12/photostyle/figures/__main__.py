@@ -4,8 +4,7 @@ Every number in a caption is computed. The figure ``lambda_strip`` has a page wi
 its pictures.
 """
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from pr12.photostyle.figures import curves, photographs, sheets, slider_page
 from pr12.photostyle.figures import measures as figures_of_measures
@@ -15,24 +14,8 @@ from pr12.photostyle.figures.sheets import NETS, Pictures
 from pr12.photostyle.params import Figures as Params
 from pr12.report import figures as report_figures
 from pr12.report.figures import Figure, one_of
-from pr12.workflow import step
-from pr12.workflow.errors import UserError
 
 TEXTURES = [f"texture_{name}" for name in photographs.TEXTURES]
-
-
-def check_params(params: Params) -> None:
-    """Raise `UserError` for the first published number that is none."""
-    for case, numbers in params.published.items():
-        good = isinstance(numbers, Mapping)
-        if not good or any(
-            type(value) not in (int, float) or not math.isfinite(value)
-            for value in numbers.values()
-        ):
-            raise UserError(
-                f"--params.published.{case} is {numbers!r}; it must be a mapping of metric keys "
-                "to numbers"
-            )
 
 
 def figures(params: Params) -> list[Figure]:
@@ -43,17 +26,11 @@ def figures(params: Params) -> list[Figure]:
     params : Params
         The step's.
 
-    Raises
-    ------
-    UserError
-        If a value in a mapping of the params is not what it should be.
-
     Examples
     --------
     >>> [figure.file for figure in figures(Params("full", {}))][:2]
     ['inversion', 'inversion_errors']
     """
-    check_params(params)
     sweep = one_of("lambda_sweep")
     lambda_strip = Figure(
         "lambda_strip", figures_of_measures.lambda_strip, sweep, sweep, page=lambda_page
@@ -145,5 +122,4 @@ def lambda_page(metrics: Metrics, pictures: Pictures) -> str | None:
 
 
 if __name__ == "__main__":
-    with step.start(Params, reads=report_figures.READS, writes=["out"]) as job:
-        report_figures.main(job, "photostyle", figures(job.params))
+    report_figures.start(Params, figures)

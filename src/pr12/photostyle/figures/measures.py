@@ -5,7 +5,7 @@ from typing import Any
 
 from pr12.photostyle.figures import photographs as figures_of_photographs
 from pr12.photostyle.figures import sheets
-from pr12.photostyle.figures.curves import SEEDS, Metrics, by_depth, told, whole_ticks
+from pr12.photostyle.figures.curves import SEEDS, Metrics, by_depth, listed, whole_ticks
 from pr12.photostyle.figures.sheets import NETS, Pictures
 from pr12.report import plots, stats
 from pr12.report.plots import Plot
@@ -40,40 +40,41 @@ def lambda_strip(metrics: Metrics, pictures: Pictures) -> Plot | None:
         Of all cases.
     """
     cells = figures_of_photographs.lambda_cells(pictures)
-    own = metrics.get("lambda_sweep", {})
-    names = {key.partition("/")[0]: None for key in own}
+    sweep = metrics.get("lambda_sweep", {})
+    names = {key.partition("/")[0]: None for key in sweep}
     kinds = {
         "matting_energy": "matting energy",
         "content_distance": "distance to the content's pixels",
     }
-    found = {}
+    curves = {}
     for kind, label in kinds.items():
         values = {
-            v: own.get(f"{name}/{kind}")
+            v: sweep.get(f"{name}/{kind}")
             for v, name in figures_of_photographs.lambdas(names).items()
         }
         intervals = {v: stats.mean(each) for v, each in values.items() if each and v > 0}
-        found |= {label: intervals} if intervals else {}
-    if not cells and not found:
+        curves |= {label: intervals} if intervals else {}
+    if not cells and not curves:
         return None
-    figure, panels = lambda_axes(cells, len(found))
-    for index, (axes, (label, curve)) in enumerate(zip(panels, found.items(), strict=True)):
+    figure, panels = lambda_axes(cells, len(curves))
+    for index, (axes, (label, curve)) in enumerate(zip(panels, curves.items(), strict=True)):
         plots.curve(axes, list(curve), list(curve.values()), index, label)
-        if label == "matting energy" and min(own.mean for own in curve.values()) > 0:
+        if label == "matting energy" and min(interval.mean for interval in curve.values()) > 0:
             axes.set_yscale("log")  # over several powers of ten; distances are not
         if len(curve) > 1:
             plots.log_ticks(axes, list(curve), room=0.1)
             axes.set_xticks(list(curve), [f"{value:g}" for value in curve])
         axes.set(xlabel="lambda", ylabel=label)
-    said = "; ".join(f"{label}: {told_lambdas(curve)}" for label, curve in found.items())
+    text = "; ".join(f"{label}: {listed_lambdas(curve)}" for label, curve in curves.items())
     shown = ", ".join(cell.title for cell in cells)
     return Plot(
         "lambda_strip",
         "The weight of the photorealism",
         "Lambda weights the matting Laplacian's energy against the style (Luan et al. 2017). "
         + (f"{figures_of_photographs.FIRST} " if cells else "")
-        + (f"Curves: {SEEDS}. {said}." if found else ""),
-        f"{f'Photographs: {shown}. ' if cells else ''}{f'Curves: {said}.' if found else ''}",
+        + (f"Curves: {SEEDS}. {text}." if curves else ""),
+        (f"Photographs in a row: {shown}. " if cells else "")
+        + (f"Curves against lambda: {', '.join(curves)}." if curves else ""),
         figure,
     )
 
@@ -98,9 +99,9 @@ def lambda_axes(cells: Sequence[sheets.Cell], curves: int) -> tuple[Any, list[An
     return figure, list(grid[1])
 
 
-def told_lambdas(curve: Mapping[float, Interval]) -> str:
+def listed_lambdas(curve: Mapping[float, Interval]) -> str:
     """List intervals by their lambda."""
-    return told({f"{value:g}": interval for value, interval in curve.items()}, "at {}")
+    return listed({f"{value:g}": interval for value, interval in curve.items()}, "at {}")
 
 
 def measures(metrics: Metrics, net: str) -> Plot | None:
@@ -113,21 +114,21 @@ def measures(metrics: Metrics, net: str) -> Plot | None:
     """
     cases = [case for pairs in figures_of_photographs.PAIRS.values() for case in pairs]
     methods = {"content": "content itself"} | figures_of_photographs.METHODS
-    found: dict[tuple[str, str, str], Interval] = {}
+    intervals: dict[tuple[str, str, str], Interval] = {}
     for case in cases:
-        own = metrics.get(f"{net}{case}", {})
+        case_metrics = metrics.get(f"{net}{case}", {})
         for kind in MEASURES:
             for method in methods:
-                if f"{method}/{kind}" in own:
-                    found[kind, case, method] = stats.mean(own[f"{method}/{kind}"])
-    if not found:
+                if f"{method}/{kind}" in case_metrics:
+                    intervals[kind, case, method] = stats.mean(case_metrics[f"{method}/{kind}"])
+    if not intervals:
         return None
-    cases = [case for case in cases if any(case == key[1] for key in found)]
-    used = [method for method in methods if any(method == key[2] for key in found)]
-    kinds = [kind for kind in MEASURES if any(kind == key[0] for key in found)]
+    cases = [case for case in cases if any(case == key[1] for key in intervals)]
+    used = [method for method in methods if any(method == key[2] for key in intervals)]
+    kinds = [kind for kind in MEASURES if any(kind == key[0] for key in intervals)]
     figure, panels = plots.canvas(9.5, 2.3 * len(kinds) + 0.8, rows=len(kinds))
     for kind, (axes,) in zip(kinds, panels, strict=True):
-        bars = {key[1:]: interval for key, interval in found.items() if key[0] == kind}
+        bars = {key[1:]: interval for key, interval in intervals.items() if key[0] == kind}
         draw_bars(axes, bars, cases, used, methods, kind == "matting_energy")
         axes.set_ylabel(MEASURES[kind])
     handles = {}
@@ -137,10 +138,10 @@ def measures(metrics: Metrics, net: str) -> Plot | None:
     labels = [methods[method] for method in used if methods[method] in handles]
     handles = [handles[label] for label in labels]
     figure.legend(handles, labels, loc="outside lower center", ncols=4)
-    said = "; ".join(
-        f"{case.replace('_', ' ')}: {told({methods[m]: i for m, i in own.items()})}"
+    text = "; ".join(
+        f"{case.replace('_', ' ')}: {listed({methods[m]: i for m, i in row.items()})}"
         for case in cases
-        if (own := {m: i for (k, c, m), i in found.items() if (k, c) == (kinds[0], case)})
+        if (row := {m: i for (k, c, m), i in intervals.items() if (k, c) == (kinds[0], case)})
     )
     first = MEASURES[kinds[0]].replace("\n", " ")
     return Plot(
@@ -148,8 +149,8 @@ def measures(metrics: Metrics, net: str) -> Plot | None:
         f"Photo style measured{NETS[net]}",
         "Matting energy (photorealism, logarithmic, less is better; that of the content itself is "
         "nearly none), colour distance to the style by class (less is better) and edge similarity "
-        f"to the content (more is better), {SEEDS}. {first}: {said}.",
-        f"Bars by pair and method. {first}: {said}.",
+        f"to the content (more is better), {SEEDS}. {first}: {text}.",
+        f"Panels of bars grouped by pair, hatched by method: {', '.join(used)}.",
         figure,
     )
 
@@ -195,24 +196,24 @@ def cross_term(metrics: Metrics) -> Plot | None:
     metrics : mapping
         As `inversion_errors` takes them.
     """
-    own = metrics.get("cross_term", {})
-    found = {
-        part: {label: by_depth(absolute(own), f"{key}_depth", "") for key, label in keys.items()}
+    sizes = absolute(metrics.get("cross_term", {}))
+    parts = {
+        part: {label: by_depth(sizes, f"{key}_depth", "") for key, label in keys.items()}
         for part, keys in PARTS.items()
     }
-    found = {
+    parts = {
         part: {label: curve for label, curve in curves.items() if curve}
-        for part, curves in found.items()
+        for part, curves in parts.items()
         if any(curves.values())
     }
-    if not found:
+    if not parts:
         return None
     labels = {
         "gram": "norm, as a share of the Gram matrix's",
         "loss": "cross term of the loss,\nas a share of the larger change",
     }
-    figure, (panels,) = plots.canvas(9, 3.9, columns=len(found))
-    for axes, (part, curves) in zip(panels, found.items(), strict=True):
+    figure, (panels,) = plots.canvas(9, 3.9, columns=len(parts))
+    for axes, (part, curves) in zip(panels, parts.items(), strict=True):
         for index, (label, curve) in enumerate(curves.items()):
             intervals = list(curve.values())
             if part == "loss":
@@ -227,9 +228,9 @@ def cross_term(metrics: Metrics) -> Plot | None:
         else:
             axes.set_ylim(0, None)
         axes.legend(fontsize=8)
-    said = "; ".join(
-        f"{label}: {told(curve, 'layer {}')}"
-        for curves in found.values()
+    text = "; ".join(
+        f"{label}: {listed(curve, 'layer {}')}"
+        for curves in parts.values()
         for label, curve in curves.items()
     )
     return Plot(
@@ -239,15 +240,15 @@ def cross_term(metrics: Metrics) -> Plot | None:
         "are averaged at every convolution. "
         "Right: what sky and building change in the style loss together and not each alone, "
         f"without masks and with them (drawn at {SMALLEST:g} where it is less). "
-        f"{SEEDS.capitalize()}. {said}.",
-        f"Curves by layer. {said}.",
+        f"{SEEDS.capitalize()}. {text}.",
+        "Curves against the layer, a panel for the parts of a loss and one for kinds of masks.",
         figure,
     )
 
 
-def absolute(own: Mapping[str, Sequence[float]]) -> dict[str, list[float]]:
+def absolute(metrics: Mapping[str, Sequence[float]]) -> dict[str, list[float]]:
     """Take the absolute values: a cross term may have either sign."""
-    return {key: [abs(value) for value in values] for key, values in own.items()}
+    return {key: [abs(value) for value in values] for key, values in metrics.items()}
 
 
 def visible(interval: Interval) -> Interval:

@@ -58,10 +58,10 @@ def setting(label: str) -> Setting | None:
     >>> setting("content") is None
     True
     """
-    found = SETTING.fullmatch(label)
-    if not found:
+    match = SETTING.fullmatch(label)
+    if not match:
         return None
-    return Setting(int(found[1]), int(found[2]), float(found[3]), found[4])
+    return Setting(int(match[1]), int(match[2]), float(match[3]), match[4])
 
 
 def photostyle_lambda(name: str) -> float | None:
@@ -72,8 +72,8 @@ def photostyle_lambda(name: str) -> float | None:
     >>> photostyle_lambda("lambda1e+06"), photostyle_lambda("first") is None
     (1000000.0, True)
     """
-    found = re.fullmatch(r"lambda([0-9.]+(?:e[+-]?[0-9]+)?)", name)
-    return float(found[1]) if found else None
+    match = re.fullmatch(r"lambda([0-9.]+(?:e[+-]?[0-9]+)?)", name)
+    return float(match[1]) if match else None
 
 
 def inversions(pictures: Pictures, net: str) -> Plot | None:
@@ -149,11 +149,11 @@ STYLES = {  # case -> title of its row, and what a setting is called there
 
 
 def settings(names: Mapping[str, Any]) -> dict[str, Setting]:
-    """Give the settings among names, few layers and large ratios first."""
-    found = {name: setting(name) for name in names}
-    found = {name: own for name, own in found.items() if own}
-    order = sorted(found, key=lambda name: (found[name].layers, -found[name].ratio, name))
-    return {name: found[name] for name in order}
+    """Return the settings among names, few layers and large ratios first."""
+    by_name = {name: setting(name) for name in names}
+    by_name = {name: each for name, each in by_name.items() if each}
+    order = sorted(by_name, key=lambda name: (by_name[name].layers, -by_name[name].ratio, name))
+    return {name: by_name[name] for name in order}
 
 
 def styles(pictures: Pictures, net: str) -> Plot | None:
@@ -164,29 +164,29 @@ def styles(pictures: Pictures, net: str) -> Plot | None:
     pictures, net
         As `inversions` takes them.
     """
-    found: dict[str, list[Cell]] = {}
+    rows_of: dict[str, list[Cell]] = {}
     ratios = set()
     for case, (title, name_of) in STYLES.items():
         file = f"{net}{case}_picture"
-        own = settings(pictures.get(file, {}))
-        if own and not found:
-            found[title] = [
+        by_name = settings(pictures.get(file, {}))
+        if by_name and not rows_of:
+            rows_of[title] = [
                 Cell(name, pixels(pictures, file, name)) for name in ("content", "style")
             ]
-        for key, each in own.items():
-            found.setdefault(title, []).append(Cell(name_of(each), pixels(pictures, file, key)))
+        for key, each in by_name.items():
+            rows_of.setdefault(title, []).append(Cell(name_of(each), pixels(pictures, file, key)))
         if case != "style_ratios":
-            ratios |= {f"{each.ratio:g}" for each in own.values()}
-    if not found:
+            ratios |= {f"{each.ratio:g}" for each in by_name.values()}
+    if not rows_of:
         return None
-    rows = list(found.items())
-    said = f"Where it is not varied, alpha / beta is {', '.join(sorted(ratios))}. "
+    rows = list(rows_of.items())
+    text = f"Where it is not varied, alpha / beta is {', '.join(sorted(ratios))}. "
     return Plot(
         named("styles", net),
         f"Neural style{NETS[net]}",
         "The content's features and the style's Gram matrices in one image (Gatys et al. 2016); "
         "alpha weights the content, beta the style. Rows: "
-        f"{'; '.join(title for title, _ in rows)}. {said if ratios else ''}{FIRST}",
+        f"{'; '.join(title for title, _ in rows)}. {text if ratios else ''}{FIRST}",
         alt(rows),
         sheet(rows),
     )
@@ -213,16 +213,16 @@ def pairs(pictures: Pictures, name: str, net: str) -> Plot | None:
             if f"{end}_mask" in pictures[file]:
                 mask = pixels(pictures, file, f"{end}_mask", mask=True)
             cells.append(Cell(end, pixels(pictures, file, end), mask))
-        own = {key: said for key, said in METHODS.items() if key in pictures[file]}
-        cells += [Cell(said, pixels(pictures, file, key)) for key, said in own.items()]
-        used |= own
+        methods = {key: title for key, title in METHODS.items() if key in pictures[file]}
+        cells += [Cell(title, pixels(pictures, file, key)) for key, title in methods.items()]
+        used |= methods
         rows.append((title, cells))
     if not rows:
         return None
     return Plot(
         named(name, net),
         f"Photo style by method{NETS[net]}",
-        f"Methods: {', '.join(own for key, own in METHODS.items() if key in used)}. The first "
+        f"Methods: {', '.join(title for key, title in METHODS.items() if key in used)}. The first "
         "stage is neural style with masks, from which photo style starts (Luan et al. 2017). Masks "
         "stand in the corners: equal colours are equal classes. "
         f"{FIRST} Pairs: {'; '.join(title for title, _ in rows)}.",
@@ -232,18 +232,18 @@ def pairs(pictures: Pictures, name: str, net: str) -> Plot | None:
 
 
 def lambdas(names: Mapping[str, Any]) -> dict[float, str]:
-    """Give the results of a sweep by their lambda, from the smallest."""
-    found = {photostyle_lambda(name): name for name in names}
-    return {value: found[value] for value in sorted(v for v in found if v is not None)}
+    """Return the results of a sweep by their lambda, from the smallest."""
+    by_value = {photostyle_lambda(name): name for name in names}
+    return {value: by_value[value] for value in sorted(v for v in by_value if v is not None)}
 
 
 def lambda_cells(pictures: Pictures) -> list[Cell]:
-    """Give content, style and the results for each lambda, nothing if there are none."""
+    """Return content, style and the results for each lambda, nothing if there are none."""
     file = "lambda_sweep_picture"
-    found = lambdas(pictures.get(file, {}))
-    if not found:
+    by_value = lambdas(pictures.get(file, {}))
+    if not by_value:
         return []
     cells = [Cell(name, pixels(pictures, file, name)) for name in ("content", "style")]
     return cells + [
-        Cell(f"lambda {value:g}", pixels(pictures, file, name)) for value, name in found.items()
+        Cell(f"lambda {value:g}", pixels(pictures, file, name)) for value, name in by_value.items()
     ]

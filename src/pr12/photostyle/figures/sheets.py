@@ -15,7 +15,7 @@ from pr12.workflow.errors import UserError
 Pictures = Mapping[str, Mapping[str, np.ndarray]]  # ``<case>_picture`` -> name -> pixels
 
 LONGEST = 300  # pixels of an embedded photograph
-MOST_PIXELS = 350_000  # of all photographs of a figure: about 1 MB of SVG
+MOST_PIXELS = 240_000  # of all photographs of a figure: below 1 MB of SVG, also of textures
 GAP = 0.06  # between cells, whose width is 1
 TITLE = 0.2  # height of a line of text, in cells
 INSET = 0.3  # width of a mask in the corner of its photograph
@@ -34,19 +34,21 @@ Rows = Sequence[tuple[str, Sequence[Cell]]]
 
 
 def numbered(picture: Mapping[str, Any], before: str) -> dict[int, str]:
-    """Give the names that end in a number, by it, such as of ``depth1`` and ``depth2``.
+    """Return the names that end in a number, by it, such as of ``depth1`` and ``depth2``.
 
     Examples
     --------
     >>> numbered({"depth2": 0, "depth10": 0, "depth": 0}, "depth")
     {2: 'depth2', 10: 'depth10'}
     """
-    found = {int(m[1]): m[0] for m in (re.fullmatch(f"{before}([0-9]+)", k) for k in picture) if m}
-    return dict(sorted(found.items()))
+    by_number = {
+        int(m[1]): m[0] for m in (re.fullmatch(f"{before}([0-9]+)", k) for k in picture) if m
+    }
+    return dict(sorted(by_number.items()))
 
 
 def pixels(pictures: Pictures, file: str, name: str, mask: bool = False) -> np.ndarray:
-    """Give one photograph, or one mask, of a picture.
+    """Return one photograph, or one mask, of a picture.
 
     Parameters
     ----------
@@ -64,16 +66,16 @@ def pixels(pictures: Pictures, file: str, name: str, mask: bool = False) -> np.n
     UserError
         If it is missing or something else.
     """
-    found = pictures[file].get(name)
-    good = isinstance(found, np.ndarray) and found.ndim == (2 if mask else 3) and found.size > 0
+    image = pictures[file].get(name)
+    good = isinstance(image, np.ndarray) and image.ndim == (2 if mask else 3) and image.size > 0
     if good and not mask:
-        good = found.shape[2] == 3 and found.dtype == np.uint8
+        good = image.shape[2] == 3 and image.dtype == np.uint8
     if good and mask:
-        good = found.dtype.kind in "uib" and found.min() >= 0
+        good = image.dtype.kind in "uib" and image.min() >= 0
     if not good:
         wanted = "a mask of labels, (H, W)" if mask else "a photograph, uint8 (H, W, 3)"
         raise UserError(f"{file}: {name} is not {wanted}; delete the file and run its step again")
-    return found
+    return image
 
 
 def resized(image: np.ndarray, longest: int) -> np.ndarray:
@@ -102,7 +104,7 @@ def coloured(mask: np.ndarray, longest: int) -> np.ndarray:
 
 
 def room(rows: Rows) -> tuple[float, float]:
-    """Give a sheet's width and height in cells."""
+    """Return a sheet's width and height in cells."""
     height = 0.0
     for title, cells in rows:
         tallest = max(cell.pixels.shape[0] / cell.pixels.shape[1] for cell in cells)
@@ -136,11 +138,11 @@ def draw(axes: Any, rows: Rows, inches: float) -> None:
             top += TITLE
         for x, (name, image, mask) in enumerate(cells):
             share = image.shape[0] / image.shape[1]
-            own = resized(image, longest)
+            small = resized(image, longest)
             box = (x, x + 1 - GAP, top + TITLE + share * (1 - GAP), top + TITLE)
             axes.text(x, top + TITLE / 2, name, va="center", fontsize=size)
             # 'none' keeps the pixels as they are, in the SVG too
-            axes.imshow(own, extent=box, aspect="equal", interpolation="none")
+            axes.imshow(small, extent=box, aspect="equal", interpolation="none")
             if mask is not None:
                 shown = coloured(mask, longest // 2)
                 inset = INSET * mask.shape[0] / mask.shape[1]
@@ -169,11 +171,11 @@ def alt(rows: Rows) -> str:
     >>> alt([("brick", [Cell("source", None), Cell("1 layer", None)])])
     'Photographs in rows. brick: source, 1 layer.'
     """
-    said = "; ".join(
+    text = "; ".join(
         f"{title}: {', '.join(cell.title for cell in cells)}".removeprefix(": ")
         for title, cells in rows
     )
-    return f"Photographs in rows. {said}."
+    return f"Photographs in rows. {text}."
 
 
 def layers(count: int) -> str:

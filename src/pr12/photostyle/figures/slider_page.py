@@ -96,7 +96,7 @@ class Shown(NamedTuple):
 
 
 def jpeg(pixels: np.ndarray) -> str:
-    """Give a photograph as a data URI of a JPEG.
+    """Return a photograph as a data URI of a JPEG.
 
     Parameters
     ----------

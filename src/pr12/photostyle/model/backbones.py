@@ -22,7 +22,7 @@ MEAN, STD = (
 
 
 def _vgg19() -> dict[str, str]:
-    """Give the papers' names of VGG-19: behind each rectifier, and the pools."""
+    """Return the papers' names of VGG-19: behind each rectifier, and the pools."""
     names, index = {}, 0
     for block, convolutions in enumerate((2, 2, 4, 4, 4), start=1):
         for number in range(1, convolutions + 1):
@@ -34,7 +34,7 @@ def _vgg19() -> dict[str, str]:
 
 
 def _squeezenet() -> dict[str, str]:
-    """Give the paper's names of SqueezeNet 1.0."""
+    """Return the paper's names of SqueezeNet 1.0."""
     places = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12)
     names = ("conv1", "pool1", "fire2", "fire3", "fire4", "pool4")
     names += ("fire5", "fire6", "fire7", "fire8", "pool8", "fire9")
@@ -72,17 +72,17 @@ class Features(nn.Module):
         self.means: dict[str, Tensor] = {}
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """Give the features of images."""
+        """Return the features of images."""
         inputs = ((images - self.mean) / self.std).to(self.number)
-        found = self.network(inputs.contiguous(memory_format=torch.channels_last))
+        outputs = self.network(inputs.contiguous(memory_format=torch.channels_last))
         return {
-            name: (own.float() / self.means[name] if name in self.means else own.float())
-            for name, own in found.items()
+            name: (values.float() / self.means[name] if name in self.means else values.float())
+            for name, values in outputs.items()
         }
 
 
 def node(architecture: str, layer: str) -> str:
-    """Give torchvision's name of a layer.
+    """Return torchvision's name of a layer.
 
     Parameters
     ----------
@@ -141,32 +141,32 @@ def cut(architecture: str, layers: Sequence[str], pooling: str) -> fx.GraphModul
     # that masks can follow every convolution
     tracer = extraction.NodePathTracer(autowrap_modules=(math, torchvision.ops))
     graph = tracer.trace(network)
-    (output,) = (own for own in graph.nodes if own.op == "output")
-    found = {layer: _last(tracer.node_to_qualname, node(architecture, layer)) for layer in layers}
-    for layer, own in found.items():
-        if own is None:
+    (output,) = (each for each in graph.nodes if each.op == "output")
+    nodes = {layer: _last(tracer.node_to_qualname, node(architecture, layer)) for layer in layers}
+    for layer, last in nodes.items():
+        if last is None:
             known = (
                 ", ".join(NAMES.get(architecture, ())) or "torchvision's names, such as layer2.1"
             )
             raise UserError(f"{architecture} has no layer {layer!r}; it has {known}")
-    output.args = (found,)
+    output.args = (nodes,)
     traced = fx.GraphModule(network, graph)
     traced.graph.eliminate_dead_code()
-    own = fx.GraphModule(traced, traced.graph)  # only what the layers need
-    for name, module in list(own.named_modules()):
+    network = fx.GraphModule(traced, traced.graph)  # only what the layers need
+    for name, module in list(network.named_modules()):
         if isinstance(module, nn.MaxPool2d) and pooling == "average":
-            own.set_submodule(name, averaging(module))
-    return own
+            network.set_submodule(name, averaging(module))
+    return network
 
 
 def _last(paths: Mapping[fx.Node, str], layer: str) -> fx.Node | None:
     """Find the last thing that a layer, which may be a block, does."""
-    own = [
+    inside = [
         node
         for node, path in paths.items()
         if node.op not in ("placeholder", "output") and f"{path}.".startswith(f"{layer}.")
     ]
-    return own[-1] if layer and own else None
+    return inside[-1] if layer and inside else None
 
 
 def averaging(module: nn.Module) -> nn.AvgPool2d:
@@ -192,7 +192,7 @@ def averaging(module: nn.Module) -> nn.AvgPool2d:
 
 
 def shapes(network: fx.GraphModule) -> dict[str, tuple[int, ...]]:
-    """Give the shape of every weight that a cut network needs, by torchvision's names.
+    """Return the shape of every weight that a cut network needs, by torchvision's names.
 
     Examples
     --------
@@ -200,7 +200,7 @@ def shapes(network: fx.GraphModule) -> dict[str, tuple[int, ...]]:
     {'features.0.weight': (96, 3, 7, 7), 'features.0.bias': (96,)}
     """
     return {
-        name: tuple(own.shape)
-        for name, own in network.state_dict().items()
+        name: tuple(value.shape)
+        for name, value in network.state_dict().items()
         if not name.endswith("num_batches_tracked")
     }

@@ -9,7 +9,7 @@ from pr12.workflow.errors import UserError
 
 
 def mask_network(features: Features) -> fx.GraphModule:
-    """Give the network that carries masks to the layers: an average where features are convolved.
+    """Return the network that carries masks to the layers: an average where features are convolved.
 
     Masks are averaged over every convolution's window and halved by every pool, so that a mask at
     a layer says how much of what the layer sees there is of the class (the authors' code).
@@ -61,5 +61,5 @@ def carried(features: Features, masks: Tensor) -> dict[str, Tensor]:
     # Added branches add masks too: shares of a mask of ones, carried beside them
     whole = torch.cat([masks.float(), torch.ones_like(masks[:1], dtype=torch.float32)])
     layers = mask_network(features)(whole[:, None])
-    means = {name: own.mean(dim=1) for name, own in layers.items()}  # of joined branches
-    return {name: own[:-1] / own[-1] for name, own in means.items()}
+    means = {name: values.mean(dim=1) for name, values in layers.items()}  # of joined branches
+    return {name: values[:-1] / values[-1] for name, values in means.items()}

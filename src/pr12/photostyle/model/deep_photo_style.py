@@ -37,7 +37,7 @@ class Weights(NamedTuple):
 
 
 def as_image(pixels: np.ndarray) -> Tensor:
-    """Give pixels to the network: uint8 (H, W, 3) -> float32 from 0 to 1, (1, 3, H, W).
+    """Return pixels to the network: uint8 (H, W, 3) -> float32 from 0 to 1, (1, 3, H, W).
 
     Examples
     --------
@@ -49,7 +49,7 @@ def as_image(pixels: np.ndarray) -> Tensor:
 
 
 def as_pixels(image: Tensor) -> np.ndarray:
-    """Give an image as pixels: from 0 to 1, (1, 3, H, W) -> uint8 (H, W, 3).
+    """Return an image as pixels: from 0 to 1, (1, 3, H, W) -> uint8 (H, W, 3).
 
     Examples
     --------
@@ -61,7 +61,7 @@ def as_pixels(image: Tensor) -> np.ndarray:
 
 
 def as_masks(labels: np.ndarray, classes: int) -> Tensor:
-    """Give a map of labels as one mask per class: (H, W) -> float32 (K, H, W).
+    """Return a map of labels as one mask per class: (H, W) -> float32 (K, H, W).
 
     Examples
     --------
@@ -75,7 +75,7 @@ def as_masks(labels: np.ndarray, classes: int) -> Tensor:
 def wanted(
     features: Features, content: Tensor, style: Tensor, content_masks: Tensor, style_masks: Tensor
 ) -> Wanted:
-    """Give what is wanted of a result.
+    """Return what is wanted of a result.
 
     Parameters
     ----------
@@ -96,13 +96,13 @@ def wanted(
     >>> sorted(wanted(features, content, content, one, one).grams)
     ['conv1_1']
     """
-    own = features(style)
+    activations = features(style)
     masks = carried_masks.carried(features, style_masks)
     return Wanted(
         content=features(content),
         masks=carried_masks.carried(features, content_masks),
-        grams={name: losses.masked_grams(own[name], masks[name]) for name in own},
-        plain_grams={name: losses.gram(own[name]) for name in own},
+        grams={name: losses.masked_grams(activations[name], masks[name]) for name in activations},
+        plain_grams={name: losses.gram(activations[name]) for name in activations},
     )
 
 
@@ -114,7 +114,7 @@ def objective(
     matrix: Tensor | None = None,
     masked: bool = True,
 ) -> Objective:
-    """Give the loss of either stage.
+    """Return the loss of either stage.
 
     Parameters
     ----------
@@ -139,9 +139,9 @@ def objective(
     """
 
     def loss(image: Tensor) -> dict[str, Tensor]:
-        own = features(image)
-        parts = {"content": content_error(own, target, weights)}
-        parts["style"] = style_error(own, target, weights, masked)
+        activations = features(image)
+        parts = {"content": content_error(activations, target, weights)}
+        parts["style"] = style_error(activations, target, weights, masked)
         total = weights.content * parts["content"] + weights.style * parts["style"]
         if photorealism:
             parts["photorealism"] = matting.photorealism(image, matrix)
@@ -151,17 +151,19 @@ def objective(
     return loss
 
 
-def content_error(own: Layers, target: Wanted, weights: Weights) -> Tensor:
-    """Give the content loss divided by the number of features: (1 / 2 N_l D_l) sum of squares."""
+def content_error(activations: Layers, target: Wanted, weights: Weights) -> Tensor:
+    """Return the content loss divided by the number of features: (1 / 2 N_l D_l) sum of squares."""
     parts = [
-        losses.content_loss(own, target.content, [name]) / own[name].numel()
+        losses.content_loss(activations, target.content, [name]) / activations[name].numel()
         for name in weights.content_layers
     ]
     return torch.stack(parts).mean()
 
 
-def style_error(own: Layers, target: Wanted, weights: Weights, masked: bool) -> Tensor:
-    """Give the style loss, class by class or of the whole image."""
+def style_error(activations: Layers, target: Wanted, weights: Weights, masked: bool) -> Tensor:
+    """Return the style loss, class by class or of the whole image."""
     if masked:
-        return losses.masked_style_loss(own, target.masks, target.grams, weights.style_layers)
-    return losses.style_loss(own, target.plain_grams, weights.style_layers)
+        return losses.masked_style_loss(
+            activations, target.masks, target.grams, weights.style_layers
+        )
+    return losses.style_loss(activations, target.plain_grams, weights.style_layers)

@@ -9,34 +9,35 @@ import torch
 from torch import Tensor
 
 from pr12.core import checkpoints, determinism
+from pr12.core.checkpoints import State
 from pr12.photostyle.data import weights_file
 from pr12.photostyle.model import backbones, network_weights, optimise
 from pr12.photostyle.model.backbones import Features
 from pr12.photostyle.model.deep_photo_style import as_image, as_pixels
 from pr12.photostyle.model.optimise import Objective
-from pr12.workflow import progress
+from pr12.workflow import step
 from pr12.workflow.errors import UserError
 
 OFTEN = 50  # iterations after which a state is written: a kill costs no more
 
 
 class Task(NamedTuple):
-    """One image to be made."""
+    """One image to be optimised."""
 
-    start: Callable[[Mapping[str, Tensor]], Tensor]  # from the images made before, by name
+    start: Callable[[Mapping[str, Tensor]], Tensor]  # from the images of earlier tasks, by name
     objective: Objective
     iterations: int
 
 
-class Made(NamedTuple):
-    """An image that was made, and its loss with its parts."""
+class Result(NamedTuple):
+    """The image of a task, and its loss with its parts."""
 
     image: Tensor
     parts: dict[str, float]
 
 
 def picture(photographs: Mapping[str, Tensor], name: str) -> Tensor:
-    """Give a photograph of the step ``photographs`` to the network, shape (1, 3, H, W).
+    """Return a photograph of the step ``photographs`` to the network, shape (1, 3, H, W).
 
     Raises
     ------
@@ -54,7 +55,7 @@ def picture(photographs: Mapping[str, Tensor], name: str) -> Tensor:
 
 
 def calibration(photographs: Mapping[str, Tensor]) -> Tensor:
-    """Give the photographs over which mean activations are taken, shape (N, 3, S, S)."""
+    """Return the photographs over which mean activations are taken, shape (N, 3, S, S)."""
     names = sorted(name for name in photographs if name.startswith("photograph/"))
     return torch.cat([picture(photographs, name) for name in names]).cpu()
 
@@ -62,7 +63,7 @@ def calibration(photographs: Mapping[str, Tensor]) -> Tensor:
 def features_of(
     params: Any, layers: Sequence[str], photographs: Mapping[str, Tensor], weights: Path | None
 ) -> Features:
-    """Give the network of an experiment.
+    """Return the network of an experiment.
 
     Parameters
     ----------
@@ -95,67 +96,94 @@ def features_of(
     )
 
 
-def completed(
-    tasks: Mapping[str, Task], history: int, checkpoint: Path, fingerprint: str
-) -> dict[str, Made]:
+def check_distinct(params: Any) -> None:
+    """Refuse a value that stands twice in a list: it would count as two seeds, settings or layers.
+
+    Parameters
+    ----------
+    params : Params
+        Of a step. Numbers are alike if they are to six digits, as names of results write them.
+
+    Raises
+    ------
+    UserError
+        If a list has a value twice; weights by layer (``total_variation``) may be equal.
+    """
+    for name, values in vars(params).items():
+        if isinstance(values, tuple) and name != "total_variation":
+            texts = [f"{value:g}" if isinstance(value, float) else str(value) for value in values]
+            twice = [text for text in texts if texts.count(text) > 1]
+            if twice:
+                raise UserError(f"--params.{name} has {twice[0]} twice; remove one")
+
+
+def completed(job: step.Job, tasks: Mapping[str, Task], history: int) -> dict[str, Result]:
     """Make images one after another; after a kill, go on where it was.
 
     Parameters
     ----------
+    job : Job
+        Of the step: beside its outputs lies the checkpoint, which knows source, params and inputs.
     tasks : mapping
         Name -> task.
     history : int
         Of L-BFGS.
-    checkpoint : Path
-        Where states are kept meanwhile; removed at the end.
-    fingerprint : str
-        Digest of params and code; another one's states are not used.
 
     Returns
     -------
-    dict of str to Made
+    dict of str to Result
         By the tasks' names, in their order.
     """
-    saved = checkpoints.load_state(checkpoint, fingerprint) or {
-        "made": {},
-        "task": "",
-        "state": None,
-    }
-    made = {name: Made(own["image"], own["parts"]) for name, own in saved["made"].items()}
+    lengths = {name: _count(task) for name, task in tasks.items()}
+    state = checkpoints.resumed(
+        job,
+        lambda state: _states(tasks, history, state),
+        total=sum(lengths.values()),
+        describe=_describe,
+        done=lambda state: _done(state, lengths),
+    )
+    return {name: Result(**state["results"][name]) for name in tasks}
 
-    def save(task: str, state: Mapping[str, Any] | None) -> None:
-        kept = {name: own._asdict() for name, own in made.items()}
-        checkpoints.save_state(
-            checkpoint, {"made": kept, "task": task, "state": state}, fingerprint
-        )
 
-    def one_by_one() -> Iterator[tuple[str, Made]]:
-        for name, task in tasks.items():
-            if name in made:
-                continue
-            image = task.start({key: own.image for key, own in made.items()})
-            state = saved["state"] if saved["task"] == name else None
-            for step in optimise.minimise(image, task.objective, task.iterations, history, state):
-                image, parts = step.image, step.parts
-                if step.iteration % OFTEN == 0 and step.iteration < task.iterations:
-                    save(name, step.state)
-            with torch.no_grad():
-                parts = {key: part.item() for key, part in task.objective(image).items()}
-            made[name] = Made(image.clone(), parts)
-            save("", None)
-            yield name, made[name]
+def _states(tasks: Mapping[str, Task], history: int, state: State | None) -> Iterator[State]:
+    """Yield a state now and then within each task, and when an image is ready."""
+    results = dict(state["results"]) if state else {}
+    for name, task in tasks.items():
+        if name in results:
+            continue
+        image = task.start({key: result["image"] for key, result in results.items()})
+        before = state["step"] if state and state["task"] == name else None
+        for last in optimise.minimise(image, task.objective, task.iterations, history, before):
+            image = last.image
+            if last.iteration % OFTEN == 0 and last.iteration < task.iterations:
+                yield {"results": results, "task": name, "step": last.state, "parts": last.parts}
+        with torch.no_grad():
+            parts = {key: part.item() for key, part in task.objective(image).items()}
+        results = results | {name: {"image": image.clone(), "parts": parts}}
+        yield {"results": results, "task": name, "step": None, "parts": parts}
 
-    text = lambda row: f"{row[0]}: loss {row[1].parts['loss']:.4g}"  # noqa: E731
-    for _ in progress.follow(one_by_one(), len(tasks), text, done=len(made)):
-        pass
-    return {name: made[name] for name in tasks}
+
+def _count(task: Task) -> int:
+    """Return how many states a task yields, unless no step lowers its loss before."""
+    return 1 + (task.iterations - 1) // OFTEN
+
+
+def _done(state: State, lengths: Mapping[str, int]) -> int:
+    """Return how many states lie before one, itself included."""
+    inside = state["step"]["iteration"] // OFTEN if state["step"] else 0
+    return inside + sum(lengths[name] for name in state["results"])
+
+
+def _describe(state: State) -> str:
+    """Return a state in a line."""
+    return f"{state['task']}: loss {state['parts']['loss']:.4g}"
 
 
 def pixels(image: Tensor) -> Tensor:
-    """Give an image as it is kept for figures: uint8 (H, W, 3)."""
+    """Return an image as figures draw it: uint8 (H, W, 3)."""
     return torch.from_numpy(as_pixels(image))
 
 
 def as_array(image: Tensor) -> np.ndarray:
-    """Give an image to the measures: float64 from 0 to 1, (H, W, 3)."""
+    """Return an image to the measures: float64 from 0 to 1, (H, W, 3)."""
     return image[0].detach().cpu().permute(1, 2, 0).double().numpy()

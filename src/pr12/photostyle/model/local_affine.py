@@ -10,13 +10,13 @@ can be applied to a large one (He & Sun 2015, Chen et al. 2016), whose details t
 import numpy as np
 from scipy import ndimage
 
-STRIP = 64  # rows that are made at once: coefficients are four times as large as the image
+STRIP = 64  # rows that are computed at once: coefficients are four times as large as the image
 
 
 def coefficients(
     content: np.ndarray, result: np.ndarray, radius: int, epsilon: float
 ) -> np.ndarray:
-    """Give the affine map of colours from one image to another, around each pixel.
+    """Return the affine map of colours from one image to another, around each pixel.
 
     Parameters
     ----------
@@ -37,8 +37,8 @@ def coefficients(
     Examples
     --------
     >>> content = np.random.default_rng(0).random((8, 9, 3))
-    >>> found = coefficients(content, 0.5 * content + 0.2, radius=2, epsilon=1e-9)
-    >>> found[4, 4, 0, [0, 3]].round(3).tolist()
+    >>> maps = coefficients(content, 0.5 * content + 0.2, radius=2, epsilon=1e-9)
+    >>> maps[4, 4, 0, [0, 3]].round(3).tolist()
     [0.5, 0.2]
     """
     guide, wanted = (np.asarray(image, np.float64) for image in (content, result))
@@ -92,7 +92,7 @@ def applied(coefficients: np.ndarray, content: np.ndarray) -> np.ndarray:
 
 
 def smoothed(content: np.ndarray, result: np.ndarray, radius: int, epsilon: float) -> np.ndarray:
-    """Give the image nearest to a result that is locally an affine map of the content's colours.
+    """Return the image nearest to a result that is locally an affine map of the content's colours.
 
     Parameters
     ----------
@@ -170,7 +170,7 @@ def carried(coefficients: np.ndarray, content: np.ndarray) -> np.ndarray:
 
 
 def _rows(values: np.ndarray, height: int, wanted: slice) -> np.ndarray:
-    """Give some rows of an image that is resampled to a height."""
+    """Return some rows of an image that is resampled to a height."""
     lower, upper, share = _between(values.shape[0], height, values.dtype)
     share = share[wanted].reshape(-1, *(1,) * (values.ndim - 1))
     return values[lower[wanted]] * (1 - share) + values[upper[wanted]] * share
@@ -180,8 +180,8 @@ def _columns(values: np.ndarray, width: int) -> np.ndarray:
     return _rows(values.swapaxes(0, 1), width, slice(None)).swapaxes(0, 1)
 
 
-def _between(own: int, wanted: int, number: np.dtype) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Give for each new place the two old ones beside it and the share of the second."""
-    places = ((np.arange(wanted) + 0.5) * own / wanted - 0.5).clip(0, own - 1)
+def _between(size: int, wanted: int, number: np.dtype) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return for each new place the two old ones beside it and the share of the second."""
+    places = ((np.arange(wanted) + 0.5) * size / wanted - 0.5).clip(0, size - 1)
     lower = np.floor(places).astype(int)
-    return lower, np.minimum(lower + 1, own - 1), (places - lower).astype(number)
+    return lower, np.minimum(lower + 1, size - 1), (places - lower).astype(number)

@@ -12,7 +12,7 @@ Layers = Mapping[str, Tensor]  # layer -> features, Grams or masks
 
 
 def gram(features: Tensor) -> Tensor:
-    """Give the Gram matrix of features, divided by the number of positions.
+    """Return the Gram matrix of features, divided by the number of positions.
 
     Parameters
     ----------
@@ -49,11 +49,11 @@ class _Grams(torch.autograd.Function):
     def forward(ctx, rows: Tensor, weights: Tensor) -> Tensor:
         ctx.places, ctx.shape = [], rows.shape
         weighed, grams = [], []
-        for own in weights:
-            seen = own.nonzero()
+        for mask in weights:
+            seen = mask.nonzero()
             place = slice(int(seen[0]), int(seen[-1]) + 1) if len(seen) else slice(0, 0)
             ctx.places.append(place)
-            weighed.append(rows[place] * own[place].square()[:, None])
+            weighed.append(rows[place] * mask[place].square()[:, None])
             grams.append(weighed[-1].T @ rows[place])
         ctx.save_for_backward(*weighed)
         return torch.stack(grams)
@@ -61,13 +61,13 @@ class _Grams(torch.autograd.Function):
     @staticmethod
     def backward(ctx, upstream: Tensor) -> tuple[Tensor, None]:
         gradient = torch.zeros(ctx.shape, dtype=upstream.dtype, device=upstream.device)
-        for weighed, place, own in zip(ctx.saved_tensors, ctx.places, upstream, strict=True):
-            gradient[place].addmm_(weighed, own + own.T)
+        for weighed, place, slope in zip(ctx.saved_tensors, ctx.places, upstream, strict=True):
+            gradient[place].addmm_(weighed, slope + slope.T)
         return gradient, None
 
 
 def masked_grams(features: Tensor, masks: Tensor) -> Tensor:
-    """Give the Gram matrix of every class, of features times its mask.
+    """Return the Gram matrix of every class, of features times its mask.
 
     Parameters
     ----------
@@ -93,7 +93,7 @@ def masked_grams(features: Tensor, masks: Tensor) -> Tensor:
 
 
 def content_loss(features: Layers, content: Layers, layers: Sequence[str]) -> Tensor:
-    """Give the squared error of features, summed over filters and positions, halved.
+    """Return the squared error of features, summed over filters and positions, halved.
 
     Parameters
     ----------
@@ -112,7 +112,7 @@ def content_loss(features: Layers, content: Layers, layers: Sequence[str]) -> Te
 
 
 def style_loss(features: Layers, grams: Layers, layers: Sequence[str]) -> Tensor:
-    """Give the squared error of Gram matrices, the mean over layers.
+    """Return the squared error of Gram matrices, the mean over layers.
 
     Parameters
     ----------
@@ -139,7 +139,7 @@ def style_loss(features: Layers, grams: Layers, layers: Sequence[str]) -> Tensor
 def masked_style_loss(
     features: Layers, masks: Layers, grams: Layers, layers: Sequence[str]
 ) -> Tensor:
-    """Give the style loss class by class, so that sky learns from sky only.
+    """Return the style loss class by class, so that sky learns from sky only.
 
     Parameters
     ----------
@@ -160,13 +160,13 @@ def masked_style_loss(
     parts = []
     for name in layers:
         count = features[name].shape[1]
-        own = (masked_grams(features[name], masks[name]) - grams[name]).square().sum(dim=(1, 2))
-        parts.append((own * masks[name].mean(dim=(1, 2))).sum() / (2 * count**2))
+        errors = (masked_grams(features[name], masks[name]) - grams[name]).square().sum(dim=(1, 2))
+        parts.append((errors * masks[name].mean(dim=(1, 2))).sum() / (2 * count**2))
     return torch.stack(parts).mean()
 
 
 def total_variation(image: Tensor, beta: float) -> Tensor:
-    """Give the total variation of an image, summed over colours and places.
+    """Return the total variation of an image, summed over colours and places.
 
     Parameters
     ----------
@@ -188,7 +188,7 @@ def total_variation(image: Tensor, beta: float) -> Tensor:
 
 
 def alpha_norm(image: Tensor, alpha: float) -> Tensor:
-    """Give the sum of pixels to the power alpha, which keeps them in their range.
+    """Return the sum of pixels to the power alpha, which keeps them in their range.
 
     Parameters
     ----------
@@ -206,7 +206,7 @@ def alpha_norm(image: Tensor, alpha: float) -> Tensor:
 
 
 def inversion_error(features: Tensor, target: Tensor) -> Tensor:
-    """Give the squared distance of features in units of the target's squared length.
+    """Return the squared distance of features in units of the target's squared length.
 
     Parameters
     ----------

@@ -17,13 +17,15 @@ from pr12.workflow.errors import UserError
 EPSILON = 1e-7  # of Luan et al.'s code; regularises the covariance of a window's colours
 
 
-def laplacian(content: np.ndarray) -> scipy.sparse.csr_matrix:
-    """Give the matting Laplacian of an image.
+def laplacian(content: np.ndarray, seen: np.ndarray | None = None) -> scipy.sparse.csr_matrix:
+    """Return the matting Laplacian of an image.
 
     Parameters
     ----------
     content : ndarray
         From 0 to 1, shape (H, W, 3), at least 3 x 3.
+    seen : ndarray, optional
+        Boolean, shape (H, W): windows with a pixel that is not seen do not count.
 
     Returns
     -------
@@ -44,6 +46,8 @@ def laplacian(content: np.ndarray) -> scipy.sparse.csr_matrix:
         )
     places = np.arange(height * width, dtype=np.int32).reshape(height, width)
     windows = np.lib.stride_tricks.sliding_window_view(places, (3, 3)).reshape(-1, 9)
+    if seen is not None:
+        windows = windows[seen.ravel()[windows].all(axis=1)]
     matrix = scipy.sparse.csr_matrix((height * width,) * 2)
     for some in np.array_split(windows, max(1, len(windows) // 50_000)):
         colours = content.reshape(-1, 3)[some].astype(np.float64)
@@ -57,7 +61,7 @@ def laplacian(content: np.ndarray) -> scipy.sparse.csr_matrix:
 
 
 def as_tensor(matrix: scipy.sparse.csr_matrix, number: torch.dtype = torch.float32) -> Tensor:
-    """Give a sparse matrix to torch, with 32-bit indices, which its products are fastest with.
+    """Return a sparse matrix to torch, with 32-bit indices, which its products are fastest with.
 
     Examples
     --------
@@ -91,7 +95,7 @@ class _Energy(torch.autograd.Function):
 
 
 def photorealism(image: Tensor, matrix: Tensor) -> Tensor:
-    """Give the photorealism term, divided by the number of pixels.
+    """Return the photorealism term, divided by the number of pixels.
 
     Parameters
     ----------

@@ -27,7 +27,7 @@ EDGE_RANGE = 6.0
 
 
 def matting_energy(result: np.ndarray, laplacian: scipy.sparse.sparray) -> float:
-    """Give the photorealism term of Luan et al. 2017 (Sec. 3, Eq. 2) per pixel.
+    """Return the photorealism term of Luan et al. 2017 (Sec. 3, Eq. 2) per pixel.
 
     The sum over the channels of v' L v, divided by the number of pixels: 0 for a result that is a
     locally affine function of the content whose matting Laplacian is L.
@@ -67,7 +67,7 @@ def matting_energy(result: np.ndarray, laplacian: scipy.sparse.sparray) -> float
 
 
 def affine_residual(result: np.ndarray, content: np.ndarray, radius: int) -> float:
-    """Give the mean squared residual of the best local affine fit of the result to the content.
+    """Return the mean squared residual of the best local affine fit of the result to the content.
 
     In each window of (2 r + 1)^2 pixels inside the image, result = A content + b by least squares
     (A 3 x 3, with a ridge of `RIDGE`); the squares are averaged over the window's pixels, over the
@@ -123,15 +123,19 @@ def affine_residual(result: np.ndarray, content: np.ndarray, radius: int) -> flo
         for j in range(i, 6):
             joint[:, :, i, j] = mean(channels[i] * channels[j]) - means[i] * means[j]
             joint[:, :, j, i] = joint[:, :, i, j]
-    inner, cross, own = joint[..., :3, :3], joint[..., :3, 3:], joint[..., 3:, 3:]
+    return float(np.maximum(_residuals(joint), 0).mean() / 3)
+
+
+def _residuals(joint: np.ndarray) -> np.ndarray:
+    """Return what the best affine fit leaves of each window's covariances, (..., 6, 6)."""
+    inner, cross, outer = joint[..., :3, :3], joint[..., :3, 3:], joint[..., 3:, 3:]
     fit = np.linalg.solve(inner + RIDGE * np.eye(3), cross)  # A transposed
     explained = 2 * (fit * cross).sum((-2, -1)) - (fit * (inner @ fit)).sum((-2, -1))
-    residuals = np.trace(own, axis1=-2, axis2=-1) - explained
-    return float(np.maximum(residuals, 0).mean() / 3)
+    return np.trace(outer, axis1=-2, axis2=-1) - explained
 
 
 def edge_similarity(result: np.ndarray, content: np.ndarray) -> float:
-    """Give the structural similarity (Wang et al. 2004) of two images' maps of edges.
+    """Return the structural similarity (Wang et al. 2004) of two images' maps of edges.
 
     Edges are magnitudes of Sobel's gradient of the luminance. Each map is divided by its own root
     mean square, so that more or less contrast of the whole image, which a style may well ask for,
@@ -193,7 +197,7 @@ def _edges(image: np.ndarray) -> np.ndarray:
 def colour_distance(
     result: np.ndarray, style: np.ndarray, result_labels: np.ndarray, style_labels: np.ndarray
 ) -> float:
-    """Give how far the result's colours are from the style's, class by class.
+    """Return how far the result's colours are from the style's, class by class.
 
     By class, the Fréchet (2-Wasserstein) distance, not squared, of the Gaussians fitted to the
     CIELAB colours of both (mean, covariance over N); averaged over the classes, each weighted by
@@ -227,8 +231,8 @@ def colour_distance(
     _labels_fit(result, result_labels, "the result")
     _labels_fit(style, style_labels, "the style")
     shared, areas = np.unique(result_labels, return_counts=True)
-    kept = np.isin(shared, style_labels)
-    if not kept.any():
+    common = np.isin(shared, style_labels)
+    if not common.any():
         raise UserError(
             f"the result's classes {shared.tolist()} and the style's "
             f"{np.unique(style_labels).tolist()} have none in common; merge labels first"
@@ -239,15 +243,15 @@ def colour_distance(
     ]
     distances = [
         gaussian_distance(colours[0][result_labels == label], colours[1][style_labels == label])
-        for label in shared[kept]
+        for label in shared[common]
     ]
-    return float(np.average(distances, weights=areas[kept]))
+    return float(np.average(distances, weights=areas[common]))
 
 
 def gaussian_distance(first: np.ndarray, second: np.ndarray) -> float:
-    """Give the Fréchet (2-Wasserstein) distance of the Gaussians fitted to two samples.
+    """Return the Fréchet (2-Wasserstein) distance of the Gaussians fitted to two samples.
 
-    The root of |mean_a - mean_b|^2 + tr(A + B - 2 (A^(1/2) B A^(1/2))^(1/2)) (Dowson & Landau
+    The root of ``|mean_a - mean_b|^2 + tr(A + B - 2 (A^(1/2) B A^(1/2))^(1/2))`` (Dowson & Landau
     1982). The trace is the least squared distance of factors F F' = A and G G' = B over rotations
     of G (Bhatia et al. 2019), and so computed: equal samples are 0 apart, not some 1e-6.
 
@@ -275,7 +279,7 @@ def gaussian_distance(first: np.ndarray, second: np.ndarray) -> float:
 
 
 def histogram_matched(content: np.ndarray, style: np.ndarray) -> np.ndarray:
-    """Give the content each of whose channels has the style's histogram: global colour transfer.
+    """Return the content each of whose channels has the style's histogram: global colour transfer.
 
     Parameters
     ----------
@@ -305,7 +309,7 @@ def histogram_matched(content: np.ndarray, style: np.ndarray) -> np.ndarray:
 def histogram_matched_by_class(
     content: np.ndarray, style: np.ndarray, content_labels: np.ndarray, style_labels: np.ndarray
 ) -> np.ndarray:
-    """Give the content each of whose classes has, by channel, the histogram of the style's class.
+    """Return the content each of whose classes has, by channel, the histogram of the style's class.
 
     Parameters
     ----------

@@ -14,7 +14,7 @@ LEAST = 0.01  # a filter's mean activation counts as at least this share of its 
 
 
 def trained(network: fx.GraphModule, weights: Mapping[str, Tensor]) -> fx.GraphModule:
-    """Give a cut network the weights of a file.
+    """Return a cut network the weights of a file.
 
     Parameters
     ----------
@@ -28,7 +28,7 @@ def trained(network: fx.GraphModule, weights: Mapping[str, Tensor]) -> fx.GraphM
 
 
 def untrained(network: fx.GraphModule, images: Tensor, seed: int) -> fx.GraphModule:
-    """Give a cut network random weights, each layer scaled to a mean activation of 1.
+    """Return a cut network random weights, each layer scaled to a mean activation of 1.
 
     Such features serve for texture and inversion (Ustyuzhaninov et al. 2016, He et al. 2016).
 
@@ -54,8 +54,8 @@ def untrained(network: fx.GraphModule, images: Tensor, seed: int) -> fx.GraphMod
     hooks = []
     drawn = (nn.Conv2d, nn.BatchNorm2d)
     for name, module in network.named_modules():
-        own = [*module.parameters(recurse=False), *module.buffers(recurse=False)]
-        if own and not isinstance(module, drawn):
+        tensors = [*module.parameters(recurse=False), *module.buffers(recurse=False)]
+        if tensors and not isinstance(module, drawn):
             raise UserError(f"the layer {name} cannot have random weights; choose an earlier layer")
         if isinstance(module, nn.Conv2d):
             fan_in = math.prod(module.weight.shape[1:])
@@ -107,8 +107,8 @@ def normalise(features: Features, images: Tensor, by: str) -> None:
     True
     """
     features.means.clear()
-    for name, own in {} if by == "nothing" else features(images).items():
-        mean, filters = own.mean(), own.mean(dim=(0, 2, 3)).reshape(-1, 1, 1)
+    for name, values in {} if by == "nothing" else features(images).items():
+        mean, filters = values.mean(), values.mean(dim=(0, 2, 3)).reshape(-1, 1, 1)
         features.means[name] = filters.clamp(min=LEAST * mean.item()) if by == "filter" else mean
 
 
@@ -143,7 +143,7 @@ def prepared(
     >>> round(features(torch.rand(1, 3, 32, 32))["conv1"].mean().item())
     1
     """
-    own = untrained(network, images, seed) if weights is None else trained(network, weights)
-    features = Features(own, bfloat16).to(determinism.device())
+    filled = untrained(network, images, seed) if weights is None else trained(network, weights)
+    features = Features(filled, bfloat16).to(determinism.device())
     normalise(features, images.to(determinism.device()), by)
     return features

@@ -41,7 +41,7 @@ class Memory(NamedTuple):
 
 
 def noise(height: int, width: int, seed: int) -> Tensor:
-    """Give white noise to start from, around the middle of the range, shape (1, 3, H, W).
+    """Return white noise to start from, around the middle of the range, shape (1, 3, H, W).
 
     Examples
     --------
@@ -66,7 +66,7 @@ def minimise(
     start : Tensor
         From 0 to 1, shape (1, 3, H, W).
     objective : callable
-        Gives ``loss``, to be minimised, and further parts to be told.
+        Gives ``loss``, to be minimised, and further parts, to be printed.
     iterations : int
         How many in all, those of `state` included.
     history : int
@@ -101,18 +101,12 @@ def minimise(
     for iteration in range(state["iteration"] if state else 0, iterations):
         held = ((image <= 0) & (gradient > 0)) | ((image >= 1) & (gradient < 0))
         slope = gradient.masked_fill(held, 0.0)
-        moved = _searched(image, slope, memory, held, parts["loss"], evaluate)
-        if memory.steps and (moved is None or not _finite(*moved[1:])):  # afresh, along the slope
-            memory = Memory([], [], [])
-            moved = _searched(image, slope, memory, held, parts["loss"], evaluate)
+        moved, memory = _moved(image, slope, memory, held, parts["loss"], evaluate)
         if moved is None:
             return
         new_image, new_parts, new_gradient = moved
         if not _finite(new_parts, new_gradient):
-            raise UserError(
-                f"the loss is not finite at iteration {iteration + 1} (before it was "
-                f"{parts['loss']}); give the losses smaller or more equal weights"
-            )
+            raise _not_finite(iteration + 1, parts["loss"])
         memory = _remembered(memory, new_image - image, new_gradient - gradient, history)
         image, parts, gradient = new_image, new_parts, new_gradient
         whole = image.reshape(start.shape)
@@ -120,11 +114,19 @@ def minimise(
         yield Step(iteration + 1, parts, whole, state)
 
 
+def _not_finite(iteration: int, before: float) -> UserError:
+    """Return what to say of a loss that has left the numbers."""
+    return UserError(
+        f"the loss is not finite at iteration {iteration} (before it was {before}); give the "
+        "losses smaller or more equal weights"
+    )
+
+
 def _evaluated(objective: Objective, shape: torch.Size, flat: Tensor):
     leaf = flat.detach().reshape(shape).requires_grad_(True)
-    found = objective(leaf)
-    (gradient,) = torch.autograd.grad(found["loss"], leaf)
-    return {name: part.item() for name, part in found.items()}, gradient.flatten()
+    parts = objective(leaf)
+    (gradient,) = torch.autograd.grad(parts["loss"], leaf)
+    return {name: part.item() for name, part in parts.items()}, gradient.flatten()
 
 
 def _finite(parts: Mapping[str, float], gradient: Tensor) -> bool:
@@ -137,7 +139,16 @@ def _remembered(memory: Memory, step: Tensor, change: Tensor, history: int) -> M
     if not product > 1e-10 * (change @ change).item():
         return memory
     added = (step, change, product)
-    return Memory(*([*own, last][-history:] for own, last in zip(memory, added, strict=True)))
+    return Memory(*([*past, last][-history:] for past, last in zip(memory, added, strict=True)))
+
+
+def _moved(image, slope, memory, held, loss, evaluate):
+    """Search a step, and once more along the slope, without memory, if there is none."""
+    moved = _searched(image, slope, memory, held, loss, evaluate)
+    if memory.steps and (moved is None or not _finite(*moved[1:])):
+        memory = Memory([], [], [])
+        moved = _searched(image, slope, memory, held, loss, evaluate)
+    return moved, memory
 
 
 def _searched(image, slope, memory, held, loss, evaluate):

@@ -26,7 +26,7 @@ FLAT = 1e-9  # less than this from darkest to lightest is rounding
 
 
 def texture_distance(result: np.ndarray, source: np.ndarray) -> float:
-    """Give how far a texture is from its source.
+    """Return how far a texture is from its source.
 
     The mean of two parts. (1) Histograms of uniform local binary patterns (Ojala et al. 2002), not
     made invariant to rotation, at the radii 1, 2 and 4: the root of half the chi-squared sum of
@@ -78,7 +78,7 @@ def texture_distance(result: np.ndarray, source: np.ndarray) -> float:
 
 
 def pattern_histograms(grey: np.ndarray) -> np.ndarray:
-    """Give how often each uniform local binary pattern occurs, by radius.
+    """Return how often each uniform local binary pattern occurs, by radius.
 
     Parameters
     ----------
@@ -93,8 +93,8 @@ def pattern_histograms(grey: np.ndarray) -> np.ndarray:
 
     Examples
     --------
-    >>> found = pattern_histograms(np.zeros((16, 16)))  # all neighbours as light: one pattern
-    >>> found.shape, found.max(axis=1).tolist()
+    >>> histograms = pattern_histograms(np.zeros((16, 16)))  # all neighbours as light: one pattern
+    >>> histograms.shape, histograms.max(axis=1).tolist()
     ((3, 59), [1.0, 1.0, 1.0])
     """
     rounded = np.rint(np.clip(grey, 0, 1) * 255).astype(np.uint8)
@@ -108,7 +108,7 @@ def pattern_histograms(grey: np.ndarray) -> np.ndarray:
 
 
 def gabor_statistics(grey: np.ndarray) -> np.ndarray:
-    """Give mean and standard deviation of the magnitudes of a bank of Gabor filters.
+    """Return mean and standard deviation of the magnitudes of a bank of Gabor filters.
 
     Parameters
     ----------
@@ -127,7 +127,7 @@ def gabor_statistics(grey: np.ndarray) -> np.ndarray:
     4
     """
     grey = grey - grey.mean()  # the filters let a little of the mean pass
-    found = []
+    statistics = []
     for frequency in FREQUENCIES:
         for k in range(ORIENTATIONS):
             kernel = filters.gabor_kernel(
@@ -136,12 +136,12 @@ def gabor_statistics(grey: np.ndarray) -> np.ndarray:
             pads = [(side // 2, side // 2) for side in kernel.shape]
             padded = np.pad(grey, pads, mode="symmetric")
             magnitudes = np.abs(scipy.signal.oaconvolve(padded, kernel, mode="valid"))
-            found += [magnitudes.mean(), magnitudes.std()]
-    return np.array(found)
+            statistics += [magnitudes.mean(), magnitudes.std()]
+    return np.array(statistics)
 
 
 def autocorrelation(image: np.ndarray) -> np.ndarray:
-    """Give the correlation of an image with itself moved, for moves up to half its size.
+    """Return the correlation of an image with itself moved, for moves up to half its size.
 
     The mean is taken off, and the sum over the pixels that overlap is divided by their number, so
     that a repetition is as high at a long lag as at a short one and in a small image as in a large
@@ -190,7 +190,7 @@ def autocorrelation(image: np.ndarray) -> np.ndarray:
 
 
 def period(image: np.ndarray, shortest: int, longest: int) -> tuple[tuple[int, int], float]:
-    """Give the lag at which a texture repeats best, and the autocorrelation there.
+    """Return the lag at which a texture repeats best, and the autocorrelation there.
 
     The highest peak of the autocorrelation whose distance from lag 0 is within the bounds; of
     several nearly as high (`NEARLY`), the nearest. Every way to it from lag 0 leads through a
@@ -229,7 +229,7 @@ def period(image: np.ndarray, shortest: int, longest: int) -> tuple[tuple[int, i
 
 
 def periodicity_error(result: np.ndarray, source: np.ndarray, shortest: int, longest: int) -> float:
-    """Give how much of the source's repetition the result has lost.
+    """Return how much of the source's repetition the result has lost.
 
     The height of the source's peak (`period`) less the result's autocorrelation at the same lag,
     the highest within one pixel of it; 0 if that is higher, or if the source has no peak.
@@ -263,11 +263,11 @@ def periodicity_error(result: np.ndarray, source: np.ndarray, shortest: int, lon
     """
     (dy, dx), height = period(source, shortest, longest)
     _check_bounds(result, shortest, longest)
-    found = autocorrelation(result)
+    correlation = autocorrelation(result)
     if height == 0:
         return 0.0
-    y, x = found.shape[0] // 2 + dy, found.shape[1] // 2 + dx
-    return max(0.0, height - float(found[y - 1 : y + 2, x - 1 : x + 2].max()))
+    y, x = correlation.shape[0] // 2 + dy, correlation.shape[1] // 2 + dx
+    return max(0.0, height - float(correlation[y - 1 : y + 2, x - 1 : x + 2].max()))
 
 
 def _check_bounds(image: np.ndarray, shortest: int, longest: int) -> None:
@@ -294,13 +294,13 @@ def _highest_peak(
     )
     lags, places = peaks - middle, tuple(peaks.T)
     distances, heights = lengths[places], correlation[places]
-    kept = (distances >= shortest) & (distances <= longest) & (heights > 0)
-    kept &= saddles[places] <= VALLEY * heights
+    allowed = (distances >= shortest) & (distances <= longest) & (heights > 0)
+    allowed &= saddles[places] <= VALLEY * heights
     # Of a lag and its opposite, the one downwards or to the right
-    kept &= (lags[:, 0] > 0) | ((lags[:, 0] == 0) & (lags[:, 1] > 0))
-    if not kept.any():
+    allowed &= (lags[:, 0] > 0) | ((lags[:, 0] == 0) & (lags[:, 1] > 0))
+    if not allowed.any():
         return (0, 0), 0.0
-    lags, distances, heights = lags[kept], distances[kept], heights[kept]
+    lags, distances, heights = lags[allowed], distances[allowed], heights[allowed]
     high = np.flatnonzero(heights >= NEARLY * heights.max())
     best = high[distances[high].argmin()]
     return (int(lags[best, 0]), int(lags[best, 1])), float(heights[best])

@@ -1,4 +1,4 @@
-"""Give a photograph the look of another, and keep it a photograph (Luan et al. 2017).
+"""Return a photograph the look of another, and keep it a photograph (Luan et al. 2017).
 
     python -m pr12.photostyle.transfer content=a.jpg style=b.jpg output=out.png \
 [content_mask=c.png style_mask=d.png] [weights=w.pth] [--params '{"size": 500}'] [--resume]
@@ -14,83 +14,30 @@ weights=, the trained SqueezeNet of data/raw/weights is used if it lies there, e
 untrained, which gives a weaker style. SqueezeNet is the default because VGG-19, the paper's, takes
 much longer.
 
+Pixels of alpha 0 show no colour, so what their file hides there is not used: they are of no class,
+and the output keeps their alpha. Transparent pixels of a mask are one class, in both masks.
+
 Ctrl-C keeps what is reached: it is finished and written, with exit code 130; a second one ends at
 once and writes nothing. With --resume the same command goes on from there, or from where a killed
-run was.
+run was, and ends in the same bytes as a run that nothing has stopped.
 """
 
-import dataclasses
 import json
 import sys
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Annotated, Any, Literal, NoReturn
+from collections.abc import Sequence
+from typing import NoReturn
 
-from annotated_types import Ge, Gt, MinLen
-from pydantic.dataclasses import dataclass
-from torch import Tensor
-
-from pr12.core import checkpoints, determinism
-from pr12.photostyle.model import local_affine
+from pr12.core import determinism
+from pr12.photostyle.transfer import checkpoint as checkpoints
 from pr12.photostyle.transfer import inputs as transfer_inputs
 from pr12.photostyle.transfer import output as transfer_output
-from pr12.photostyle.transfer import stages
-from pr12.photostyle.transfer.inputs import Inputs
-from pr12.photostyle.transfer.stages import Reached
-from pr12.workflow import address, files, progress, step
+from pr12.photostyle.transfer import problem, stages
+from pr12.photostyle.transfer.checkpoint import warn
+from pr12.photostyle.transfer.settings import DEFAULTS, Settings
+from pr12.workflow import progress, step
 from pr12.workflow.errors import UserError
-from pr12.workflow.params import STRICT
 
-FETCHED = Path("data/raw/weights/squeezenet1_0_deep_compression.safetensors")
 EVERY = 20  # iterations between checkpoints
-# Of the local affine maps that carry a result to full size: small windows, so that little is lost
-CARRIED = {"radius": 4, "epsilon": 1e-4}
-
-
-@dataclass(frozen=True, config=STRICT)
-class Settings:
-    """Params of a transfer; not called Params, for no workflow runs this step."""
-
-    architecture: str  # of torchvision
-    pooling: Literal["average", "max"]
-    normalise: Literal["layer", "filter", "nothing"]  # whose mean activation is 1
-    bfloat16: bool  # convolve with 8 bits of each number: faster where the processor knows it
-    style_layers: Annotated[tuple[str, ...], MinLen(1)] | None  # null: those of the network
-    content_layers: Annotated[tuple[str, ...], MinLen(1)] | None
-    content_weight: Annotated[float, Ge(0)]  # alpha
-    style_weight: Annotated[float, Ge(0)]  # Gamma
-    photorealism: Annotated[float, Ge(0)]  # lambda; 0: no second stage
-    size: Annotated[int, Ge(1)]  # longest side that is optimised, pixels
-    iterations: Annotated[int, Ge(1)]  # of the first stage
-    photorealistic_iterations: Annotated[int, Ge(0)]  # of the second
-    history: Annotated[int, Ge(1)]  # of L-BFGS
-    start: Literal["content", "noise"]
-    seed: int  # of the noise, and of untrained weights
-    smoothing_radius: Annotated[int, Ge(0)]  # of local affine smoothing, pixels; 0: none
-    smoothing_epsilon: Annotated[float, Gt(0)]
-    resume: bool  # as --resume
-
-
-DEFAULTS = {
-    "architecture": "squeezenet1_0",
-    "pooling": "average",
-    "normalise": "layer",
-    "bfloat16": False,
-    "style_layers": None,
-    "content_layers": None,
-    "content_weight": 100.0,
-    "style_weight": 100.0,
-    "photorealism": 1e4,
-    "size": 700,
-    "iterations": 60,
-    "photorealistic_iterations": 60,
-    "history": 20,
-    "start": "content",  # from noise, 700 pixels would need some 300 iterations to become sharp
-    "seed": 0,
-    "smoothing_radius": 15,
-    "smoothing_epsilon": 1e-5,
-    "resume": False,
-}
 
 
 def with_defaults(arguments: Sequence[str]) -> list[str]:
@@ -115,9 +62,9 @@ def with_defaults(arguments: Sequence[str]) -> list[str]:
         return ["--params", json.dumps(DEFAULTS | resume), *rest]
     place = rest.index("--params") + 1
     try:
-        given = json.loads(rest[place])
-    except (IndexError, ValueError):
-        return rest
+        given = json.loads(rest[place], object_pairs_hook=step.once)
+    except (IndexError, ValueError, RecursionError, UserError):
+        return rest  # `step.start` says what is wrong
     if isinstance(given, dict):
         rest[place] = json.dumps(DEFAULTS | given | resume)
     return rest
@@ -128,97 +75,54 @@ def main(job: step.Job) -> None:
     settings, output = job.params, job.paths["output"]
     sources = {name: path for name, path in job.paths.items() if name != "output"}
     transfer_output.check_output(output, list(sources.values()))
-    weights = _weights(settings, sources.get("weights"))
+    if settings.style_weight == settings.content_weight == 0:
+        raise UserError("style_weight and content_weight are both 0; give one above 0")
+    weights = problem.weights_file(settings.architecture, sources.get("weights"))
     inputs = transfer_inputs.read(sources, settings.size)
     for text in (*inputs.warnings, *transfer_output.lost(output, inputs.whole)):
-        print(f"warning: {text}", file=sys.stderr)
+        warn(text)
+    print(f"classes: {inputs.classes}", file=sys.stderr)
     determinism.deterministic()
-    checkpoint = output.with_name(f".{output.stem}.resume.pt")
-    fingerprint = _fingerprint(settings, sources | ({"weights": weights} if weights else {}))
-    state = _state(checkpoint, fingerprint) if settings.resume else None
-    prepared = stages.problem(inputs, settings, weights)
-    total = settings.iterations + settings.photorealistic_iterations * (settings.photorealism > 0)
-    rows = stages.steps(prepared, settings, inputs.content, state)
-    reached = state
+    checkpoint = checkpoints.beside(output, job, weights)
+    state = checkpoints.read(checkpoint) if settings.resume else None
+    prepared = problem.problem(inputs, settings, weights)
+    rows = stages.steps(prepared, settings, inputs, state)
     try:
-        for last in progress.follow(rows, total, _told, done=_done(state, settings)):
-            reached = stages.state_of(last)
-            if last.step.iteration % EVERY == 0:
-                checkpoints.save_state(checkpoint, reached, fingerprint)
+        for reached in progress.follow(
+            rows, stages.total(settings), stages.describe, done=stages.done(state)
+        ):
+            state = stages.state_of(reached)
+            if reached.step.iteration % EVERY == 0:
+                checkpoints.save(checkpoint, state)
     except KeyboardInterrupt:
-        if reached is None:
+        if state is None:
             _end("nothing is reached yet and nothing is written")
         print(f"interrupted; finishing {output}; Ctrl-C again ends at once", file=sys.stderr)
-        checkpoints.save_state(checkpoint, reached, fingerprint)
-        _write(reached["step"]["image"], inputs, settings, output)
-        _end(f"wrote {output} as far as it is; the same command with --resume goes on")
-    # Where no step lowers the loss, as for a style that is the content, that is the result
-    image = reached["step"]["image"] if reached else prepared.content
-    _write(image, inputs, settings, output)
-    checkpoint.unlink(missing_ok=True)
-    print(f"wrote {output}", file=sys.stderr)
-
-
-def _weights(settings: Settings, given: Path | None) -> Path | None:
-    """Choose the file of weights, and say which, or that the network is untrained."""
-    fetched = address.SRC.parent / FETCHED
-    if given is None and settings.architecture == "squeezenet1_0" and fetched.is_file():
-        given = fetched
-    if given is None:
-        print(
-            f"warning: there are no weights of {settings.architecture}, so it stays untrained, "
-            "which gives a weaker style; give weights=FILE (see README.md)",
-            file=sys.stderr,
-        )
-    return given
-
-
-def _fingerprint(settings: Settings, sources: Mapping[str, Path]) -> str:
-    """Give the digest of all that the result depends on: source, params and files."""
-    params = dataclasses.asdict(settings)
-    del params["resume"]
-    try:
-        contents = {name: files.sha256(path) for name, path in sources.items()}
-    except OSError as error:
-        raise UserError(f"cannot read {error.filename}: {error.strerror}") from None
-    return address.digest([address.source_digest("pr12.photostyle.transfer"), params, contents])
-
-
-def _state(checkpoint: Path, fingerprint: str) -> Mapping[str, Any] | None:
-    """Read how far the run before came."""
-    state = checkpoints.load_state(checkpoint, fingerprint)
-    if state is None and checkpoint.is_file():
+        goes_on = _goes_on(checkpoints.save(checkpoint, state))
+        transfer_output.write_result(output, state["step"]["image"], inputs, settings)
+        _end(f"wrote {output} as far as it is; {goes_on}")
+    if state is None:
         raise UserError(
-            f"{checkpoint} belongs to other images, masks, weights, params or source code; give "
-            "those again, or leave out --resume to start afresh"
+            f"no step lowers the loss of the start, so nothing is done and {output} is not "
+            f"written; give a style that is not the content, or smaller or more equal weights than "
+            f"style_weight {settings.style_weight:g} and content_weight {settings.content_weight:g}"
         )
-    if state is None:
-        print(f"warning: there is no {checkpoint} to go on from; starting afresh", file=sys.stderr)
-    return state
+    try:
+        transfer_output.write_result(output, state["step"]["image"], inputs, settings)
+    except KeyboardInterrupt:
+        _end(f"{output} is not written; {_goes_on(checkpoints.save(checkpoint, state))}")
+    except UserError:
+        checkpoints.save(checkpoint, state)  # so that the optimisation is not lost with the disk
+        raise
+    checkpoint.path.unlink(missing_ok=True)
+    print(f"wrote {output}{stages.stopped(state, settings)}", file=sys.stderr)
 
 
-def _done(state: Mapping[str, Any] | None, settings: Settings) -> int:
-    if state is None:
-        return 0
-    return state["step"]["iteration"] + settings.iterations * (state["stage"] - 1)
-
-
-def _told(reached: Reached) -> str:
-    return f"stage {reached.stage}  loss {reached.step.parts['loss']:.2f}"
-
-
-def _write(image: Tensor, inputs: Inputs, settings: Settings, output: Path) -> None:
-    """Smooth a result, carry it to the size of the content, and write it."""
-    pixels = image[0].detach().cpu().permute(1, 2, 0).numpy()
-    whole = inputs.whole.pixels
-    if settings.smoothing_radius:
-        how = {"radius": settings.smoothing_radius, "epsilon": settings.smoothing_epsilon}
-    else:
-        how = CARRIED
-    if settings.smoothing_radius or whole.shape != pixels.shape:
-        found = local_affine.coefficients(inputs.content, pixels, **how)
-        pixels = local_affine.carried(found, whole)
-    transfer_output.write_photograph(output, inputs.whole._replace(pixels=pixels))
+def _goes_on(saved: bool) -> str:
+    """Say whether the same command can go on from here."""
+    if saved:
+        return "the same command with --resume goes on"
+    return "with --resume the same command goes on from the checkpoint before, if there is one"
 
 
 def _end(text: str) -> NoReturn:

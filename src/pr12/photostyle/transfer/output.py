@@ -3,16 +3,23 @@
 Pillow writes 8 bits; 16 are written by tifffile and, as PNG, here.
 """
 
+import os
 import tempfile
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import tifffile
 from PIL import Image
+from torch import Tensor
 
+from pr12.photostyle.data import common_classes
+from pr12.photostyle.model import local_affine
+from pr12.photostyle.transfer import images
 from pr12.photostyle.transfer.images import Photograph
+from pr12.photostyle.transfer.inputs import Inputs
 from pr12.workflow import files
 from pr12.workflow.errors import UserError
 
@@ -22,6 +29,18 @@ OPTIONS = {
     "JPEG": {"quality": 95, "subsampling": 0},
     "TIFF": {"compression": "tiff_adobe_deflate"},
 }
+LONGEST_JPEG = 65_500  # pixels of a side
+BESIDE = 25  # bytes that the names of temporary files and checkpoints are longer than the output's
+LONGEST_PATH = 4095  # bytes, on Linux
+# Of the local affine maps that carry a result to full size: small windows, so that little is lost
+CARRIED = {"radius": 4, "epsilon": 1e-4}
+
+
+class Wishes(Protocol):
+    """The params of smoothing (see `pr12.photostyle.transfer.Settings`)."""
+
+    smoothing_radius: int
+    smoothing_epsilon: float
 
 
 def check_output(path: Path, inputs: Sequence[Path]) -> None:
@@ -37,8 +56,8 @@ def check_output(path: Path, inputs: Sequence[Path]) -> None:
     Raises
     ------
     UserError
-        If the format is unknown, the folder does not exist or cannot be written to, or the path is
-        a folder or an input.
+        If the format is unknown, the folder does not exist or cannot be written to, the path is a
+        folder or an input, or its name is too long.
 
     Examples
     --------
@@ -48,13 +67,23 @@ def check_output(path: Path, inputs: Sequence[Path]) -> None:
     pr12.workflow.errors.UserError: the folder of output=/nowhere/a.png does not exist; \
 make it first
     """
+    folder = os.path.abspath(path.parent)
+    if os.path.isdir(path):
+        raise UserError(f"output={path} is a folder; give the name of an image in it")
     if path.suffix.lower() not in KINDS:
         raise UserError(f"output={path} is of no known format; end it with {', '.join(KINDS)}")
-    if not path.parent.is_dir():
+    if len(os.fsencode(folder)) + len(os.fsencode(path.name)) + BESIDE > LONGEST_PATH:
+        raise UserError(
+            f"the path of output={str(path)[:40]}... is too long; write into another folder"
+        )
+    if not os.path.isdir(folder):
         raise UserError(f"the folder of output={path} does not exist; make it first")
-    if path.is_dir():
-        raise UserError(f"output={path} is a folder; give the name of an image")
-    if any(path.resolve() == one.resolve() for one in inputs):
+    size, most = len(os.fsencode(path.name)), os.pathconf(folder, "PC_NAME_MAX") - BESIDE
+    if size > most:
+        raise UserError(
+            f"the name of output={path.name[:40]}... has {size} bytes; give one of at most {most}"
+        )
+    if os.path.realpath(path) in map(os.path.realpath, inputs):
         raise UserError(f"output={path} is also an input; give it another name")
     try:
         with tempfile.TemporaryFile(dir=path.parent):
@@ -66,7 +95,7 @@ make it first
 
 
 def lost(path: Path, photograph: Photograph) -> list[str]:
-    """Say what a format cannot keep of a photograph.
+    """Return what a format cannot keep of a photograph.
 
     Parameters
     ----------
@@ -74,6 +103,11 @@ def lost(path: Path, photograph: Photograph) -> list[str]:
         Where it shall lie.
     photograph : Photograph
         What is written.
+
+    Raises
+    ------
+    UserError
+        If the format cannot hold a photograph of that size.
 
     Examples
     --------
@@ -83,12 +117,51 @@ def lost(path: Path, photograph: Photograph) -> list[str]:
     """
     if KINDS[path.suffix.lower()] != "JPEG":
         return []
-    told = []
+    height, width = photograph.pixels.shape[:2]
+    if max(height, width) > LONGEST_JPEG:
+        raise UserError(
+            f"output={path} would have {width} x {height} pixels, and JPEG holds {LONGEST_JPEG} at "
+            "a side; give the output the ending .png or .tif"
+        )
+    losses = []
     if photograph.alpha is not None:
-        told.append("JPEG cannot be transparent; PNG and TIFF can")
+        losses.append("JPEG cannot be transparent; PNG and TIFF can")
     if photograph.bits == 16:
-        told.append("JPEG keeps 8 of the 16 bits of each colour; PNG and TIFF keep all")
-    return told
+        losses.append("JPEG keeps 8 of the 16 bits of each colour; PNG and TIFF keep all")
+    return losses
+
+
+def write_result(path: Path, image: Tensor, inputs: Inputs, wishes: Wishes) -> None:
+    """Smooth a result, carry it to the size of the content, and write it.
+
+    Parameters
+    ----------
+    path : Path
+        As for `write_photograph`.
+    image : Tensor
+        From 0 to 1, shape (1, 3, h, w), at working size.
+    inputs : Inputs
+        With the content at both sizes.
+    wishes : Wishes
+        The params.
+
+    Raises
+    ------
+    UserError
+        If it cannot be written.
+    """
+    pixels = image[0].detach().cpu().permute(1, 2, 0).numpy()
+    pixels = images.extended(pixels, inputs.content_labels != common_classes.UNUSED)
+    whole = inputs.whole.pixels
+    window = CARRIED
+    if wishes.smoothing_radius:
+        # A window larger than the image sees no more than all of it
+        radius = min(wishes.smoothing_radius, max(pixels.shape))
+        window = {"radius": radius, "epsilon": wishes.smoothing_epsilon}
+    if wishes.smoothing_radius or whole.shape != pixels.shape:
+        maps = local_affine.coefficients(inputs.content, pixels, **window)
+        pixels = local_affine.carried(maps, whole)
+    write_photograph(path, inputs.whole._replace(pixels=pixels))
 
 
 def write_photograph(path: Path | str, photograph: Photograph) -> None:
@@ -144,7 +217,7 @@ def write_photograph(path: Path | str, photograph: Photograph) -> None:
 
 
 def _deep_png(numbers: np.ndarray, profile: bytes | None) -> bytes:
-    """Give a PNG of 16 bits, which Pillow does not write: the format's four chunks (ISO 15948)."""
+    """Return a PNG of 16 bits, which Pillow does not write: four chunks (ISO 15948)."""
     height, width, channels = numbers.shape
     colour = {3: 2, 4: 6}[channels]
     header = width.to_bytes(4) + height.to_bytes(4) + bytes([16, colour, 0, 0, 0])

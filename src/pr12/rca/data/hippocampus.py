@@ -56,8 +56,8 @@ def read_hippocampus(
         raise UserError(f"{folder} holds no subject; fetch it anew")
     read = []
     for name in names:
-        for own, kind in ((images, "imagesTr"), (labels, "labelsTr")):
-            if name not in own:
+        for volume, kind in ((images, "imagesTr"), (labels, "labelsTr")):
+            if name not in volume:
                 raise UserError(f"{folder}/{kind} has no {name}.nii.gz; fetch it anew")
         image, label = _read(images[name]), _read(labels[name])
         _check_geometry(image, label, images[name], labels[name])
@@ -67,7 +67,7 @@ def read_hippocampus(
 
 
 def _files(folder: Path) -> dict[str, Path]:
-    """Give subject -> file; names that begin with a dot are macOS's own."""
+    """Return subject -> file; names that begin with a dot are macOS's own."""
     try:
         paths = sorted(folder.iterdir())
     except OSError as error:
@@ -87,14 +87,14 @@ def _read(path: Path) -> nifti.Volume:
 
 
 def _check_geometry(image: nifti.Volume, label: nifti.Volume, image_path: Path, path: Path) -> None:
-    for what, own, other in (
+    for what, value, other in (
         ("shape", label.voxels.shape, image.voxels.shape),
         ("spacing", label.spacing, image.spacing),
         ("direction", label.direction, image.direction),
     ):
-        if not np.allclose(own, other, rtol=0, atol=1e-4):
+        if not np.allclose(value, other, rtol=0, atol=1e-4):
             raise UserError(
-                f"{path} has the {what} {_shown(own)} and {image_path} {_shown(other)}; "
+                f"{path} has the {what} {_shown(value)} and {image_path} {_shown(other)}; "
                 "they must be the same: fetch both anew"
             )
     if not np.allclose(image.spacing, 1, rtol=0, atol=1e-4):

@@ -84,7 +84,7 @@ def slice_of(seed: tuple[int, ...], size: int, variation: float) -> tuple[np.nda
 def deformed_grid(
     stream: np.random.Generator, size: int, variation: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Give each pixel's place in the undeformed slice: shift, scale, turn, then smooth waves.
+    """Return each pixel's place in the undeformed slice: shift, scale, turn, then smooth waves.
 
     Parameters
     ----------
@@ -124,7 +124,7 @@ def deformed_grid(
 def ellipse(
     y: np.ndarray, x: np.ndarray, centre: np.ndarray, axes: np.ndarray, turn: float
 ) -> np.ndarray:
-    """Give the level of an ellipse: below 1 inside, 1 on its border.
+    """Return the level of an ellipse: below 1 inside, 1 on its border.
 
     Parameters
     ----------
@@ -147,7 +147,7 @@ def ellipse(
 
 
 def bias_field(stream: np.random.Generator, size: int) -> np.ndarray:
-    """Give the smooth factor by which a receiving coil sees some places brighter than others.
+    """Return the smooth factor by which a receiving coil sees some places brighter than others.
 
     Parameters
     ----------

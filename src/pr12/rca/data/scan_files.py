@@ -1,6 +1,7 @@
-"""Scans, segmentations and scores in safetensors files, read without the seconds of torch."""
+"""Scans, segmentations and correspondences in safetensors files, read without torch (seconds)."""
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -52,9 +53,9 @@ def write_arrays(
     >>> arrays["x"].tolist(), metadata
     ([1.0, 1.0], {'unit': 'mm'})
     """
-    kept = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    whole = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     with files.atomic(path) as temporary:
-        temporary.write_bytes(safetensors.numpy.save(kept, metadata=dict(metadata or {})))
+        temporary.write_bytes(safetensors.numpy.save(whole, metadata=dict(metadata or {})))
 
 
 def read_arrays(path: Path | str) -> tuple[dict[str, np.ndarray], dict[str, str]]:
@@ -108,8 +109,8 @@ def write_scans(path: Path | str, scans: Scans) -> None:
     (('liver',), [0, 7], 'a', 0.5)
     """
     arrays = {}
-    for seed, own in scans.by_seed.items():
-        for index, scan in enumerate(own):
+    for seed, by_index in scans.by_seed.items():
+        for index, scan in enumerate(by_index):
             # Half the bytes of float32; spacing 2^-12 just below 1
             arrays[f"{seed}/{index:04d}/{scan.name}/image"] = scan.image.astype(np.float16)
             arrays[f"{seed}/{index:04d}/{scan.name}/labels"] = scan.labels.astype(np.uint8)
@@ -134,21 +135,86 @@ def read_scans(path: Path | str) -> Scans:
     See `write_scans`.
     """
     arrays, metadata = read_arrays(path)
-    if "structures" not in metadata or not arrays:
-        raise UserError(f"{path} holds no scans; delete it and run again")
+    structures = tuple(metadata.get("structures", "").split())
     by_seed: dict[int, list[Scan]] = {}
-    for key in sorted(arrays, key=_place):
-        seed, _, name, kind = key.split("/")
-        if kind == "image":
-            labels = arrays[key.removesuffix("image") + "labels"]
-            image = arrays[key].astype(np.float32)
-            by_seed.setdefault(int(seed), []).append(Scan(name, image, labels))
-    return Scans(tuple(metadata["structures"].split()), by_seed)
+    try:
+        parts = (key.split("/") for key in arrays)
+        keys = sorted((int(seed), int(index), name, kind) for seed, index, name, kind in parts)
+        for seed, index, name, _ in keys[::2]:
+            image, labels = (
+                arrays[f"{seed}/{index:04d}/{name}/{kind}"] for kind in ("image", "labels")
+            )
+            if not _is_scan(image, labels, len(structures)):
+                raise ValueError
+            by_seed.setdefault(seed, []).append(Scan(name, image.astype(np.float32), labels))
+    except (KeyError, ValueError):
+        raise other_kind(path, "scans") from None
+    if len({scan.image.ndim for scans in by_seed.values() for scan in scans}) != 1:
+        raise other_kind(path, "scans")
+    return Scans(structures, by_seed)
 
 
-def _place(key: str) -> tuple[int, int]:
-    seed, index, *_ = key.split("/")
-    return int(seed), int(index)
+def _is_scan(image: np.ndarray, labels: np.ndarray, structures: int) -> bool:
+    return (
+        (image.dtype, labels.dtype) == (np.float16, np.uint8)
+        and image.shape == labels.shape
+        and image.ndim in (2, 3)
+        and bool(np.isfinite(image).all())
+        and labels.max() <= structures
+    )
+
+
+def other_kind(path: Path | str, kind: str) -> UserError:
+    """Return the error of a file that holds something else than ``scans`` and the like."""
+    return UserError(f"{path} holds no {kind}; delete it and run again")
+
+
+def read_splits(paths: Mapping[str, Path], names: Iterable[str]) -> dict[str, Scans]:
+    """Read several splits, which must be of one making.
+
+    Parameters
+    ----------
+    paths : mapping of str to Path
+        By split.
+    names : iterable of str
+        Which of them.
+
+    Returns
+    -------
+    dict of str to Scans
+        By split.
+
+    Raises
+    ------
+    UserError
+        If a file is missing or holds no scans, or if two differ in seeds, structures or dimension.
+
+    Examples
+    --------
+    See `write_scans`.
+    """
+    splits = {name: read_scans(paths[name]) for name in names}
+    kinds = {
+        name: (sorted(scans.by_seed), scans.structures, _dimension(scans))
+        for name, scans in splits.items()
+    }
+    first = next(iter(kinds))
+    for name, kind in kinds.items():
+        if kind != kinds[first]:
+            raise UserError(
+                f"{paths[first]} and {paths[name]} differ in seeds, structures or dimension "
+                f"({_listed(kinds[first])}; {_listed(kind)}); make both by one run of rca.scans"
+            )
+    return splits
+
+
+def _dimension(scans: Scans) -> int:
+    return next(iter(scans.by_seed.values()))[0].image.ndim
+
+
+def _listed(kind: tuple[list[int], tuple[str, ...], int]) -> str:
+    seeds, structures, dimension = kind
+    return f"seeds {seeds}, {', '.join(structures)}, {dimension}-D"
 
 
 def write_segmentations(
@@ -170,11 +236,11 @@ def write_segmentations(
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp()) / "segmentations.safetensors"
     >>> write_segmentations(path, {(0, "test", "a"): np.zeros((1, 2, 2), np.uint8)}, ["unet"])
-    >>> found, names = read_segmentations(path)
-    >>> list(found), names
+    >>> result, names = read_segmentations(path)
+    >>> list(result), names
     ([(0, 'test', 'a')], ('unet',))
     """
-    arrays = {f"{seed}/{split}/{name}": own for (seed, split, name), own in segmentations.items()}
+    arrays = {"/".join(map(str, key)): maps for key, maps in segmentations.items()}
     write_arrays(path, arrays, {"segmenters": " ".join(names)})
 
 
@@ -198,13 +264,69 @@ def read_segmentations(
     See `write_segmentations`.
     """
     arrays, metadata = read_arrays(path)
-    if "segmenters" not in metadata:
-        raise UserError(f"{path} holds no segmentations; delete it and run again")
-    found = {}
-    for key, own in arrays.items():
-        seed, split, name = key.split("/")
-        found[int(seed), split, name] = own
-    return found, tuple(metadata["segmenters"].split())
+    names = tuple(metadata.get("segmenters", "").split())
+    segmentations = {}
+    try:
+        for key, maps in arrays.items():
+            seed, split, name = key.split("/")
+            if maps.dtype != np.uint8 or maps.ndim not in (3, 4) or len(maps) != len(names):
+                raise ValueError
+            segmentations[int(seed), split, name] = maps
+    except ValueError:
+        raise other_kind(path, "segmentations") from None
+    if not segmentations:
+        raise other_kind(path, "segmentations")
+    return segmentations, names
+
+
+def maps_of(
+    segmentations: Mapping[tuple[int, str, str], np.ndarray],
+    key: tuple[int, str, str],
+    image: np.ndarray,
+    structures: int,
+    path: Path | str,
+) -> np.ndarray:
+    """Return the segmentations of one scan, or refuse those of other scans.
+
+    Parameters
+    ----------
+    segmentations : mapping
+        As `read_segmentations` reads them.
+    key : (int, str, str)
+        Seed, split and subject.
+    image : ndarray
+        The scan's.
+    structures : int
+        S.
+    path : Path or str
+        Their file, for the message.
+
+    Returns
+    -------
+    ndarray
+        uint8, shape (segmenters, *image).
+
+    Raises
+    ------
+    UserError
+        If there are none, or if their shape is not the image's, or a label is above S.
+
+    Examples
+    --------
+    >>> maps_of({}, (0, "test", "a"), np.zeros((2, 3)), 1, "maps")
+    Traceback (most recent call last):
+    ...
+    pr12.workflow.errors.UserError: maps has no segmentations of the scan 0/test/a with 2 x 3 \
+voxels and at most 1 structures; make scans and segmentations again
+    """
+    maps = segmentations.get(key)
+    if maps is None or maps.shape[1:] != image.shape or maps.max() > structures:
+        raise UserError(
+            f"{path} has no segmentations of the scan {'/'.join(map(str, key))} with "
+            f"{' x '.join(map(str, image.shape))} voxels and at most {structures} structures; "
+            "make scans and segmentations again"
+        )
+    return maps
 
 
 Correspondences = dict[tuple[int, str, str], dict[tuple[str, str, int], np.ndarray]]
@@ -237,69 +359,40 @@ def read_correspondences(path: Path | str) -> Correspondences:
     >>> [(fixed, list(own)) for fixed, own in read_correspondences(path).items()]
     [((0, 'test', 'a'), [('train', 'b', 1)])]
     """
-    found: Correspondences = {}
-    for key, array in read_arrays(path)[0].items():
-        parts = key.split("/")
-        if len(parts) != 6:
-            raise UserError(f"{path} holds no correspondences; delete it and run again")
-        seed, split, name, moving_split, moving_name, effort = parts
-        own = found.setdefault((int(seed), split, name), {})
-        own[moving_split, moving_name, int(effort)] = array
-    return found
+    correspondences: Correspondences = {}
+    try:
+        for key, array in read_arrays(path)[0].items():
+            seed, split, name, moving_split, moving_name, effort = key.split("/")
+            if array.dtype not in (np.uint16, np.uint32) or array.ndim not in (2, 3):
+                raise ValueError
+            by_moving = correspondences.setdefault((int(seed), split, name), {})
+            by_moving[moving_split, moving_name, int(effort)] = array
+    except ValueError:
+        raise other_kind(path, "correspondences") from None
+    if not correspondences:
+        raise other_kind(path, "correspondences")
+    return correspondences
 
 
-def write_scores(
-    path: Path | str,
-    scores: Mapping[tuple[int, str], np.ndarray],
-    metadata: Mapping[str, str] | None = None,
+def check_correspondence(
+    array: np.ndarray, fixed: tuple[int, ...], moving: tuple[int, ...], path: Path | str
 ) -> None:
-    """Write measured agreements of one split of each seed.
+    """Refuse a correspondence of scans of other shapes.
 
     Parameters
     ----------
+    array : ndarray
+        Of which voxel lies where, as `pr12.rca.model.registration.correspondence` gives it.
+    fixed, moving : tuple of int
+        Shapes of the two scans.
     path : Path or str
-        The file.
-    scores : mapping of (seed, split) to ndarray
-        float32; of real agreements the shape is (subjects, segmenters, structures, measures), of
-        reverse ones (subjects, segmenters, references, structures, measures).
-    metadata : mapping of str to str, optional
-        Names of the structures and segmenters.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> path = Path(tempfile.mkdtemp()) / "scores.safetensors"
-    >>> write_scores(path, {(0, "test"): np.zeros((2, 1, 3, 4), np.float32)}, {"structures": "a"})
-    >>> scores, metadata = read_scores(path)
-    >>> scores[0, "test"].shape, metadata
-    ((2, 1, 3, 4), {'structures': 'a'})
-    """
-    arrays = {f"{seed}/{split}": own for (seed, split), own in scores.items()}
-    write_arrays(path, arrays, metadata)
-
-
-def read_scores(path: Path | str) -> tuple[dict[tuple[int, str], np.ndarray], dict[str, str]]:
-    """Read measured agreements and what is said of them, as `write_scores` wrote them.
-
-    Parameters
-    ----------
-    path : Path or str
-        The file.
+        Its file, for the message.
 
     Raises
     ------
     UserError
-        If the file is missing or holds none.
-
-    Examples
-    --------
-    See `write_scores`.
+        If the shape is not that of the fixed scan, or a voxel is not in the moving one.
     """
-    found = {}
-    arrays, metadata = read_arrays(path)
-    for key, own in arrays.items():
-        seed, _, split = key.partition("/")
-        if not split or own.ndim < 4:
-            raise UserError(f"{path} holds no scores; delete it and run again")
-        found[int(seed), split] = own
-    return dict(sorted(found.items())), metadata
+    if array.shape != fixed or array.max() > math.prod(moving):
+        shapes = " and ".join(" x ".join(map(str, shape)) for shape in (fixed, moving))
+        raise UserError(f"{path} is not of scans of {shapes} voxels; register them again")

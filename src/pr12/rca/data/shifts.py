@@ -17,7 +17,7 @@ KINDS = ("noise", "rotation", "missing")
 
 
 def grades(count: int) -> list[float]:
-    """Give equally spaced strengths in (0, 1], the last of which is 1.
+    """Return equally spaced strengths in (0, 1], the last of which is 1.
 
     Parameters
     ----------
@@ -197,5 +197,5 @@ def missing(x: Array, share: float, fill: Array, seed: Seed) -> Array:
 
 
 def _stream(seed: Seed, purpose: int) -> np.random.Generator:
-    """Give the random numbers of one seed and one purpose."""
+    """Return the random numbers of one seed and one purpose."""
     return np.random.default_rng([*np.atleast_1d(seed), purpose])

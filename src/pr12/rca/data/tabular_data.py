@@ -137,7 +137,7 @@ def settings(
     [('noise', 0.5), ('noise', 1.0), ('rotation', 0.5)]
     """
     fill, scale = split.labelled.x.mean(axis=0), split.labelled.x.std()
-    found = Settings([], [], [], part.y)
+    series = Settings([], [], [], part.y)
     for kind in shifts.KINDS:
         for strength in shifts.grades(count):
             if kind == "noise":
@@ -148,7 +148,7 @@ def settings(
                 x = shifts.feature_rotation(part.x, strength * strongest.rotation, seed)
             else:
                 x = shifts.image_rotation(part.x, strength * strongest.rotation, split.size)
-            found.kinds.append(kind)
-            found.strengths.append(strength)
-            found.x.append(x)
-    return found
+            series.kinds.append(kind)
+            series.strengths.append(strength)
+            series.x.append(x)
+    return series

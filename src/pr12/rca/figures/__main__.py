@@ -4,26 +4,17 @@ Every number in a caption is computed.
 """
 
 import math
-from collections.abc import Mapping
 
 from pr12.rca.figures import decisions, estimates, predictions, segmentations, tables
 from pr12.rca.figures.values import REVERSE
 from pr12.rca.params import Figures as Params
 from pr12.report import figures as report_figures
 from pr12.report.figures import Figure, one_of
-from pr12.workflow import step
 from pr12.workflow.errors import UserError
 
 
 def check_params(params: Params) -> None:
-    """Raise `UserError` for the first published number or data set's pair that is none."""
-    for case, numbers in params.published.items():
-        good = isinstance(numbers, Mapping)
-        if not good or any(type(value) not in (int, float) for value in numbers.values()):
-            raise UserError(
-                f"--params.published.{case} is {numbers!r}; it must be a mapping of metric keys "
-                "to numbers, such as {'pooled/correlation_dice': 0.95}"
-            )
+    """Raise `UserError` for the first data set's pair that is none."""
     for name, pair in params.context.items():
         good = isinstance(pair, list | tuple) and len(pair) == 2
         good = good and all(type(v) in (int, float) and math.isfinite(v) for v in pair)
@@ -62,6 +53,7 @@ def figures(params: Params) -> list[Figure]:
         ),
         Figure("quality", segmentations.quality, one_of("segmenters"), one_of("segmenters")),
         Figure("scatter", predictions.scatter, reverse, reverse),
+        Figure("by_segmenter", predictions.by_segmenter, one_of("atlas"), one_of("atlas")),
         Figure("measures", predictions.measures, one_of("atlas"), one_of("atlas")),
         Figure("structures", lambda metrics, _: estimates.structures(metrics), reverse),
         Figure(
@@ -83,5 +75,4 @@ def figures(params: Params) -> list[Figure]:
 
 
 if __name__ == "__main__":
-    with step.start(Params, reads=report_figures.READS, writes=["out"]) as job:
-        report_figures.main(job, "rca", figures(job.params))
+    report_figures.start(Params, figures)

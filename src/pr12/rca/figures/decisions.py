@@ -24,7 +24,7 @@ COUNTS = ("raw", "real", "predicted", "low", "high")
 
 
 def roc(failed: np.ndarray, predicted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Give the ROC curve of failures that are found by a low prediction.
+    """Return the ROC curve of failures that are found by a low prediction.
 
     Parameters
     ----------
@@ -45,11 +45,11 @@ def roc(failed: np.ndarray, predicted: np.ndarray) -> tuple[np.ndarray, np.ndarr
     """
     order = np.argsort(predicted, kind="stable")
     last = np.append(np.flatnonzero(np.diff(predicted[order])), len(order) - 1)  # of equal ones
-    alarms, hits = (np.append(0, np.cumsum(own[order])[last]) for own in (~failed, failed))
+    alarms, hits = (np.append(0, np.cumsum(counted[order])[last]) for counted in (~failed, failed))
     return alarms / alarms[-1], hits / hits[-1]
 
 
-def flagged(points: Points, own: Mapping[str, Sequence[float]]) -> np.ndarray:
+def flagged(points: Points, calibrated: Mapping[str, Sequence[float]]) -> np.ndarray:
     """Count what became of failed and good segmentations, all seeds together.
 
     Points are rounded, so that some may stand at the threshold by that: the exact counts of the
@@ -59,7 +59,7 @@ def flagged(points: Points, own: Mapping[str, Sequence[float]]) -> np.ndarray:
     ----------
     points : Points
         Of a case.
-    own : mapping
+    calibrated : mapping
         Its metrics.
 
     Returns
@@ -69,7 +69,7 @@ def flagged(points: Points, own: Mapping[str, Sequence[float]]) -> np.ndarray:
     """
     failed, low = (side["dice"] < LOW for side in (points.real, points.predicted))
     counts = np.array([[(f & p).sum() for p in (low, ~low)] for f in (failed, ~failed)])
-    exact = [sum(own.get(f"failure/{key}", [np.inf])) for key in FATES]
+    exact = [sum(calibrated.get(f"failure/{key}", [np.inf])) for key in FATES]
     doubtful = sum((side["dice"] == LOW).sum() for side in (points.real, points.predicted))
     if np.abs(np.ravel(counts) - exact).max() <= doubtful:
         return np.reshape(exact, (2, 2)).astype(int)
@@ -84,16 +84,16 @@ def failures(metrics: Metrics, pictures: Pictures) -> Plot | None:
     UserError
         If a picture is not what the step ``evaluate`` writes.
     """
-    found = {
+    curves = {
         case: points
         for case, points in values.cases(pictures).items()
         if 0 < (points.real["dice"] < LOW).mean() < 1  # without both kinds there is no curve
     }
-    if not found:
+    if not curves:
         return None
     figure, ((left, right),) = plots.canvas(9, 4.4, columns=2)
     shares, at_threshold, at_rate = [], [], []
-    for case, points in found.items():
+    for case, points in curves.items():
         failed = points.real["dice"] < LOW
         rates, sensitivities = roc(failed, points.predicted["dice"])
         area = np.trapezoid(sensitivities, rates)
@@ -114,7 +114,7 @@ def failures(metrics: Metrics, pictures: Pictures) -> Plot | None:
     left.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
     left.set(xlabel="false-positive rate", ylabel="sensitivity")
     left.legend(title="(area under the curve)", loc="lower right")
-    case, points = next(iter(found.items()))
+    case, points = next(iter(curves.items()))
     confusion(right, flagged(points, metrics.get(case, {})))
     right.set_title(f"{REVERSE[case]}, flagged where predicted < {LOW:g}")
     listed = (
@@ -130,7 +130,7 @@ def failures(metrics: Metrics, pictures: Pictures) -> Plot | None:
         f"false-positive rate of {RATE:g}; grey: chance. Right: counts at the threshold {LOW:g}. "
         f"{listed}. Found at a false-positive rate of at most {RATE:g}, by thresholds that are "
         f"read off these very scans: {', '.join(at_rate)}.",
-        f"ROC curves and a table of counts. {listed}.",
+        "ROC curves, and beside them a table of counts.",
         figure,
     )
 
@@ -147,7 +147,7 @@ def confusion(axes: Any, counts: np.ndarray) -> None:
 
 
 def coverages(metrics: Metrics) -> dict[str, dict[float, tuple[Interval, Interval]]]:
-    """Give measured coverage and width, in percent and in Dice, by kind and nominal coverage.
+    """Return measured coverage and width, in percent and in Dice, by kind and nominal coverage.
 
     Examples
     --------
@@ -156,15 +156,16 @@ def coverages(metrics: Metrics) -> dict[str, dict[float, tuple[Interval, Interva
     >>> [(percent, covered.mean, width.mean) for percent, (covered, width) in nominal.items()]
     [(90.0, 87.5, 0.25)]
     """
-    found: dict[str, dict[float, tuple[Interval, Interval]]] = {kind: {} for kind in KINDS}
-    own = metrics.get("calibrated", {})
-    for key in own:
+    by_kind: dict[str, dict[float, tuple[Interval, Interval]]] = {kind: {} for kind in KINDS}
+    values_of_case = metrics.get("calibrated", {})
+    for key in values_of_case:
         match = re.fullmatch(r"test/coverage_([a-z]+)_([\d.]+)", key)
         width = key.replace("coverage", "width")
-        if match and match[1] in found and width in own:
-            covered = stats.mean([100 * value for value in own[key]])
-            found[match[1]][float(match[2])] = (covered, stats.mean(own[width]))
-    return {kind: dict(sorted(sizes.items())) for kind, sizes in found.items() if sizes}
+        if match and match[1] in by_kind and width in values_of_case:
+            share = stats.bounded(key, values_of_case[key])
+            covered = Interval(100 * share.mean, 100 * share.low, 100 * share.high, share.n)
+            by_kind[match[1]][float(match[2])] = (covered, stats.mean(values_of_case[width]))
+    return {kind: dict(sorted(sizes.items())) for kind, sizes in by_kind.items() if sizes}
 
 
 def calibration(metrics: Metrics, pictures: Pictures) -> Plot | None:
@@ -179,17 +180,17 @@ def calibration(metrics: Metrics, pictures: Pictures) -> Plot | None:
     nominal = coverages(metrics)
     if name not in pictures or "isotonic" not in nominal:
         return None
-    own = {k: values.array(values.entry(pictures[name], k, name), 1, k, name) for k in COUNTS}
+    picture = {k: values.array(values.entry(pictures[name], k, name), 1, k, name) for k in COUNTS}
     seeds = len(metrics["calibrated"]["test/mae_raw"])
-    sizes = {len(column) for column in own.values()}
-    if len(sizes) > 1 or min(sizes) % seeds or not np.isfinite(list(own.values())).all():
+    sizes = {len(column) for column in picture.values()}
+    if len(sizes) > 1 or min(sizes) % seeds or not np.isfinite(list(picture.values())).all():
         raise values.broken(name, f"does not hold the same number of points for {seeds} seeds")
     figure, ((left, right),) = plots.canvas(9, 4.6, columns=2)
-    intervals(left, own, seeds)
+    intervals(left, picture, seeds)
     covered_curves(right, nominal)
     percents = list(nominal["isotonic"])
     middle = percents[len(percents) // 2]
-    mae = values.told(
+    mae = values.listed(
         {
             label: values.measured(metrics, "calibrated", f"test/mae_{key}")
             for key, label in (("raw", "raw"), ("linear", "linear"), ("isotonic", "isotonic"))
@@ -199,10 +200,10 @@ def calibration(metrics: Metrics, pictures: Pictures) -> Plot | None:
         f"{KINDS[kind]} {', '.join(values.written(w) for _, w in of_kind.values())}"
         for kind, of_kind in nominal.items()
     )
-    covered = values.told(
+    covered = values.listed(
         {KINDS[kind]: of_kind[middle][0] for kind, of_kind in nominal.items() if middle in of_kind}
     )
-    told = f"measured at nominal {middle:g} %: {covered}"
+    text = f"measured at nominal {middle:g} %: {covered}"
     return Plot(
         "calibration",
         "Calibrated predictions and the coverage of their intervals",
@@ -210,23 +211,23 @@ def calibration(metrics: Metrics, pictures: Pictures) -> Plot | None:
         f"the isotonic map fitted to calibration scans and its intervals of nominal {middle:g} % "
         f"coverage, one per seed; crosses lie outside. Mean absolute error, {SEEDS}: {mae}. Right: "
         f"share of real Dice inside the intervals against the nominal one, {SEEDS}; on the line "
-        f"both are equal, the band is ±{BAND} points; {told}. Mean width at nominal "
+        f"both are equal, the band is ±{BAND} points; {text}. Mean width at nominal "
         f"{', '.join(f'{p:g}' for p in percents)} %: {widths}.",
-        f"Scatter plot with bands, and measured against nominal coverage; {told}.",
+        "Scatter plot with bands, and curves of measured coverage near the diagonal.",
         figure,
     )
 
 
-def intervals(axes: Any, own: dict[str, np.ndarray], seeds: int) -> None:
+def intervals(axes: Any, picture: dict[str, np.ndarray], seeds: int) -> None:
     """Draw points with the map and the interval of each seed."""
-    inside = (own["low"] <= own["real"]) & (own["real"] <= own["high"])
+    inside = (picture["low"] <= picture["real"]) & (picture["real"] <= picture["high"])
     dot = {"marker": "o", "color": plots.COLOURS[0], "linewidths": 0}
     cross = {"marker": "x", "color": plots.COLOURS[1], "linewidths": 0.8}
     for where, look, label in ((inside, dot, "inside"), (~inside, cross, "outside")):
-        x, y = own["raw"][where], own["real"][where]
+        x, y = picture["raw"][where], picture["real"][where]
         axes.scatter(x, y, s=8 if look is dot else 16, rasterized=True, **look)
         axes.scatter([], [], s=30, label=f"{label} ({stats.number(len(x))})", **look)
-    columns = {key: column.reshape(seeds, -1) for key, column in own.items()}
+    columns = {key: column.reshape(seeds, -1) for key, column in picture.items()}
     for seed in range(seeds):
         order = np.argsort(columns["raw"][seed], kind="stable")
         x, y, low, high = (columns[key][seed][order] for key in ("raw", "predicted", "low", "high"))

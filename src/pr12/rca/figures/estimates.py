@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from pr12.rca.figures import values
-from pr12.rca.figures.values import REVERSE, SEEDS, Metrics
+from pr12.rca.figures.values import KINDS, REVERSE, SEEDS, Metrics
 from pr12.report import plots, stats
 from pr12.report.plots import Plot
 from pr12.report.stats import Interval
@@ -24,7 +24,8 @@ ESTIMATORS = {  # case -> what it is
 
 def structures(metrics: Metrics) -> Plot | None:
     """Draw how well Dice is predicted by structure and reverse classifier."""
-    pattern = r"(?!pooled|references_\d+)(.+)/correlation_dice"
+    others = "|".join(["pooled", "usable", *(rf"{kind}_\d+" for kind in ("references", *KINDS))])
+    pattern = rf"(?!(?:{others})/)(.+)/correlation_dice"
     matches = [re.fullmatch(pattern, key) for case in REVERSE for key in metrics.get(case, {})]
     names = ["pooled", *dict.fromkeys(match[1] for match in matches if match)]
     labels = ["all", *names[1:]]
@@ -32,17 +33,17 @@ def structures(metrics: Metrics) -> Plot | None:
     if len(names) < 2 or not shown:
         return None
     figure, (panels,) = plots.canvas(9, 3.8, columns=2)
-    told = []
+    texts = []
     for axes, (quantity, title) in zip(panels, QUANTITIES.items(), strict=True):
         for index, case in enumerate(shown):
-            found = [values.measured(metrics, case, f"{n}/{quantity}_dice") for n in names]
-            own = {place: i for place, i in enumerate(found) if i}
+            measured = [values.measured(metrics, case, f"{n}/{quantity}_dice") for n in names]
+            present = {place: i for place, i in enumerate(measured) if i}
             width = 0.8 / len(shown)
             axes.bar(
-                [place + (index - (len(shown) - 1) / 2) * width for place in own],
-                [i.mean for i in own.values()],
+                [place + (index - (len(shown) - 1) / 2) * width for place in present],
+                [i.mean for i in present.values()],
                 width,
-                yerr=plots.half_widths(list(own.values())),
+                yerr=plots.half_widths(list(present.values())),
                 label=REVERSE[case],
                 color=plots.COLOURS[index],
                 edgecolor="white",
@@ -50,22 +51,22 @@ def structures(metrics: Metrics) -> Plot | None:
                 hatch=plots.HATCHES[index],
             )
             if quantity == "mae":
-                listed = values.told({labels[place]: i for place, i in own.items()})
-                told.append(f"{REVERSE[case]}: {listed}")
+                listed = values.listed({labels[place]: i for place, i in present.items()})
+                texts.append(f"{REVERSE[case]}: {listed}")
         axes.set_xticks(range(len(names)), labels)
         axes.set_title(f"{title} of Dice")
         axes.grid(axis="x", visible=False)
     values.within(panels[0], "y", *RANGES["correlation"])
     values.within(panels[1], "y", *RANGES["mae"])
     plots.legend(figure, "lower center")
-    listed = "; ".join(told)
+    listed = "; ".join(texts)
     return Plot(
         "structures",
         "Predicted Dice by structure and reverse classifier",
         "Correlation of predicted with real Dice and mean absolute error of the prediction, over "
         f"all segmentations of a structure and over those of all structures; {SEEDS}. Mean "
         f"absolute error: {listed}.",
-        f"Bars of correlation and mean absolute error by structure. Errors: {listed}.",
+        "Two panels of bars with intervals by structure: correlation, and mean absolute error.",
         figure,
     )
 
@@ -77,13 +78,13 @@ def estimators(metrics: Metrics) -> Plot | None:
         return None
     quantities = QUANTITIES | {"bias": "bias (predicted − real)"}
     figure, (panels,) = plots.canvas(10, 0.5 * len(shown) + 1.4, columns=3)
-    told = []
+    texts = []
     for axes, (quantity, title) in zip(panels, quantities.items(), strict=True):
         for row, case in enumerate(shown):
-            found = values.measured(metrics, case, f"pooled/{quantity}_dice")
-            if found:
+            interval = values.measured(metrics, case, f"pooled/{quantity}_dice")
+            if interval:
                 look = plots.look(list(ESTIMATORS).index(case)) | {"linestyle": ""}
-                axes.errorbar(found.mean, row, xerr=plots.half_widths([found]), **look)
+                axes.errorbar(interval.mean, row, xerr=plots.half_widths([interval]), **look)
         if quantity == "bias":
             axes.axvline(0, color=plots.GREY, linestyle="--")
         axes.set_ylim(len(shown) - 0.5, -0.5)
@@ -93,12 +94,12 @@ def estimators(metrics: Metrics) -> Plot | None:
         axes.locator_params(axis="x", nbins=5)
         axes.set_title(title)
     for case in shown:
-        own = {
+        intervals = {
             title.partition(" (")[0]: values.measured(metrics, case, f"pooled/{quantity}_dice")
             for quantity, title in quantities.items()
         }
-        told.append(f"{ESTIMATORS[case].replace(chr(10), ' ')}: {values.told(own)}")
-    listed = "; ".join(told)
+        texts.append(f"{ESTIMATORS[case].replace(chr(10), ' ')}: {values.listed(intervals)}")
+    listed = "; ".join(texts)
     return Plot(
         "estimators",
         "Estimators of Dice from scores on references",
@@ -106,52 +107,54 @@ def estimators(metrics: Metrics) -> Plot | None:
         "the paper's estimator, as their mean, and as the mean of the best; and with references "
         "that are moved to the test scan instead of the test scan to them (Robinson et al. 2019). "
         f"{SEEDS.capitalize()}. {listed[0].upper()}{listed[1:]}.",
-        f"Points with intervals by estimator. {listed}.",
+        "Panels of rows, one an estimator, each a point with its interval.",
         figure,
     )
 
 
 def references(metrics: Metrics) -> Plot | None:
     """Draw how well Dice is predicted by the number of references."""
-    found: dict[tuple[str, str], dict[int, Interval]] = {}
+    by_case: dict[tuple[str, str], dict[int, Interval]] = {}
     for case in ("atlas", "atlas_mean"):
         for quantity in QUANTITIES:
             matches = [
-                (re.fullmatch(rf"references_(\d+)/{quantity}_dice", key), own)
-                for key, own in metrics.get(case, {}).items()
+                (re.fullmatch(rf"references_(\d+)/{quantity}_dice", key), series)
+                for key, series in metrics.get(case, {}).items()
             ]
-            numbers = {int(match[1]): stats.mean(own) for match, own in matches if match}
+            numbers = {
+                int(match[1]): stats.bounded(quantity, series) for match, series in matches if match
+            }
             if numbers:
-                found[case, quantity] = dict(sorted(numbers.items()))
-    if not found:
+                by_case[case, quantity] = dict(sorted(numbers.items()))
+    if not by_case:
         return None
     figure, (panels,) = plots.canvas(9, 3.6, columns=2)
-    told = []
+    texts = []
     for axes, (quantity, title) in zip(panels, QUANTITIES.items(), strict=True):
         ticks: set[int] = set()
         for index, case in enumerate(("atlas", "atlas_mean")):
-            own = found.get((case, quantity), {})
-            if own:
+            series = by_case.get((case, quantity), {})
+            if series:
                 dodge = 1.02 ** (2 * index - 1)  # else one interval hides the other
-                x = [number * dodge for number in own]
-                plots.curve(axes, x, list(own.values()), index, f"{ESTIMATORS[case]} over them")
-                ticks |= set(own)
+                x = [number * dodge for number in series]
+                plots.curve(axes, x, list(series.values()), index, f"{ESTIMATORS[case]} over them")
+                ticks |= set(series)
                 if quantity == "mae":
-                    steps = [f"{values.written(i)} with {number}" for number, i in own.items()]
-                    told.append(f"{ESTIMATORS[case]}: {', '.join(steps)}")
+                    steps = [f"{values.written(i)} with {number}" for number, i in series.items()]
+                    texts.append(f"{ESTIMATORS[case]}: {', '.join(steps)}")
         if len(ticks) > 1:
             plots.log_ticks(axes, sorted(ticks))
         values.within(axes, "y", *RANGES[quantity])
         axes.set_title(f"{title} of Dice")
         axes.set_xlabel("references")
     plots.legend(figure, "lower center")
-    listed = "; ".join(told)
+    listed = "; ".join(texts)
     return Plot(
         "references",
         "Number of references",
         "Prediction of Dice by single atlases from the first references alone; "
         f"{SEEDS}. Mean absolute error: {listed}.",
-        f"Curves of correlation and error against the number of references. Errors: {listed}.",
+        "Curves with intervals, correlation and error against the number of references.",
         figure,
     )
 
@@ -187,9 +190,9 @@ def spread(places: Sequence[float], room: float) -> np.ndarray:
             last = blocks.pop()
             blocks[-1] += last
     moved = [np.mean(block) for block in blocks for _ in block]
-    found = np.empty(len(order))
-    found[order] = np.clip(moved, 0, 1 - steps[-1:]) + steps
-    return found
+    offsets = np.empty(len(order))
+    offsets[order] = np.clip(moved, 0, 1 - steps[-1:]) + steps
+    return offsets
 
 
 def context(metrics: Metrics, others: Mapping[str, Sequence[float]]) -> Plot | None:
@@ -223,7 +226,7 @@ def context(metrics: Metrics, others: Mapping[str, Sequence[float]]) -> Plot | N
     axes.set_ylim(0.0, 1.1 * pairs[:, 1].max())
     name_points(axes, others)
     plots.legend(figure, "lower center")
-    told = "; ".join(
+    text = "; ".join(
         f"{label} r {values.written(r)}, MAE {values.written(mae)}"
         for label, (r, mae) in ours.items()
     )
@@ -236,8 +239,8 @@ def context(metrics: Metrics, others: Mapping[str, Sequence[float]]) -> Plot | N
         "Correlation and mean absolute error of predicted Dice; up and left is worse. Hollow: "
         "published results of reverse classification with single atlases on other data sets "
         f"(Cosarinsky et al. 2025; {len(others)} data sets, {ranges}). Data, segmenters and "
-        f"references differ, so that nothing is judged by them. Here, {SEEDS}: {told}.",
-        f"Scatter plot of error against correlation. Here: {told}. Other data sets: {ranges}.",
+        f"references differ, so that nothing is judged by them. Here, {SEEDS}: {text}.",
+        "Scatter plot of error against correlation, this data set and others by different marks.",
         figure,
     )
 

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from matplotlib.ticker import FixedLocator, FuncFormatter, MultipleLocator, NullLocator
 
+from pr12.rca.data import segmenter_names
 from pr12.rca.figures import values
 from pr12.rca.figures.values import REVERSE, SEEDS, Metrics, Pictures, Points
 from pr12.report import plots, stats
@@ -43,10 +44,10 @@ def scattered(axes: Any, points: Points, measure: str, title: str) -> int:
     defined = ~(np.isnan(x) | np.isnan(y))
     kinds = [values.kind(name) for name in points.segmenters]
     for index, kind in enumerate(dict.fromkeys(kinds)):
-        own = defined & np.isin(points.segmenter, [i for i, k in enumerate(kinds) if k == kind])
+        chosen = defined & np.isin(points.segmenter, [i for i, k in enumerate(kinds) if k == kind])
         look = plots.look(index)
         style = {"marker": look["marker"], "color": look["color"], "linewidths": 0}
-        axes.scatter(x[own], y[own], s=8, rasterized=True, **style)
+        axes.scatter(x[chosen], y[chosen], s=8, rasterized=True, **style)
         axes.scatter([], [], s=36, label=kind, **style)
     end = 1.0
     for axis in (axes.xaxis, axes.yaxis):
@@ -73,12 +74,12 @@ def scatter(metrics: Metrics, pictures: Pictures) -> Plot | None:
     UserError
         If a picture is not what the step ``evaluate`` writes.
     """
-    found = values.cases(pictures)
-    if not found:
+    cases = values.cases(pictures)
+    if not cases:
         return None
-    figure, (panels,) = plots.canvas(1 + 3 * len(found), 4.2, columns=len(found))
-    told, counts = [], []
-    for axes, (case, points) in zip(panels, found.items(), strict=True):
+    figure, (panels,) = plots.canvas(1 + 3 * len(cases), 4.2, columns=len(cases))
+    texts, counts = [], []
+    for axes, (case, points) in zip(panels, cases.items(), strict=True):
         numbers = {
             label: values.measured(metrics, case, f"pooled/{key}_dice")
             for label, key in (("r", "correlation"), ("MAE", "mae"))
@@ -87,10 +88,10 @@ def scatter(metrics: Metrics, pictures: Pictures) -> Plot | None:
         count = scattered(axes, points, "dice", "\n".join([REVERSE[case], *lines]))
         axes.set_xlabel("real Dice")
         counts.append(f"{REVERSE[case]} {stats.number(count)}")
-        told.append(": ".join([REVERSE[case], ", ".join(lines)]) if lines else REVERSE[case])
+        texts.append(": ".join([REVERSE[case], ", ".join(lines)]) if lines else REVERSE[case])
     panels[0].set_ylabel("predicted Dice")
     plots.legend(figure, "lower center")
-    listed = "; ".join(told)
+    listed = "; ".join(texts)
     return Plot(
         "scatter",
         "Predicted against real Dice by reverse classifier",
@@ -99,7 +100,58 @@ def scatter(metrics: Metrics, pictures: Pictures) -> Plot | None:
         "references, without the scan's truth. On the line both are equal. Correlation r and mean "
         f"absolute error (MAE) are over all segmentations, {SEEDS}: {listed}. Points: "
         f"{', '.join(counts)}.",
-        f"Scatter plots of predicted against real Dice with the identity line. {listed}.",
+        "One cloud of points a classifier, predicted against real Dice, along the identity line.",
+        figure,
+    )
+
+
+def by_segmenter(metrics: Metrics, pictures: Pictures) -> Plot | None:
+    """Draw predicted against real Dice by single atlases, one panel per segmenter.
+
+    Raises
+    ------
+    UserError
+        If the picture is not what the step ``evaluate`` writes.
+    """
+    picture = pictures.get("atlas_picture")
+    if picture is None:
+        return None
+    points = values.points(picture, "atlas_picture")
+    ranked, columns = segmenter_names.ranked(points.segmenters), 3
+    rows = -(-len(ranked) // columns)
+    figure, panels = plots.canvas(7.0, 1.1 + 2.5 * rows, rows=rows, columns=columns)
+    texts = []
+    for index, name in enumerate(points.segmenters):
+        axes, chosen = panels[index // columns][index % columns], points.segmenter == index
+        x, y = points.real["dice"][chosen], points.predicted["dice"][chosen]
+        for structure, label in enumerate(points.structures):
+            look, part = plots.look(structure), slice(structure, None, len(points.structures))
+            style = {"marker": look["marker"], "color": look["color"], "linewidths": 0}
+            axes.scatter(x[part], y[part], s=8, rasterized=True, **style)
+            axes.scatter([], [], s=36, label=label, **style)
+        axes.plot([0, 1], [0, 1], color="black", linestyle="-", linewidth=1, marker="")
+        axes.axhline(x.mean(), color="0.5", linestyle=":", linewidth=1, marker="")
+        axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
+        r = values.measured(metrics, "atlas", f"{ranked[index]}/correlation_dice")
+        lines = [values.segmenter(name), *([f"r {values.written(r)}"] if r else [])]
+        axes.set_title("\n".join(lines), fontsize="small")
+        texts += [f"{values.segmenter(name)} {values.written(r)}"] if r else []
+    for axes in panels.flat[len(ranked) :]:
+        axes.set_axis_off()
+    for axes in panels[:, 0]:
+        axes.set_ylabel("predicted Dice")
+    for axes in panels[-1]:
+        axes.set_xlabel("real Dice")
+    plots.legend(figure, "lower center")
+    r_text = f" Correlation r within each, {SEEDS}: {'; '.join(texts)}." if texts else ""
+    return Plot(
+        "by_segmenter",
+        "Within one segmenter: predicted against real Dice by single atlases",
+        "The points of the panel of single atlases, apart by the segmenter that made them; marks "
+        "are structures. On the black line both are equal; the dotted line is the segmenter's mean "
+        "real Dice, which a prediction that looks at no scan would give. A user has one of these "
+        f"segmenters.{r_text}",
+        f"{len(ranked)} small clouds of points, one a segmenter, each narrower than all together.",
         figure,
     )
 
@@ -118,19 +170,19 @@ def measures(metrics: Metrics, pictures: Pictures) -> Plot | None:
     points = values.points(picture, "atlas_picture")
     shown = [measure for measure in MEASURES if measure in points.real]
     figure, (panels,) = plots.canvas(2.5 * len(shown), 3.3, columns=len(shown))
-    told, undefined = [], []
+    texts, undefined = [], []
     for axes, measure in zip(panels, shown, strict=True):
         r = values.measured(metrics, "atlas", f"pooled/correlation_{measure}")
         line = f"r {values.written(r)}" if r else ""
         count = scattered(axes, points, measure, line)
         axes.set_xlabel(f"real {MEASURES[measure].replace(' (', chr(10) + '(')}")
-        told += [f"{MEASURES[measure].partition(' (')[0]} {values.written(r)}"] if r else []
+        texts += [f"{MEASURES[measure].partition(' (')[0]} {values.written(r)}"] if r else []
         missing = len(points.segmenter) - count
         undefined += [missing] if measure in DISTANCES else []
     panels[0].set_ylabel("predicted")
     plots.legend(figure, "lower center")
-    listed = ", ".join(told)
-    r_told = f" Correlation r, {SEEDS}: {listed}." if told else ""
+    listed = ", ".join(texts)
+    r_told = f" Correlation r, {SEEDS}: {listed}." if texts else ""
     nothing = (
         f" Distances of nothing are not defined: {stats.number(max(undefined))} of "
         f"{stats.number(len(points.segmenter))} points have none."
@@ -143,6 +195,6 @@ def measures(metrics: Metrics, pictures: Pictures) -> Plot | None:
         "Each measure as predicted by single atlases against the real one, of test scans of all "
         "seeds; the best over references is taken, of distances the smallest. Axes of distances "
         f"are logarithmic above 1 mm. On the line both are equal.{nothing}{r_told}",
-        f"Scatter plots of {len(shown)} measures with identity lines.{r_told}",
+        f"A cloud of points for each of {len(shown)} measures, along identity lines.",
         figure,
     )

@@ -1,5 +1,6 @@
 """Figures of the segmentations under test: examples, and how good they really are."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -36,8 +37,8 @@ def contours(axes: Any, labels: np.ndarray) -> bool:
         Whether they are filled.
     """
     rows, columns = (np.arange(-1, size + 1) for size in labels.shape)
-    found = range(1, int(labels.max()) + 1)
-    masks = [np.pad(labels == label, 1) for label in found]  # borders at the edge are closed
+    numbers = range(1, int(labels.max()) + 1)
+    masks = [np.pad(labels == label, 1) for label in numbers]  # borders at the edge are closed
     borders = [sum(int(np.diff(mask, axis=axis).sum()) for axis in (0, 1)) for mask in masks]
     filled = any(border > LONG * sum(labels.shape) for border in borders)
     for index, (mask, border) in enumerate(zip(masks, borders, strict=True)):
@@ -74,7 +75,7 @@ def chosen(dice: np.ndarray, count: int) -> list[int]:
 
 
 def predictions(atlas: Points | None, dice: np.ndarray, structures: int) -> np.ndarray:
-    """Give the predicted Dice of the first scans, mean over structures; NaN where none is there.
+    """Return the predicted Dice of the first scans, mean over structures; NaN where none is there.
 
     Parameters
     ----------
@@ -91,18 +92,18 @@ def predictions(atlas: Points | None, dice: np.ndarray, structures: int) -> np.n
         Shape (scans, segmenters).
     """
     real = dice.reshape(len(dice), -1, structures).swapaxes(0, 1)
-    found = np.full(real.shape[:2], np.nan)
+    means = np.full(real.shape[:2], np.nan)
     if atlas is None or (len(atlas.segmenters), len(atlas.structures)) != (len(dice), structures):
-        return found
+        return means
     shape = (-1, len(dice), structures)
     judged, predicted = (side["dice"].reshape(shape) for side in (atlas.real, atlas.predicted))
     for scan in range(min(len(real), len(judged))):
         if np.allclose(real[scan], judged[scan], rtol=0, atol=1e-3):
-            found[scan] = predicted[scan].mean(axis=1)
-    return found
+            means[scan] = predicted[scan].mean(axis=1)
+    return means
 
 
-def example(own: Any, segmenters: int) -> tuple[np.ndarray, np.ndarray]:
+def example(shown: Any, segmenters: int) -> tuple[np.ndarray, np.ndarray]:
     """Read one example: its image (H, W), and the true labels and all segmentations (1 + S, H, W).
 
     Raises
@@ -111,16 +112,16 @@ def example(own: Any, segmenters: int) -> tuple[np.ndarray, np.ndarray]:
         If it is none.
     """
     name = "segmenters_picture"
-    image = values.array(values.entry(own, "image", name), 2, "image", name)
-    truth = values.array(values.entry(own, "truth", name), 2, "truth", name)
-    found = values.array(values.entry(own, "segmentations", name), 3, "segmentations", name)
-    if not image.shape == truth.shape == found.shape[1:] or len(found) != segmenters:
+    image = values.array(values.entry(shown, "image", name), 2, "image", name)
+    truth = values.array(values.entry(shown, "truth", name), 2, "truth", name)
+    maps = values.array(values.entry(shown, "segmentations", name), 3, "segmentations", name)
+    if not image.shape == truth.shape == maps.shape[1:] or len(maps) != segmenters:
         raise values.broken(name, "has an example whose arrays are of no one size")
-    return image, np.concatenate([truth[None], found]).astype(int)
+    return image, np.concatenate([truth[None], maps]).astype(int)
 
 
 def qualities(picture: Any) -> tuple[list[str], list[str], np.ndarray]:
-    """Give the segmenters, the structures and real Dice by segmenter, (segmenters, points).
+    """Return the segmenters, the structures and real Dice by segmenter, (segmenters, points).
 
     Raises
     ------
@@ -151,12 +152,12 @@ def examples(pictures: Pictures) -> Plot | None:
     if picture is None:
         return None
     segmenters, structures, dice = qualities(picture)
-    own = values.entry(picture, "examples", "segmenters_picture")
-    if not isinstance(own, list):
+    shown = values.entry(picture, "examples", "segmenters_picture")
+    if not isinstance(shown, list):
         raise values.broken("segmenters_picture", "has examples that are no list")
-    if not own:
+    if not shown:
         return None
-    count = min(SCANS, len(own))
+    count = min(SCANS, len(shown))
     atlas = pictures.get("atlas_picture")
     atlas = None if atlas is None else values.points(atlas, "atlas_picture")
     predicted = predictions(atlas, dice, len(structures))
@@ -165,25 +166,7 @@ def examples(pictures: Pictures) -> Plot | None:
     figure, panels = plots.canvas(
         2 * (1 + len(columns)), 2.3 * count + 0.5, count, 1 + len(columns)
     )
-    errors, filled = [], False
-    for scan, row in enumerate(panels):
-        image, maps = example(own[scan], len(segmenters))
-        grey = GREYS * (image // GREYS)
-        for axes, index in zip(row, [None, *columns], strict=True):
-            axes.imshow(grey, cmap="gray", vmin=0, vmax=255, interpolation="none")
-            filled |= contours(axes, maps[0 if index is None else 1 + index])
-            axes.set(xticks=[], yticks=[])
-            axes.grid(False)
-            axes.spines[:].set_visible(False)
-            if scan == 0:
-                axes.set_title("truth" if index is None else values.segmenter(segmenters[index]))
-            if index is not None:
-                known = not np.isnan(predicted[scan, index])
-                after = f" → {predicted[scan, index]:.2f}" if known else ""
-                axes.set_xlabel(f"{real[scan, index]:.2f}{after}")
-                errors += [abs(predicted[scan, index] - real[scan, index])] if known else []
-        row[0].set_xlabel("Dice: real → predicted" if errors else "Dice: real")
-        row[0].set_ylabel(f"test scan {scan + 1}")
+    errors, filled = scan_rows(panels, shown, segmenters, columns, real, predicted)
     for index, structure in enumerate(structures):
         colour, line = CONTOURS[index % len(CONTOURS)]
         look = {"color": colour, "linestyle": line, "marker": "", "path_effects": RIM}
@@ -209,12 +192,43 @@ def examples(pictures: Pictures) -> Plot | None:
         + (" → Dice predicted without the truth, by single atlases" if errors else "")
         + f", mean over {len(structures)} structures. Mean real Dice over all test scans: "
         f"{listed}.{missed}",
-        f"Images of {scans} with contours; mean Dice of the segmenters: {listed}.{missed}",
+        f"Grid of slices of {scans}, each with the contours of a segmentation and of the truth.",
         figure,
     )
 
 
-def box(axes: Any, row: int, own: np.ndarray, index: int) -> None:
+def scan_rows(
+    panels: np.ndarray,
+    shown: Sequence[Any],
+    segmenters: Sequence[str],
+    columns: Sequence[int],
+    real: np.ndarray,
+    predicted: np.ndarray,
+) -> tuple[list[float], bool]:
+    """Draw a row of panels per scan; return the errors of predictions, and if any map is filled."""
+    errors, filled = [], False
+    for scan, row in enumerate(panels):
+        image, maps = example(shown[scan], len(segmenters))
+        grey = GREYS * (image // GREYS)
+        for axes, index in zip(row, [None, *columns], strict=True):
+            axes.imshow(grey, cmap="gray", vmin=0, vmax=255, interpolation="none")
+            filled |= contours(axes, maps[0 if index is None else 1 + index])
+            axes.set(xticks=[], yticks=[])
+            axes.grid(False)
+            axes.spines[:].set_visible(False)
+            if scan == 0:
+                axes.set_title("truth" if index is None else values.segmenter(segmenters[index]))
+            if index is not None:
+                known = not np.isnan(predicted[scan, index])
+                after = f" → {predicted[scan, index]:.2f}" if known else ""
+                axes.set_xlabel(f"{real[scan, index]:.2f}{after}")
+                errors += [abs(predicted[scan, index] - real[scan, index])] if known else []
+        row[0].set_xlabel("Dice: real → predicted" if errors else "Dice: real")
+        row[0].set_ylabel(f"test scan {scan + 1}")
+    return errors, filled
+
+
+def box(axes: Any, row: int, dice: np.ndarray, index: int) -> None:
     """Draw quartiles, median, mean and whiskers to the 5th and 95th percentile, and the rest.
 
     (`Axes.boxplot` loads pyplot, which may look for a window system.)
@@ -225,12 +239,12 @@ def box(axes: Any, row: int, own: np.ndarray, index: int) -> None:
         Where.
     row : int
         Its height.
-    own : ndarray
+    dice : ndarray
         Values, (N,).
     index : int
         Number of the look.
     """
-    low, first, median, third, high = np.percentile(own, (5, 25, 50, 75, 95))
+    low, first, median, third, high = np.percentile(dice, (5, 25, 50, 75, 95))
     colour, hatch = (look[index % len(look)] for look in (plots.COLOURS, plots.HATCHES))
     shape = {"facecolor": "white", "edgecolor": colour, "hatch": hatch, "linewidth": 1.3}
     axes.barh(row, third - first, 0.6, left=first, **shape)
@@ -239,8 +253,8 @@ def box(axes: Any, row: int, own: np.ndarray, index: int) -> None:
         axes.plot([inner, outer], [row, row], linewidth=1, **line)
         axes.plot([outer, outer], [row - 0.15, row + 0.15], linewidth=1, **line)
     axes.plot([median, median], [row - 0.3, row + 0.3], linewidth=2, **line)
-    axes.plot(own.mean(), row, marker="D", markerfacecolor="white", markeredgecolor="black")
-    rest = own[(own < low) | (own > high)]
+    axes.plot(dice.mean(), row, marker="D", markerfacecolor="white", markeredgecolor="black")
+    rest = dice[(dice < low) | (dice > high)]
     axes.scatter(rest, np.full(len(rest), row), s=6, color=plots.GREY, linewidths=0)
 
 
@@ -258,10 +272,10 @@ def quality(metrics: Metrics, pictures: Pictures) -> Plot | None:
     segmenters, _, dice = qualities(picture)
     kinds = list(dict.fromkeys(values.kind(name) for name in segmenters))
     figure, ((axes,),) = plots.canvas(8, 0.38 * len(segmenters) + 1.3)
-    for row, (name, own) in enumerate(zip(segmenters, dice, strict=True)):
-        box(axes, row, own, kinds.index(values.kind(name)))
+    for row, (name, kind) in enumerate(zip(segmenters, dice, strict=True)):
+        box(axes, row, kind, kinds.index(values.kind(name)))
         axes.annotate(
-            f"{100 * (own < LOW).mean():.0f} %",
+            f"{100 * (kind < LOW).mean():.0f} %",
             (1, row),
             xycoords=("axes fraction", "data"),
             xytext=(30, 0),
@@ -284,11 +298,11 @@ def quality(metrics: Metrics, pictures: Pictures) -> Plot | None:
     ranks: dict[str, int] = {}
     means = {}
     for name in segmenters:
-        own = name.partition("_")[0]
-        ranks[own] = ranks.get(own, 0) + 1
-        key = f"{own}_{ranks[own]}/dice"
+        kind = name.partition("_")[0]
+        ranks[kind] = ranks.get(kind, 0) + 1
+        key = f"{kind}_{ranks[kind]}/dice"
         means[values.segmenter(name)] = values.measured(metrics, "segmenters", key)
-    listed = values.told(means)
+    listed = values.listed(means)
     failed = values.measured(metrics, "segmenters", "pooled/failures")
     share = f" Share of failures: {values.written(failed)}." if failed else ""
     means_told = f" Mean Dice, {SEEDS}: {listed}." if listed else ""
@@ -300,6 +314,6 @@ def quality(metrics: Metrics, pictures: Pictures) -> Plot | None:
         "segmenter: quartiles, median (line), mean (diamond), whiskers to the 5th and 95th "
         "percentile, and what lies beyond; right, the share below "
         f"{LOW:g} (dashed line). Means go from {ends}.{share}{means_told}",
-        f"Box plots of real Dice by segmenter; means from {ends}.{share}",
+        "Boxes of real Dice, one a segmenter, and a dashed line where failure begins.",
         figure,
     )

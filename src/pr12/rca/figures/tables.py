@@ -37,7 +37,7 @@ COLOURS = (plots.COLOURS[0], plots.COLOURS[2], plots.COLOURS[1], plots.GREY)  # 
 
 
 def settings(picture: Any, name: str) -> tuple[list[str], np.ndarray, np.ndarray]:
-    """Give kind of shift, true accuracy and RCA's score of every setting.
+    """Return kind of shift, true accuracy and RCA's score of every setting.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ def reverse(cases: Any) -> str:
 
 
 def grid(count: int, height: float) -> tuple[Any, list[Any]]:
-    """Give a figure and its panels, at most `WIDE` in a row of that height."""
+    """Return a figure and its panels, at most `WIDE` in a row of that height."""
     rows, columns = -(-count // WIDE), min(count, WIDE)
     figure, panels = plots.canvas(1 + 3 * columns, rows * height + 0.5, rows, columns)
     for axes in panels.flat[count:]:
@@ -95,15 +95,17 @@ def tabular(metrics: Metrics, pictures: Pictures) -> Plot | None:
         If a picture is not what the step ``tabular`` writes.
     """
     names = {case: f"{case}_picture" for case in DATA}
-    found = {case: settings(pictures[n], n) for case, n in names.items() if n in pictures}
-    if not found:
+    by_case = {case: settings(pictures[n], n) for case, n in names.items() if n in pictures}
+    if not by_case:
         return None
-    kinds = list(dict.fromkeys(kind for own, _, _ in found.values() for kind in own))
-    figure, panels = grid(len(found), 3.6)
-    told = []
-    for axes, (case, (own, true, raw)) in zip(panels, found.items(), strict=True):
+    kinds = list(
+        dict.fromkeys(kind for kinds_of_case, _, _ in by_case.values() for kind in kinds_of_case)
+    )
+    figure, panels = grid(len(by_case), 3.6)
+    texts = []
+    for axes, (case, (kinds_of_case, true, raw)) in zip(panels, by_case.items(), strict=True):
         for index, kind in enumerate(kinds):
-            of_kind = np.array([k == kind for k in own])
+            of_kind = np.array([k == kind for k in kinds_of_case])
             look = plots.look(index)
             style = {"marker": look["marker"], "color": look["color"], "linewidths": 0}
             axes.scatter(true[of_kind], raw[of_kind], s=10, rasterized=True, **style)
@@ -113,38 +115,40 @@ def tabular(metrics: Metrics, pictures: Pictures) -> Plot | None:
         lines = [f"r {values.written(r)}"] if r else []
         axes.set_title("\n".join([DATA[case], *lines]))
         axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal", xlabel="true accuracy")
-        told.append(" ".join([f"{DATA[case]} ({stats.number(len(own))} points)", *lines]))
+        texts.append(
+            " ".join([f"{DATA[case]} ({stats.number(len(kinds_of_case))} points)", *lines])
+        )
     for axes in panels[::WIDE]:
         axes.set_ylabel("predicted accuracy")
     plots.legend(figure, "lower center")
-    listed = "; ".join(told)
+    listed = "; ".join(texts)
     return Plot(
         "tabular",
         "Predicted against true accuracy on shifted tables",
         "Each point is a classifier, a seed and a shift of the new data of some strength; marks "
         "differ by the kind of shift. Predicted: the accuracy on labelled data of a classifier "
-        f"that learned the answers on the new data. {reverse(found)}On the line both are equal. "
+        f"that learned the answers on the new data. {reverse(by_case)}On the line both are equal. "
         f"Correlation r over all classifiers, {SEEDS}: {listed}.",
-        f"Scatter plots of predicted against true accuracy with the identity line: {listed}.",
+        "A cloud of points a table, predicted against true accuracy, with the identity line.",
         figure,
     )
 
 
 def tabular_errors(metrics: Metrics) -> Plot | None:
     """Draw the mean absolute error of each prediction of accuracy, one panel per data set."""
-    found = {
+    by_case = {
         case: {q: values.measured(metrics, case, f"pooled/mae_{q}") for q in PREDICTIONS}
         for case in DATA
     }
-    found = {case: {q: i for q, i in own.items() if i} for case, own in found.items()}
-    found = {case: own for case, own in found.items() if own}
-    if not found:
+    by_case = {case: {q: i for q, i in errors.items() if i} for case, errors in by_case.items()}
+    by_case = {case: errors for case, errors in by_case.items() if errors}
+    if not by_case:
         return None
-    rows = [q for q in PREDICTIONS if any(q in own for own in found.values())]
-    figure, panels = grid(len(found), 0.3 * len(rows) + 0.9)
-    told = []
-    for place, (axes, (case, own)) in enumerate(zip(panels, found.items(), strict=True)):
-        for quantity, interval in own.items():
+    rows = [q for q in PREDICTIONS if any(q in errors for errors in by_case.values())]
+    figure, panels = grid(len(by_case), 0.3 * len(rows) + 0.9)
+    texts = []
+    for place, (axes, (case, errors)) in enumerate(zip(panels, by_case.items(), strict=True)):
+        for quantity, interval in errors.items():
             hatch = PREDICTIONS[quantity][1]
             axes.barh(
                 rows.index(quantity),
@@ -161,9 +165,9 @@ def tabular_errors(metrics: Metrics) -> Plot | None:
         axes.grid(axis="y", visible=False)
         axes.locator_params(axis="x", nbins=4)
         plots.from_zero(axes, "x")
-        listed = values.told({PREDICTIONS[q][0]: own.get(q) for q in LISTED})
-        told.append(f"{DATA[case]}: {listed}")
-    listed = "; ".join(told)
+        listed = values.listed({PREDICTIONS[q][0]: errors.get(q) for q in LISTED})
+        texts.append(f"{DATA[case]}: {listed}")
+    listed = "; ".join(texts)
     return Plot(
         "tabular_errors",
         "Error of predicted accuracy on shifted tables",
@@ -171,8 +175,8 @@ def tabular_errors(metrics: Metrics) -> Plot | None:
         "and shifts: RCA's score, the score mapped as learned on other data under the same kinds "
         "of shift or under the other kinds only, RCA of calibrated classifiers; and two "
         "predictions without a reverse classifier (grey): cross-validation on the labelled data "
-        f"and the mean confidence of a calibrated classifier. {reverse(found)}"
+        f"and the mean confidence of a calibrated classifier. {reverse(by_case)}"
         f"{SEEDS.capitalize()}. {listed[0].upper()}{listed[1:]}.",
-        f"Bars of the mean absolute error. {listed}.",
+        "Groups of bars with intervals, a group a table and a bar a way to predict accuracy.",
         figure,
     )

@@ -30,7 +30,7 @@ class Points(NamedTuple):
 
 
 def measured(metrics: Metrics, case: str, key: str) -> Interval | None:
-    """Give a metric's mean over seeds and interval, if the case has it.
+    """Return a metric's mean over seeds and interval, if the case has it.
 
     Examples
     --------
@@ -38,7 +38,7 @@ def measured(metrics: Metrics, case: str, key: str) -> Interval | None:
     0.5
     """
     values = metrics.get(case, {}).get(key)
-    return stats.mean(values) if values else None
+    return stats.bounded(key, values) if values else None
 
 
 def written(interval: Interval) -> str:
@@ -46,12 +46,12 @@ def written(interval: Interval) -> str:
     return stats.written(asdict(interval))
 
 
-def told(labels: Mapping[str, Interval | None]) -> str:
+def listed(labels: Mapping[str, Interval | None]) -> str:
     """List intervals by their labels, those that there are.
 
     Examples
     --------
-    >>> told({"CNN": stats.mean([0.25]), "forest": None, "atlas": stats.mean([1])})
+    >>> listed({"CNN": stats.mean([0.25]), "forest": None, "atlas": stats.mean([1])})
     'CNN 0.25, atlas 1'
     """
     return ", ".join(f"{label} {written(i)}" for label, i in labels.items() if i)
@@ -83,8 +83,8 @@ def kind(name: str) -> str:
     >>> kind("unet_8"), kind("other_3")
     ('U-Net', 'other')
     """
-    own = name.partition("_")[0]
-    return KINDS.get(own, own)
+    first = name.partition("_")[0]
+    return KINDS.get(first, first)
 
 
 def within(axes: Any, dimension: str, low: float, high: float) -> None:
@@ -109,7 +109,7 @@ def broken(name: str, what: str) -> UserError:
 
 
 def entry(picture: Any, key: str, name: str) -> Any:
-    """Give one entry of a picture.
+    """Return one entry of a picture.
 
     Raises
     ------
@@ -122,21 +122,21 @@ def entry(picture: Any, key: str, name: str) -> Any:
 
 
 def names(picture: Any, key: str, name: str) -> list[str]:
-    """Give an entry that lists names.
+    """Return an entry that lists names.
 
     Raises
     ------
     UserError
         If it does not.
     """
-    found = entry(picture, key, name)
-    if not isinstance(found, list) or not found or any(type(n) is not str for n in found):
+    listed = entry(picture, key, name)
+    if not isinstance(listed, list) or not listed or any(type(n) is not str for n in listed):
         raise broken(name, f"has {key} that are no list of names")
-    return found
+    return listed
 
 
 def array(values: Any, dimensions: int, where: str, name: str) -> np.ndarray:
-    """Give nested lists as an array of numbers; null is NaN.
+    """Return nested lists as an array of numbers; null is NaN.
 
     Parameters
     ----------
@@ -160,12 +160,12 @@ def array(values: Any, dimensions: int, where: str, name: str) -> np.ndarray:
     array([[ 1., nan]])
     """
     try:
-        found = np.asarray(values, dtype=float)
+        result = np.asarray(values, dtype=float)
     except (TypeError, ValueError):
-        found = np.empty(0)
-    if found.ndim != dimensions or not found.size:
+        result = np.empty(0)
+    if result.ndim != dimensions or not result.size:
         raise broken(name, f"has {where} that are no {dimensions}-fold list of numbers")
-    return found
+    return result
 
 
 def points(picture: Any, name: str) -> Points:
@@ -195,10 +195,10 @@ def points(picture: Any, name: str) -> Points:
     number = array(entry(picture, "segmenter", name), 1, "segmenter", name)
     sides = []
     for side in ("real", "predicted"):
-        own = entry(picture, side, name)
-        if not isinstance(own, Mapping) or "dice" not in own:
+        entries = entry(picture, side, name)
+        if not isinstance(entries, Mapping) or "dice" not in entries:
             raise broken(name, f"has no {side} dice")
-        sides.append({m: array(v, 1, f"{side} {m}", name) for m, v in own.items()})
+        sides.append({m: array(v, 1, f"{side} {m}", name) for m, v in entries.items()})
         if any(len(values) != len(number) for values in sides[-1].values()):
             raise broken(name, f"has more or fewer {side} values than segmenters")
         if not np.isfinite(sides[-1]["dice"]).all():
@@ -219,5 +219,5 @@ def cases(pictures: Pictures) -> dict[str, Points]:
     UserError
         If one is not what the step ``evaluate`` writes.
     """
-    found = {case: f"{case}_picture" for case in REVERSE}
-    return {case: points(pictures[n], n) for case, n in found.items() if n in pictures}
+    wanted = {case: f"{case}_picture" for case in REVERSE}
+    return {case: points(pictures[n], n) for case, n in wanted.items() if n in pictures}

@@ -74,7 +74,7 @@ MAPS: dict[str, Callable[[np.ndarray, np.ndarray], Map]] = {
 
 
 def half_width(residuals: np.ndarray, coverage: float) -> float:
-    """Give the half-width of split conformal intervals.
+    """Return the half-width of split conformal intervals.
 
     Parameters
     ----------
@@ -115,7 +115,7 @@ coverage; give at least 9 or ask for less
 
 
 def percentile_residuals(scores: np.ndarray, real: np.ndarray, band: tuple[float, float]):
-    """Give the band of a case's scores over references, and by how much the real one lies outside.
+    """Return the band of a case's scores over references, and how far the real one lies outside.
 
     The conformity score of Conformal In-Context RCA: max(low - real, real - high), negative inside.
 

@@ -1,5 +1,7 @@
 """From scores on references to one predicted score, and how good the predictions are."""
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 from scipy.stats import spearmanr
 from sklearn.metrics import roc_auc_score, roc_curve
@@ -34,9 +36,9 @@ def estimate(scores: np.ndarray, estimator: str) -> np.ndarray:
     >>> estimate(scores, "top3")[0, 0, 0].round(2).tolist()
     [0.6, 0.6, 0.4, 0.4]
     """
-    kept = {"max": 1, "top3": TOP, "mean": scores.shape[2]}[estimator]
+    used = {"max": 1, "top3": TOP, "mean": scores.shape[2]}[estimator]
     signs = np.array([1.0 if measure in OVERLAPS else -1.0 for measure in MEASURES])
-    best = np.sort(-scores * signs, axis=2)[:, :, :kept]  # NaN is sorted to the end
+    best = np.sort(-scores * signs, axis=2)[:, :, :used]  # NaN is sorted to the end
     defined = ~np.isnan(best)
     count = defined.sum(axis=2)
     total = np.where(defined, best, 0.0).sum(axis=2)
@@ -44,7 +46,7 @@ def estimate(scores: np.ndarray, estimator: str) -> np.ndarray:
 
 
 def correlation(predicted: np.ndarray, real: np.ndarray) -> float:
-    """Give Pearson's correlation; 0 where one side does not vary, for then nothing is told.
+    """Return Pearson's correlation; 0 where one side does not vary, for then nothing is told.
 
     Parameters
     ----------
@@ -65,7 +67,7 @@ def correlation(predicted: np.ndarray, real: np.ndarray) -> float:
 
 
 def rank_correlation(predicted: np.ndarray, real: np.ndarray) -> float:
-    """Give Spearman's correlation; 0 where one side does not vary.
+    """Return Spearman's correlation; 0 where one side does not vary.
 
     Parameters
     ----------
@@ -107,24 +109,48 @@ def agreement_metrics(predicted: np.ndarray, real: np.ndarray, prefix: str) -> d
     >>> agreement_metrics(same, same, "pooled")["pooled/mae_dice"]
     0.0
     """
-    found = {}
+    metrics = {}
     everywhere = ~(np.isnan(predicted) | np.isnan(real)).any(axis=-1)
     for index, measure in enumerate(MEASURES):
         if measure in OVERLAPS and everywhere.any():
             alike = predicted[everywhere][:, index], real[everywhere][:, index]
-            found[f"{prefix}/correlation_{measure}_defined"] = correlation(*alike)
-            found[f"{prefix}/correlation_rank_{measure}_defined"] = rank_correlation(*alike)
+            metrics[f"{prefix}/correlation_{measure}_defined"] = correlation(*alike)
+            metrics[f"{prefix}/correlation_rank_{measure}_defined"] = rank_correlation(*alike)
         x, y = predicted[..., index].ravel(), real[..., index].ravel()
         defined = ~(np.isnan(x) | np.isnan(y))
-        found[f"{prefix}/undefined_{measure}"] = float(1 - defined.mean())
+        metrics[f"{prefix}/undefined_{measure}"] = float(1 - defined.mean())
         x, y = x[defined], y[defined]
         if not defined.any():
             continue
-        found[f"{prefix}/correlation_{measure}"] = correlation(x, y)
-        found[f"{prefix}/correlation_rank_{measure}"] = rank_correlation(x, y)
-        found[f"{prefix}/mae_{measure}"] = float(np.abs(x - y).mean())
-        found[f"{prefix}/bias_{measure}"] = float((x - y).mean())
-    return found
+        metrics[f"{prefix}/correlation_{measure}"] = correlation(x, y)
+        metrics[f"{prefix}/correlation_rank_{measure}"] = rank_correlation(x, y)
+        metrics[f"{prefix}/mae_{measure}"] = float(np.abs(x - y).mean())
+        metrics[f"{prefix}/bias_{measure}"] = float((x - y).mean())
+    return metrics
+
+
+def dice_metrics(predicted: np.ndarray, real: np.ndarray, prefix: str) -> dict[str, float]:
+    """Say how well Dice is predicted.
+
+    Parameters
+    ----------
+    predicted, real : ndarray
+        Dice, of one shape.
+    prefix : str
+        Of the metric keys.
+
+    Examples
+    --------
+    >>> metrics = dice_metrics(np.array([0.5, 1.0]), np.array([0.25, 0.5]), "unet_3")
+    >>> metrics["unet_3/correlation_dice"], metrics["unet_3/mae_dice"]
+    (1.0, 0.375)
+    """
+    return {
+        f"{prefix}/correlation_dice": correlation(predicted, real),
+        f"{prefix}/correlation_rank_dice": rank_correlation(predicted, real),
+        f"{prefix}/mae_dice": float(np.abs(predicted - real).mean()),
+        f"{prefix}/bias_dice": float((predicted - real).mean()),
+    }
 
 
 def failure_metrics(
@@ -152,14 +178,14 @@ def failure_metrics(
     Examples
     --------
     >>> real, predicted = np.array([0.2, 0.9, 0.8, 0.3]), np.array([0.1, 0.8, 0.6, 0.4])
-    >>> found = failure_metrics(predicted, real, 0.7, 0.1)
-    >>> found["failure/sensitivity"], found["failure/false_positive_rate"], found["failure/auc"]
+    >>> result = failure_metrics(predicted, real, 0.7, 0.1)
+    >>> result["failure/sensitivity"], result["failure/false_positive_rate"], result["failure/auc"]
     (1.0, 0.5, 1.0)
     """
     failed, flagged = real.ravel() < threshold, predicted.ravel() < threshold
     hits, misses = int((failed & flagged).sum()), int((failed & ~flagged).sum())
     alarms, passes = int((~failed & flagged).sum()), int((~failed & ~flagged).sum())
-    found = {
+    metrics = {
         "failure/share": float(failed.mean()),
         "failure/accuracy": (hits + passes) / len(failed),
         "failure/true_positives": hits,
@@ -169,10 +195,27 @@ def failure_metrics(
     }
     if failed.any() and not failed.all():
         rates, sensitivities, _ = roc_curve(failed, -predicted.ravel(), drop_intermediate=False)
-        found |= {
+        metrics |= {
             "failure/sensitivity": hits / (hits + misses),
             "failure/false_positive_rate": alarms / (alarms + passes),
             "failure/auc": float(roc_auc_score(failed, -predicted.ravel())),
             "failure/sensitivity_at_rate": float(sensitivities[rates <= false_positive_rate].max()),
         }
-    return found
+    return metrics
+
+
+def by_metric(by_seed: Sequence[Mapping[str, float]]) -> dict[str, list[float]]:
+    """Return the values of all seeds of each metric that every seed has.
+
+    Parameters
+    ----------
+    by_seed : sequence of mapping of str to float
+        Metric key -> value.
+
+    Examples
+    --------
+    >>> by_metric([{"a": 1.0, "b": 2.0}, {"a": 3.0}])
+    {'a': [1.0, 3.0]}
+    """
+    shared = [key for key in by_seed[0] if all(key in metrics for metrics in by_seed)]
+    return {key: [metrics[key] for metrics in by_seed] for key in shared}

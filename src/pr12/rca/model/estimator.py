@@ -31,7 +31,7 @@ from sklearn.utils.validation import check_array, check_consistent_length, check
 
 
 def folds(y: NDArray[Any], most: int) -> int:
-    """Give the number of folds that `y` allows: no more than its rarest class has members.
+    """Return the number of folds that `y` allows: no more than its rarest class has members.
 
     Parameters
     ----------
@@ -261,13 +261,13 @@ class ReverseClassificationAccuracy(MetaEstimatorMixin, ClassifierMixin, BaseEst
 
     @available_if(_has("predict_proba"))
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
-        """Give the classifier's probabilities, shape (N, classes)."""
+        """Return the classifier's probabilities, shape (N, classes)."""
         check_is_fitted(self)
         return self.classifier_.predict_proba(X)
 
     @available_if(_has("decision_function"))
     def decision_function(self, X: Any) -> NDArray[np.float64]:
-        """Give the classifier's decision function, shape (N,) or (N, classes)."""
+        """Return the classifier's decision function, shape (N,) or (N, classes)."""
         check_is_fitted(self)
         return self.classifier_.decision_function(X)
 
@@ -294,19 +294,19 @@ class ReverseClassificationAccuracy(MetaEstimatorMixin, ClassifierMixin, BaseEst
         check_is_fitted(self)
         y_pseudo = self.predict(X) if y_pseudo is None else column_or_1d(y_pseudo)
         check_consistent_length(X, y_pseudo)
-        found = np.unique(y_pseudo)
-        if not np.isin(found, self.classes_).all():
+        classes = np.unique(y_pseudo)
+        if not np.isin(classes, self.classes_).all():
             raise ValueError(
-                f"pseudo-labels {np.setdiff1d(found, self.classes_).tolist()} are not among the "
+                f"pseudo-labels {np.setdiff1d(classes, self.classes_).tolist()} are not among the "
                 f"classes of the labelled data, {self.classes_.tolist()}"
             )
-        if len(found) == 1:
+        if len(classes) == 1:
             reverse = DummyClassifier(strategy="most_frequent").fit(X, y_pseudo)
         else:
             base = self.estimator if self.reverse_estimator is None else self.reverse_estimator
             reverse = fitted(base, X, y_pseudo, self.calibration, self.calibration_folds)
         return (
-            reverse if len(found) == len(self.classes_) else _OfAllClasses(reverse, self.classes_)
+            reverse if len(classes) == len(self.classes_) else _OfAllClasses(reverse, self.classes_)
         )
 
     def reverse_score(self, X: Any, y_pseudo: ArrayLike | None = None) -> float:

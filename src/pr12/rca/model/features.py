@@ -14,7 +14,7 @@ CONTEXT_SCALE = 2.0
 
 
 def voxel_features(image: np.ndarray) -> np.ndarray:
-    """Give the features of every voxel.
+    """Return the features of every voxel.
 
     Parameters
     ----------
@@ -33,20 +33,20 @@ def voxel_features(image: np.ndarray) -> np.ndarray:
     (30, 11)
     """
     smoothed = {scale: gaussian_filter(image, sigma=scale, mode="nearest") for scale in SCALES}
-    found = [image, *smoothed.values()]
-    found.append(gaussian_gradient_magnitude(image, sigma=1.0, mode="nearest"))
+    columns = [image, *smoothed.values()]
+    columns.append(gaussian_gradient_magnitude(image, sigma=1.0, mode="nearest"))
     for axis in range(image.ndim):
         for offset in (-OFFSET, OFFSET):
-            found.append(shifted(smoothed[CONTEXT_SCALE], offset, axis))
+            columns.append(shifted(smoothed[CONTEXT_SCALE], offset, axis))
     for axis, size in enumerate(image.shape):
         line = np.linspace(-1.0, 1.0, size, dtype=np.float32)
         shape = [-1 if other == axis else 1 for other in range(image.ndim)]
-        found.append(np.broadcast_to(line.reshape(shape), image.shape))
-    return np.stack([part.astype(np.float32, copy=False).ravel() for part in found], axis=1)
+        columns.append(np.broadcast_to(line.reshape(shape), image.shape))
+    return np.stack([part.astype(np.float32, copy=False).ravel() for part in columns], axis=1)
 
 
 def shifted(image: np.ndarray, offset: int, axis: int) -> np.ndarray:
-    """Give at each voxel the value `offset` voxels further along an axis; the border repeats.
+    """Return at each voxel the value `offset` voxels further along an axis; the border repeats.
 
     Parameters
     ----------

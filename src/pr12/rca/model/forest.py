@@ -51,7 +51,7 @@ def grow(features: np.ndarray, labels: np.ndarray, trees: int, depth: int, seed:
 
 
 def to_arrays(forest: ExtraTreesClassifier, classes: int) -> dict[str, np.ndarray]:
-    """Give the trees of a fitted forest as arrays.
+    """Return the trees of a fitted forest as arrays.
 
     Parameters
     ----------
@@ -76,10 +76,10 @@ def to_arrays(forest: ExtraTreesClassifier, classes: int) -> dict[str, np.ndarra
     start = 0
     for estimator in forest.estimators_:
         tree = estimator.tree_
-        own = np.arange(start, start + tree.node_count)
+        nodes = np.arange(start, start + tree.node_count)
         leaf = tree.children_left < 0
-        parts["left"].append(np.where(leaf, own, tree.children_left + start))
-        parts["right"].append(np.where(leaf, own, tree.children_right + start))
+        parts["left"].append(np.where(leaf, nodes, tree.children_left + start))
+        parts["right"].append(np.where(leaf, nodes, tree.children_right + start))
         parts["feature"].append(np.where(leaf, 0, tree.feature))
         parts["threshold"].append(np.where(leaf, 0.0, tree.threshold))
         shares = np.zeros((tree.node_count, classes))
@@ -89,11 +89,11 @@ def to_arrays(forest: ExtraTreesClassifier, classes: int) -> dict[str, np.ndarra
         parts["roots"].append(np.array([start]))
         start += tree.node_count
     kinds = dict.fromkeys(ARRAYS, np.int32) | {"threshold": np.float64, "value": np.float32}
-    return {name: np.concatenate(own).astype(kinds[name]) for name, own in parts.items()}
+    return {name: np.concatenate(nodes).astype(kinds[name]) for name, nodes in parts.items()}
 
 
 def probabilities(arrays: Mapping[str, np.ndarray], features: np.ndarray) -> np.ndarray:
-    """Give the labels' probabilities: the mean over the trees of the shares in the leaf reached.
+    """Return the labels' probabilities: the mean over the trees of the shares in the leaf reached.
 
     Parameters
     ----------

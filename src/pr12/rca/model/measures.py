@@ -14,7 +14,7 @@ OVERLAPS = ("dice", "jaccard")  # better up; the others are distances, better do
 
 
 def overlaps(first: np.ndarray, second: np.ndarray) -> tuple[float, float]:
-    """Give Dice's and Jaccard's coefficient of two sets of voxels.
+    """Return Dice's and Jaccard's coefficient of two sets of voxels.
 
     Parameters
     ----------
@@ -24,7 +24,7 @@ def overlaps(first: np.ndarray, second: np.ndarray) -> tuple[float, float]:
     Returns
     -------
     tuple of float
-        2 |A n B| / (|A| + |B|) and |A n B| / |A u B|; 1 where both sets are empty.
+        ``2 |A n B| / (|A| + |B|)`` and ``|A n B| / |A u B|``; 1 where both sets are empty.
 
     Examples
     --------
@@ -40,7 +40,7 @@ def overlaps(first: np.ndarray, second: np.ndarray) -> tuple[float, float]:
 def distances(
     first: np.ndarray, second: np.ndarray, spacing: tuple[float, ...]
 ) -> tuple[float, float]:
-    """Give the average and the greatest distance between the surfaces of two sets of voxels.
+    """Return the average and the greatest distance between the surfaces of two sets of voxels.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ def distances(
 
 
 def surface(region: np.ndarray) -> np.ndarray:
-    """Give the voxels of a region that have a neighbour outside it or lie at the image's border.
+    """Return the voxels of a region that have a neighbour outside it or lie at the image's border.
 
     Parameters
     ----------
@@ -93,14 +93,14 @@ def agreement(
     structures: int,
     spacing: tuple[float, ...] | None = None,
 ) -> np.ndarray:
-    """Give all measures of several segmentations, by structure.
+    """Return all measures of several segmentations, by structure.
 
     Parameters
     ----------
     segmentations : ndarray
-        uint8, shape (K, *image).
+        uint8, shape ``(K, *image)``.
     truths : ndarray
-        uint8, one label map for all of them, shape (*image), or one each, (K, *image).
+        uint8, one label map for all of them, shape ``(*image)``, or one each, ``(K, *image)``.
     structures : int
         S; the label maps hold 0 (background) to S.
     spacing : tuple of float, optional
@@ -113,18 +113,18 @@ def agreement(
 
     Examples
     --------
-    >>> found = agreement(np.array([[[1, 1, 0]]], np.uint8), np.array([[0, 1, 0]], np.uint8), 1)
-    >>> found.astype(float).round(2).tolist()
+    >>> result = agreement(np.array([[[1, 1, 0]]], np.uint8), np.array([[0, 1, 0]], np.uint8), 1)
+    >>> result.astype(float).round(2).tolist()
     [[[0.67, 0.5, 0.33, 1.0]]]
     """
     steps = spacing or (1.0,) * (segmentations.ndim - 1)
     truths = np.broadcast_to(truths, segmentations.shape)
-    found = np.empty((len(segmentations), structures, len(MEASURES)), np.float32)
+    result = np.empty((len(segmentations), structures, len(MEASURES)), np.float32)
     for k, (segmentation, truth) in enumerate(zip(segmentations, truths, strict=True)):
         for structure in range(1, structures + 1):
             pair = (segmentation == structure, truth == structure)
-            found[k, structure - 1] = (*overlaps(*pair), *distances(*_boxed(*pair), steps))
-    return found
+            result[k, structure - 1] = (*overlaps(*pair), *distances(*_boxed(*pair), steps))
+    return result
 
 
 def _boxed(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -58,13 +58,13 @@ def correspondence(
     >>> square = np.zeros((24, 24), np.float32)
     >>> square[6:12, 6:12] = 1.0
     >>> moved = np.roll(square, (3, 2), axis=(0, 1))
-    >>> found = propagate(square[None].astype(np.uint8),
+    >>> result = propagate(square[None].astype(np.uint8),
     ...                   correspondence(moved, square, Effort(50, (1,), 0, 1.0)))
-    >>> bool((found[0] == moved).mean() > 0.98)
+    >>> bool((result[0] == moved).mean() > 0.98)
     True
     """
     steps = spacing or ((1.0,) * fixed.ndim, (1.0,) * moving.ndim)
-    still, mobile = (_image(a, own) for a, own in zip((fixed, moving), steps, strict=True))
+    still, mobile = (_image(a, step) for a, step in zip((fixed, moving), steps, strict=True))
     transform = _affine(still, mobile, effort)
     if effort.deformable_iterations:
         field = _demons(still, mobile, transform, effort)
@@ -116,7 +116,7 @@ def _affine(fixed: sitk.Image, moving: sitk.Image, effort: Effort) -> sitk.Trans
 def _demons(
     fixed: sitk.Image, moving: sitk.Image, transform: sitk.Transform, effort: Effort
 ) -> sitk.Transform:
-    """Give the displacement field that is left after the affine map."""
+    """Return the displacement field that is left after the affine map."""
     moved = sitk.Resample(moving, fixed, transform, sitk.sitkLinear, 0.0)
     moved = sitk.HistogramMatching(
         moved,
@@ -134,14 +134,14 @@ def _demons(
     return sitk.DisplacementFieldTransform(sitk.Cast(field, sitk.sitkVectorFloat64))
 
 
-def propagate(labels: np.ndarray, found: np.ndarray) -> np.ndarray:
+def propagate(labels: np.ndarray, indices: np.ndarray) -> np.ndarray:
     """Carry label maps from the moving image to the fixed one.
 
     Parameters
     ----------
     labels : ndarray
         uint8, shape (K, *moving): K label maps of the moving image.
-    found : ndarray
+    indices : ndarray
         As `correspondence` gives it, shape of the fixed image.
 
     Returns
@@ -156,4 +156,4 @@ def propagate(labels: np.ndarray, found: np.ndarray) -> np.ndarray:
     """
     flat = labels.reshape(len(labels), -1)
     flat = np.concatenate([np.zeros((len(labels), 1), labels.dtype), flat], axis=1)
-    return flat[:, found]
+    return flat[:, indices]

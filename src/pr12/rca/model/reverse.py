@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from pr12.core.parallel import spread
-from pr12.rca.data import scan_files, subjects
+from pr12.rca.data import scan_files, score_files
 from pr12.rca.data.scan_files import Scan
 from pr12.rca.model import measures
 from pr12.workflow import progress
@@ -61,28 +61,36 @@ def judge_tests(paths: Mapping[str, Path], scored: Callable[..., np.ndarray], pa
         The step's; its ``subjects`` says how many scans of each seed, null: all.
     """
     segmentations, _ = scan_files.read_segmentations(paths["segmentations"])
-    references = scan_files.read_scans(paths["reference"])
+    splits = scan_files.read_splits(paths, ("reference", "test"))
+    references = splits["reference"]
+    structures = len(references.structures)
     keys, work, names = [], [], {}
-    for seed, scans in scan_files.read_scans(paths["test"]).by_seed.items():
+    for seed, scans in splits["test"].by_seed.items():
         names[seed, "test"] = [scan.name for scan in scans[: params.subjects]]
         for scan in scans[: params.subjects]:
             keys.append((seed, "test"))
-            own = segmentations[seed, "test", scan.name]
-            trusted = references.by_seed[seed]
-            work.append((scan.image, own, trusted, len(references.structures), seed, params))
-    found: dict[tuple[int, str], list[np.ndarray]] = {key: [] for key in keys}
-    for key, own in zip(keys, progress.follow(spread(scored, work), len(work), told), strict=True):
-        found[key].append(own)
-    scores = {key: np.stack(own) for key, own in found.items()}
-    scan_files.write_scores(paths["scores"], scores, subjects.told(names))
+            maps = scan_files.maps_of(
+                segmentations,
+                (seed, "test", scan.name),
+                scan.image,
+                structures,
+                paths["segmentations"],
+            )
+            work.append((scan.image, maps, references.by_seed[seed], structures, seed, params))
+    by_split: dict[tuple[int, str], list[np.ndarray]] = {key: [] for key in keys}
+    results = progress.follow(spread(scored, work), len(work), describe)
+    for key, result in zip(keys, results, strict=True):
+        by_split[key].append(result)
+    scores = {key: np.stack(results) for key, results in by_split.items()}
+    score_files.write_scores(paths["scores"], scores, score_files.metadata(names))
 
 
-def told(own: np.ndarray) -> str:
-    """Say what one scan's scores are.
+def describe(scores: np.ndarray) -> str:
+    """Describe one scan's scores in a line.
 
     Examples
     --------
-    >>> told(np.zeros((9, 12, 2, 4)))
+    >>> describe(np.zeros((9, 12, 2, 4)))
     '9 segmentations on 12 references'
     """
-    return f"{own.shape[0]} segmentations on {own.shape[1]} references"
+    return f"{scores.shape[0]} segmentations on {scores.shape[1]} references"

@@ -24,7 +24,7 @@ Columns = dict[str, Array]  # name -> one value per setting, shape (S,)
 
 
 def classifier(name: str, trees: int, seed: int) -> Any:
-    """Give a new classifier by name.
+    """Return a new classifier by name.
 
     Parameters
     ----------
@@ -114,9 +114,9 @@ def mapped_unseen(
     """
     result = np.empty_like(reverse)
     for kind in set(kinds):
-        own = np.array([other == kind for other in kinds])
-        others = Scores(known.reverse[~own], known.true[~own])
-        result[own] = mapped(rca, others, reverse[own])
+        same = np.array([other == kind for other in kinds])
+        others = Scores(known.reverse[~same], known.true[~same])
+        result[same] = mapped(rca, others, reverse[same])
     return result
 
 
@@ -155,14 +155,14 @@ def judge(
     calibrated = ReverseClassificationAccuracy(
         base, reverse, calibration=calibration, calibration_folds=most
     ).fit(*old)
-    known, found, found_calibrated = (
+    known, reverse_scores, found_calibrated = (
         scores(rca, place) for rca, place in ((plain, mapping), (plain, new), (calibrated, new))
     )
     cv = StratifiedKFold(folds(old.y, most), shuffle=False)
     validated = cross_val_score(base, *old, scoring="accuracy", cv=cv, n_jobs=None).mean()
     columns = {
-        "true": found.true,
-        "raw": found.reverse,
+        "true": reverse_scores.true,
+        "raw": reverse_scores.reverse,
         "cross_validation": np.full(len(new.kinds), validated),
         "true_calibrated": found_calibrated.true,
         "calibrated": found_calibrated.reverse,
@@ -170,8 +170,8 @@ def judge(
     }
     for how in ("linear", "isotonic"):
         plain.set_params(score_calibration=how)
-        columns[how] = mapped(plain, known, found.reverse)
-        columns[f"{how}_unseen"] = mapped_unseen(plain, known, found.reverse, new.kinds)
+        columns[how] = mapped(plain, known, reverse_scores.reverse)
+        columns[f"{how}_unseen"] = mapped_unseen(plain, known, reverse_scores.reverse, new.kinds)
     return columns
 
 
@@ -199,7 +199,7 @@ def correlation(predicted: Array, true: Array, ranks: bool = False) -> float:
 
 
 def quantities(columns: Mapping[str, Array]) -> dict[str, float]:
-    """Give the metrics of one seed and one classifier, or of all of them together.
+    """Return the metrics of one seed and one classifier, or of all of them together.
 
     Parameters
     ----------
@@ -207,7 +207,7 @@ def quantities(columns: Mapping[str, Array]) -> dict[str, float]:
         As `judge` gives them.
     """
     true, true_calibrated = columns["true"], columns["true_calibrated"]
-    found = {
+    result = {
         "correlation": correlation(columns["raw"], true),
         "correlation_rank": correlation(columns["raw"], true, ranks=True),
         "correlation_calibrated": correlation(columns["calibrated"], true_calibrated),
@@ -215,6 +215,6 @@ def quantities(columns: Mapping[str, Array]) -> dict[str, float]:
     }
     for name in columns:
         if not name.startswith("true"):
-            own = true_calibrated if name in ("calibrated", "confidence") else true
-            found[f"mae_{name}"] = float(np.abs(columns[name] - own).mean())
-    return found
+            accuracy = true_calibrated if name in ("calibrated", "confidence") else true
+            result[f"mae_{name}"] = float(np.abs(columns[name] - accuracy).mean())
+    return result

@@ -78,7 +78,7 @@ def rebuilt(state: Mapping[str, Tensor]) -> nn.Module:
 
 
 def loss() -> nn.Module:
-    """Give Dice loss plus cross entropy, without the background in Dice.
+    """Return Dice loss plus cross entropy, without the background in Dice.
 
     Examples
     --------
@@ -144,9 +144,9 @@ def segment(net: nn.Module, images: Sequence[np.ndarray], device: torch.device) 
     >>> [a.shape for a in segment(net, [np.zeros((5, 7), np.float32)], torch.device("cpu"))]
     [(5, 7)]
     """
-    found = []
+    maps = []
     with torch.inference_mode():
         for image in images:
             labels = net(batched([image], device))[0].argmax(dim=0).to(torch.uint8).cpu().numpy()
-            found.append(labels[tuple(slice(0, side) for side in image.shape)])
-    return found
+            maps.append(labels[tuple(slice(0, side) for side in image.shape)])
+    return maps

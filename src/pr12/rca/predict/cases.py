@@ -1,29 +1,36 @@
-"""A user's cases for `pr12.rca.predict`: read, brought to one orientation and averaged down.
+"""A user's cases for `pr12.rca.predict`: read, brought to one orientation, averaged down.
 
 What cannot be used becomes a sentence, so that one bad file stops no other.
 """
 
 import hashlib
-import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from pr12.rca.data.intensity import normalised
-from pr12.rca.model import measures
-from pr12.rca.predict import files as user_files
-from pr12.rca.predict import grids
+from pr12.rca.predict import numbering
+from pr12.rca.predict.reading import blocks, grids, names, organs
+from pr12.rca.predict.reading import files as user_files
+from pr12.rca.predict.reading.blocks import Content, Scale
+from pr12.rca.predict.reading.picture import NO_NAMES, Picture
 from pr12.workflow.errors import UserError
+
+AS_IT_IS = Scale(0.0, 1.0)
+# How notes begin that are said of a case alone, and not on the terminal
+QUIET = ("averaged down", "the first of ", "the reference ")
 
 
 class Files(NamedTuple):
     """The files of one case; `truth` is its true label map where that is known."""
 
     name: str
-    image: Path
-    labels: Path
+    image: Path  # a file, or a folder with a DICOM series
+    labels: Path  # a file, or a folder with a file for each organ
     truth: Path | None
+    names: Mapping[int, str] = NO_NAMES  # of the structures in files that do not tell them
+    notes: tuple[str, ...] = ()
 
 
 class Unused(NamedTuple):
@@ -31,6 +38,7 @@ class Unused(NamedTuple):
 
     case: str
     note: str
+    kind: str = ""  # "case", "reference" or "calibration"; empty: nothing that was asked for
 
 
 class View(NamedTuple):
@@ -52,7 +60,13 @@ class Case(NamedTuple):
     view: View
     real: dict[int, float]  # Dice by structure, where the truth is known
     notes: tuple[str, ...]
-    content: str  # digest of the image: equal for equal images
+    content: str  # digest of the image: equal for equal images, whatever was segmented in them
+    placed: bool = False  # whether the image's header tells its orientation
+    foreign: tuple[int | str, ...] = ()  # structures that no reference has, by name if known
+    origin: tuple[float, ...] | None = None  # of the averaged grid, as SimpleITK counts, if placed
+    direction: tuple[float, ...] | None = None
+    names: Mapping[int, str] = NO_NAMES  # of its structures, by number, where they are known
+    named: bool = False  # whether its numbers mean nothing beside the names
 
 
 def read(files: Files, largest: int) -> Case | Unused:
@@ -67,137 +81,153 @@ def read(files: Files, largest: int) -> Case | Unused:
 
     Examples
     --------
-    >>> read(Files("a", Path("a.png"), Path("b.png"), None), 1000)
-    Unused(case='a', note='cannot read a.png: No such file or directory')
+    >>> read(Files("a", Path("a.png"), Path("b.png"), None), 1000).note
+    'cannot read b.png: No such file or directory'
     """
-    notes, maps = [], []
+    notes = list(files.notes)
     try:
+        maps = [_labels(path, files, notes) for path in files[2:4] if path is not None]
         image = user_files.read_image(files.image)
-        for path in (files.labels, files.truth):
-            if path is not None:
-                own = user_files.read_labels(path)
-                array, note = grids.reconcile(image, own, files.image, path)
-                maps.append(array)
-                notes += [note] if note else []
-        real = real_dice(*maps) if files.truth else {}
-        image, labels = grids.oriented(image, maps[0])
-        grey = normalised(image.array, str(files.image))
+        notes += [f"{files.image}: {note}" for note in image.notes]
+        arrays = [
+            _on_grid(labels, path, image, files, notes)
+            for labels, path in zip(maps, files[2:4], strict=False)
+        ]
+        image, *arrays = grids.oriented(image, *arrays)
+        real = _real(arrays, maps, files) if files.truth else {}
+        return _case(files, image, arrays[0], maps[0], real, notes, largest)
     except UserError as error:
-        return Unused(files.name, str(error))
-    factors = reduction(grey.shape, image.spacing, largest)
-    small, small_labels = averaged(grey, labels, factors)
+        return Unused(files.name, "; ".join([str(error), *notes]))
+    except MemoryError:
+        return Unused(
+            files.name,
+            f"{files.image} does not fit into the memory that is free; cut it to the part that is "
+            "segmented, or run with OMP_NUM_THREADS=1 before the command",
+        )
+
+
+def _labels(path: Path, files: Files, notes: list[str]) -> Picture:
+    """Return a label map with names; add what is to be said of it to the notes."""
+    try:
+        labels = organs.read(path) if path.is_dir() else user_files.read_labels(path)
+    except UserError as error:
+        if _looks_like_labels(files.image):
+            raise UserError(
+                f"{error}; {files.image} looks like a label map: are both folders exchanged?"
+            ) from None
+        raise
+    notes += [f"{path}: {note}" for note in labels.notes]
+    if not labels.names:
+        labels = labels._replace(names=files.names)
+    unseen = [n for n, name in labels.names.items() if names.plain(name) == names.IGNORED]
+    if unseen:
+        notes.append(f"{path}: its label {names.IGNORED} is taken as background")
+        array = numbering.replaced(labels.array, dict.fromkeys(unseen, 0))
+        labels = labels._replace(array=array)
+    return labels
+
+
+def _looks_like_labels(path: Path) -> bool:
+    try:
+        return user_files.looks_like_labels(user_files.read_image(path).array)
+    except UserError:
+        return False
+
+
+def _on_grid(
+    labels: Picture, path: Path, image: Picture, files: Files, notes: list[str]
+) -> np.ndarray:
+    """Return a label map on the grid of its image; add what is to be said of it to the notes."""
+    array, note = grids.reconcile(image, labels, files.image, path)
+    notes += [note] if note else []
+    return array
+
+
+def _real(arrays: list[np.ndarray], maps: list[Picture], files: Files) -> dict[int, float]:
+    """Return the real Dice of a segmentation, in its own numbers."""
+    segmentation, truth = arrays
+    known, present = numbering.numbers(truth), numbering.numbers(segmentation)
+    unnamed = dict.fromkeys(present, "") if files.truth.is_dir() and maps[1].names else {}
+    table = names.renumbering(known, maps[1].names, unnamed | dict(maps[0].names))
+    truth, known = numbering.replaced(truth, table), set(table.values())
+    exchanged = numbering.exchanged(
+        present, known, known, str(files.labels), f"labels {files.truth}"
+    )
+    back = {number: other for other, number in exchanged.items()}
+    return blocks.overlaps(segmentation, numbering.replaced(truth, back))
+
+
+def _case(
+    files: Files,
+    image: Picture,
+    labels: np.ndarray,
+    stored: Picture,
+    real: dict[int, float],
+    notes: list[str],
+    largest: int,
+) -> Case:
+    """Return a case, averaged down; image and labels are oriented."""
+    refined = blocks.sample(image.array)
+    by = blocks.scale(refined, str(files.image))
+    held = blocks.content(labels)
+    content = hashlib.sha256(blocks.scaled(refined, by).tobytes()).hexdigest()
+    shown = view(image.array, labels, image.spacing, image.direction is not None, by, held)
+    factors = blocks.reduction(labels.shape, image.spacing, largest)
+    small = grids.coarser(image, blocks.means(image.array, by, factors), factors)
+    small, small_labels, straightened = grids.straightened(
+        small, blocks.majorities(labels, held.values, factors)
+    )
+    notes += [f"{files.image}: {note}" for note in straightened]
     if max(factors) > 1:
-        shown = " x ".join(map(str, factors))
-        notes.append(f"averaged down by {shown} voxels to be registered")
-        lost = np.setdiff1d(labels, small_labels).tolist()
-        notes += [f"structure {value} is too small for that and was lost" for value in lost]
+        size = " x ".join(map(str, factors))
+        notes.append(f"averaged down by {size} voxels to be registered")
+    lost = set(held.values.tolist()) - numbering.numbers(small_labels)
+    notes += [
+        f"structure {stored.names.get(value, value)} is too small for that and was lost"
+        for value in sorted(lost)
+    ]
     return Case(
         files.name,
-        small,
+        small.array,
         small_labels,
-        tuple(step * factor for step, factor in zip(image.spacing, factors, strict=True)),
-        view(grey, labels, image.spacing, upright=image.direction is not None),
+        small.spacing,
+        shown,
         real,
         tuple(notes),
-        hashlib.sha256(small.tobytes()).hexdigest(),
+        content,
+        image.direction is not None,
+        origin=small.origin,
+        direction=small.direction,
+        names=dict(stored.names),
+        named=files.labels.is_dir() and bool(stored.names),
     )
 
 
-def real_dice(segmentation: np.ndarray, truth: np.ndarray) -> dict[int, float]:
-    """Give the Dice of every structure that is in one of two label maps.
+def view(
+    image: np.ndarray,
+    labels: np.ndarray,
+    spacing: tuple[float, ...],
+    upright: bool,
+    by: Scale = AS_IT_IS,
+    held: Content | None = None,
+) -> View:
+    """Return the slice with the most labelled voxels, across the axis of the thickest voxels.
 
     Parameters
     ----------
-    segmentation, truth : ndarray
-        Whole numbers, of one shape.
-
-    Examples
-    --------
-    >>> real_dice(np.array([1, 1, 0, 2]), np.array([0, 1, 0, 0]))
-    {1: 0.6666666666666666, 2: 0.0}
-    """
-    found = np.union1d(segmentation, truth)
-    return {
-        value: measures.overlaps(segmentation == value, truth == value)[0]
-        for value in found[found > 0].tolist()
-    }
-
-
-def reduction(shape: tuple[int, ...], spacing: tuple[float, ...], largest: int) -> tuple[int, ...]:
-    """Give the whole factors by which an image is averaged down, finest axis first.
-
-    Parameters
-    ----------
-    shape : tuple of int
-        Of the image.
-    spacing : tuple of float
-        Of its voxels.
-    largest : int
-        Voxels that may be left.
-
-    Examples
-    --------
-    >>> reduction((20, 100, 100), (5.0, 1.0, 1.0), 50_000)  # the thick slices are kept
-    (1, 2, 2)
-    """
-    factors = [1] * len(shape)
-    while math.prod(-(-n // f) for n, f in zip(shape, factors, strict=True)) > largest:
-        sizes = [step * f for step, f in zip(spacing, factors, strict=True)]
-        factors[sizes.index(min(sizes))] += 1
-    return tuple(factors)
-
-
-def averaged(
-    image: np.ndarray, labels: np.ndarray, factors: tuple[int, ...]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Average an image over blocks of voxels, and give each block the label most of it has.
-
-    Parameters
-    ----------
-    image, labels : ndarray
-        Of one shape; the last voxels are repeated where a block is not full.
-    factors : tuple of int
-        Voxels of a block along each axis.
-
-    Examples
-    --------
-    >>> small = averaged(np.array([[0.0, 1.0, 4.0]]), np.array([[7, 7, 0]]), (1, 2))
-    >>> [part.tolist() for part in small]
-    [[[0.5, 4.0]], [[7, 0]]]
-    """
-    if max(factors) == 1:
-        return image, labels
-    rest = [(0, -n % f) for n, f in zip(image.shape, factors, strict=True)]
-    blocks = [part for n, f in zip(image.shape, factors, strict=True) for part in (-(-n // f), f)]
-    inner = tuple(range(1, len(blocks), 2))
-
-    def mean(array: np.ndarray) -> np.ndarray:
-        padded = np.pad(array, rest, mode="edge").reshape(blocks)
-        return padded.mean(axis=inner, dtype=np.float32)
-
-    most = mean(labels == 0)
-    found = np.zeros(most.shape, labels.dtype)
-    for value in np.unique(labels[labels > 0]):
-        share = mean(labels == value)
-        found[share >= most] = value  # of halves, the structure is kept
-        most = np.maximum(most, share)
-    return mean(image), found
-
-
-def view(grey: np.ndarray, labels: np.ndarray, spacing: tuple[float, ...], upright: bool) -> View:
-    """Give the slice with the most labelled voxels, across the axis of the thickest voxels.
-
-    Parameters
-    ----------
-    grey : ndarray
-        0 to 1.
+    image : ndarray
+        Intensities.
     labels : ndarray
         Of the same shape.
     spacing : tuple of float
         Of a voxel.
     upright : bool
-        Whether the first axis runs upwards (as `pr12.rca.predict.grids.oriented` turns it): the
-        rows of a slice along it are shown from the top.
+        Whether the first axis runs upwards (as `grids.oriented` turns it): the rows of a slice
+        along it are shown from the top.
+    by : Scale
+        Which intensities are black and white.
+    held : Content, optional
+        Of the label map, where it is known.
 
     Examples
     --------
@@ -206,15 +236,16 @@ def view(grey: np.ndarray, labels: np.ndarray, spacing: tuple[float, ...], uprig
     >>> view(np.zeros((3, 2, 2)), labels, (1.0, 1.0, 1.0), True).place
     'slice 3 of 3'
     """
-    pixels, place = (np.rint(255 * grey).astype(np.uint8), labels), ""
-    if grey.ndim == 3:
+    pixels, place = (image, labels), ""
+    if image.ndim == 3:
         axis = spacing.index(max(spacing))
-        others = tuple(other for other in range(3) if other != axis)
-        counts = np.count_nonzero(labels, axis=others)
+        counts = (held or blocks.content(labels)).profiles[axis].sum(axis=0)
         index = int(counts.argmax()) if counts.any() else len(counts) // 2
-        pixels = tuple(part.take(index, axis) for part in pixels)
+        slice_of = (slice(None),) * axis + (index,)  # `take` would copy the volume
+        pixels = tuple(part[slice_of] for part in pixels)
         if axis and upright:
             pixels = tuple(part[::-1] for part in pixels)
         place = f"slice {index + 1} of {len(counts)}"
-        spacing = tuple(spacing[other] for other in others)
-    return View(*(part.copy() for part in pixels), spacing, place)
+        spacing = tuple(step for other, step in enumerate(spacing) if other != axis)
+    grey = np.rint(255 * blocks.scaled(pixels[0], by)).astype(np.uint8)
+    return View(grey, np.ascontiguousarray(pixels[1], np.int32), spacing, place)

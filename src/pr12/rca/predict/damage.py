@@ -58,8 +58,8 @@ def damaged(
     --------
     >>> labels = np.pad(np.ones((6, 6), np.uint8), 5)
     >>> case = Case("a", labels.astype(np.float32), labels, (1.0, 1.0), None, {}, (), "")
-    >>> found, real, carried = damaged(case, [], Effort(0, (1,), 0, 1.0), 1, 0)
-    >>> len(found) == len(DAMAGES), float(real[5, 0].round(2)), carried
+    >>> result, real, carried = damaged(case, [], Effort(0, (1,), 0, 1.0), 1, 0)
+    >>> len(result) == len(DAMAGES), float(real[5, 0].round(2)), carried
     (True, 0.93, 0)
     """
     stream = np.random.default_rng(seed)
@@ -70,22 +70,24 @@ def damaged(
         radius = _radius(np.count_nonzero(case.labels == structure), case.spacing)
         box = _wider(box, radius, case.spacing, case.labels.shape)
         mask = case.labels[box] == structure
-        for own, (kind, level) in zip(maps, DAMAGES, strict=True):
-            own[box][_damaged_mask(mask, case.spacing, radius, kind, level, stream)] = structure
+        for labels, (kind, level) in zip(maps, DAMAGES, strict=True):
+            labels[box][_damaged_mask(mask, case.spacing, radius, kind, level, stream)] = structure
     efforts = (effort._replace(deformable_iterations=0), effort)
-    found = [matched(case, other, efforts[index % 2]) for index, other in enumerate(others)]
+    correspondences = [
+        matched(case, other, efforts[index % 2]) for index, other in enumerate(others)
+    ]
     carried = [
         # What ITK cannot register is an empty segmentation
-        np.zeros_like(maps[:1]) if own is None else propagate(other.labels[None], own)
-        for other, own in zip(others, found, strict=True)
+        np.zeros_like(maps[:1]) if labels is None else propagate(other.labels[None], labels)
+        for other, labels in zip(others, correspondences, strict=True)
     ]
     segmentations = np.concatenate([maps, *carried])
-    real = np.stack([dice(own, case.labels, structures) for own in segmentations])
+    real = np.stack([dice(labels, case.labels, structures) for labels in segmentations])
     return segmentations, real, len(carried)
 
 
 def _radius(voxels: int, spacing: tuple[float, ...]) -> float:
-    """Give the radius of the disc or ball of the same size, in mm."""
+    """Return the radius of the disc or ball of the same size, in mm."""
     size = voxels * float(np.prod(spacing))
     return (size / np.pi) ** 0.5 if len(spacing) == 2 else (size * 3 / (4 * np.pi)) ** (1 / 3)
 
@@ -132,7 +134,7 @@ def _damaged_mask(
 
 
 def _first(values: np.ndarray, count: int) -> np.ndarray:
-    """Give the voxels with the smallest values."""
-    found = np.zeros(values.size, bool)
-    found[np.argsort(values, axis=None, kind="stable")[:count]] = True
-    return found.reshape(values.shape)
+    """Return the voxels with the smallest values."""
+    chosen = np.zeros(values.size, bool)
+    chosen[np.argsort(values, axis=None, kind="stable")[:count]] = True
+    return chosen.reshape(values.shape)

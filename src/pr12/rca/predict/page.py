@@ -3,19 +3,18 @@
 import base64
 import io
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import jinja2
 import numpy as np
-from markupsafe import Markup
 from PIL import Image
 
 from pr12.rca.model import measures
-from pr12.rca.predict import page_template as template
-from pr12.rca.predict import summary
+from pr12.rca.predict import summary as predict_summary
 from pr12.rca.predict.cases import View
 from pr12.rca.predict.rows import Row
-from pr12.rca.predict.summary import Told
+from pr12.rca.predict.summary import Summary
 
 SIDE = 320  # pixels of the longer side of a picture
 LINE = 2  # width of a contour
@@ -38,8 +37,8 @@ def overlay(view: View) -> bytes:
     --------
     >>> labels = np.zeros((8, 4), int)
     >>> labels[2:6, 1:3] = 1
-    >>> found = overlay(View(np.zeros((8, 4), np.uint8), labels, (1.0, 2.0), ""))
-    >>> with Image.open(io.BytesIO(found)) as picture:
+    >>> result = overlay(View(np.zeros((8, 4), np.uint8), labels, (1.0, 2.0), ""))
+    >>> with Image.open(io.BytesIO(result)) as picture:
     ...     picture.size, picture.getpixel((160, 160)), picture.getpixel((90, 81))
     ((320, 320), (0, 0, 0), (213, 94, 0))
     """
@@ -53,57 +52,62 @@ def overlay(view: View) -> bytes:
         inside = shown == number
         for _ in range(LINE):
             line = measures.surface(inside)
-            pixels[line] = tuple(bytes.fromhex(summary.colour(number - 1)[1:]))
+            pixels[line] = tuple(bytes.fromhex(predict_summary.colour(number - 1)[1:]))
             inside &= ~line
     stream = io.BytesIO()
     Image.fromarray(pixels).save(stream, "PNG", optimize=True)
     return stream.getvalue()
 
 
-def page(told: Told, picture: bytes) -> str:
+def page(summary: Summary, picture: bytes) -> str:
     """Write the page: one HTML document that needs no other file and no network.
 
     Parameters
     ----------
-    told : Told
+    summary : Summary
         All that is known.
     picture : bytes
         As `plot` gives it.
     """
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    text = environment.from_string(template.PAGE).render(
-        style=Markup(template.STYLE),
-        summary=summary.summary(told),
-        warnings=told.warnings,
-        calibration=told.calibration,
-        method=told.method,
-        plot=_address(picture),
-        interval=f"{100 * told.coverage:g} % interval"
-        if summary.has_intervals(told.by_case)
-        else "",
-        threshold=round(100 * told.threshold, 2),
-        cards=[_card(own, told) for own in told.by_case],
-        unused=told.unused,
+    loader = jinja2.FileSystemLoader(Path(__file__).parent)
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, loader=loader
     )
-    return summary.printable(text)
+    text = environment.get_template("page.html.j2").render(
+        summary=predict_summary.headline(summary),
+        warnings=summary.warnings,
+        calibration=summary.calibration,
+        method=summary.method,
+        plot=_address(picture),
+        interval=f"{100 * summary.coverage:g} % interval"
+        if predict_summary.has_intervals(summary.by_case)
+        else "",
+        threshold=round(100 * summary.threshold, 2),
+        cards=[_card(rows, summary) for rows in summary.by_case],
+        unused=summary.unused,
+    )
+    return predict_summary.printable(text)
 
 
-def _card(rows: Sequence[Row], told: Told) -> dict[str, Any]:
-    """Give what the template says of one case; notes of several structures are joined."""
+def _card(rows: Sequence[Row], summary: Summary) -> dict[str, Any]:
+    """Return what the template says of one case; notes of several structures are joined."""
     by_note: dict[str, list[str]] = {}
     for row in rows:
         for note in row.notes:
             by_note.setdefault(note, []).append(str(row.structure))
-    view = told.views[rows[0].case]
+    view = summary.views[rows[0].case]
     return {
         "name": rows[0].case,
         "flagged": any(row.flagged for row in rows),
         "picture": _address(overlay(view)),
         "place": view.place,
-        "rows": [_line(row, summary.colour(told.structures.index(row.structure))) for row in rows],
+        "rows": [
+            _line(row, predict_summary.colour(summary.structures.index(row.structure)))
+            for row in rows
+        ],
         "notes": [
-            note if len(own) == len(rows) else f"Structure {', '.join(own)}: {note}"
-            for note, own in by_note.items()
+            note if len(numbers) == len(rows) else f"Structure {', '.join(numbers)}: {note}"
+            for note, numbers in by_note.items()
         ],
     }
 

@@ -4,21 +4,21 @@ import io
 import warnings
 from collections.abc import Sequence
 
-from pr12.rca.predict import summary
+from pr12.rca.predict import summary as predict_summary
 from pr12.rca.predict.rows import Row
-from pr12.rca.predict.summary import Told
+from pr12.rca.predict.summary import Summary
 from pr12.report import plots
 
 MOST_CASES = 60  # more names cannot be read
 LONGEST_NAME = 32
 
 
-def plot(told: Told) -> bytes:
+def plot(summary: Summary) -> bytes:
     """Draw the predictions of the worst cases with their intervals.
 
     Parameters
     ----------
-    told : Told
+    summary : Summary
         All that is known; of more than six structures the worst of each case is drawn.
 
     Returns
@@ -26,15 +26,17 @@ def plot(told: Told) -> bytes:
     bytes
         A PNG.
     """
-    predicted = [[r for r in own if r.predicted_dice is not None] for own in told.by_case]
-    predicted = [own for own in predicted if own]
+    predicted = [
+        [row for row in rows if row.predicted_dice is not None] for rows in summary.by_case
+    ]
+    predicted = [rows for rows in predicted if rows]
     shown = predicted[:MOST_CASES]
     with plots.style(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph")  # of a name that the font has not
         figure, ((axes,),) = plots.canvas(8, 1.6 + 0.24 * max(len(shown), 4))
-        for index, (label, places, rows) in enumerate(_series(shown, told.structures)):
+        for index, (label, places, rows) in enumerate(_series(shown, summary.structures)):
             style = {
-                "color": summary.colour(index),
+                "color": predict_summary.colour(index),
                 "marker": plots.MARKERS[index],
                 "linestyle": "none",
             }
@@ -46,10 +48,10 @@ def plot(told: Told) -> bytes:
                     [high - value for value, (_, high) in zip(values, ends, strict=True)],
                 ]
             axes.errorbar(values, places, label=label, elinewidth=1, capsize=2, **style)
-        axes.axvline(told.threshold, color=plots.GREY, linestyle="--", label="threshold")
+        axes.axvline(summary.threshold, color=plots.GREY, linestyle="--", label="threshold")
         axes.set_xlim(-0.02, 1.02)
         axes.set_ylim(len(shown) - 0.4, -0.6)
-        names = [_short(own[0].case) for own in shown]
+        names = [_short(rows[0].case) for rows in shown]
         axes.set_yticks(range(len(shown)), names, fontsize=9 if len(shown) <= 30 else 7)
         for label in axes.get_yticklabels():
             label.set_parse_math(False)  # a dollar sign in a name is one
@@ -57,7 +59,9 @@ def plot(told: Told) -> bytes:
         axes.set_xlabel("predicted Dice")
         of = f"the worst {len(shown)} of {len(predicted)}" if len(predicted) > len(shown) else "all"
         lines = (
-            f", with {100 * told.coverage:g} % intervals" if summary.has_intervals(shown) else ""
+            f", with {100 * summary.coverage:g} % intervals"
+            if predict_summary.has_intervals(shown)
+            else ""
         )
         axes.set_title(f"Predicted Dice of {of} cases{lines}")
         plots.legend(figure, "lower center")
@@ -69,25 +73,25 @@ def plot(told: Told) -> bytes:
 def _series(
     shown: Sequence[Sequence[Row]], structures: Sequence[int]
 ) -> list[tuple[str, list[float], list[Row]]]:
-    """Give label, places along y and rows of what is drawn in one look."""
-    if len(structures) > len(summary.COLOURS):
-        rows = [min(own, key=lambda row: row.predicted_dice) for own in shown]
-        return [("worst structure", list(range(len(rows))), rows)]
-    found = []
+    """Return label, places along y and rows of what is drawn in one look."""
+    if len(structures) > len(predict_summary.COLOURS):
+        worst = [min(rows, key=lambda row: row.predicted_dice) for rows in shown]
+        return [("worst structure", list(range(len(worst))), worst)]
+    series = []
     for index, structure in enumerate(structures):
         shift = 0.6 * ((index + 0.5) / len(structures) - 0.5)  # beside each other
         pairs = [
             (place + shift, row)
-            for place, own in enumerate(shown)
-            for row in own
+            for place, rows in enumerate(shown)
+            for row in rows
             if row.structure == structure
         ]
         if pairs:
-            found.append((f"structure {structure}", *map(list, zip(*pairs, strict=True))))
-    return found
+            series.append((f"structure {structure}", *map(list, zip(*pairs, strict=True))))
+    return series
 
 
 def _short(name: str) -> str:
-    name = summary.printable(name)
+    name = predict_summary.printable(name)
     half = (LONGEST_NAME - 1) // 2
     return name if len(name) <= LONGEST_NAME else f"{name[:half]}…{name[-half:]}"

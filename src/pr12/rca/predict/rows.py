@@ -2,7 +2,7 @@
 
 import csv
 import math
-from collections.abc import Container, Sequence
+from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,14 +11,17 @@ import numpy as np
 from pr12.rca.predict import scores as predict_scores
 from pr12.rca.predict.calibration import Calibration
 from pr12.rca.predict.cases import Case, Unused
+from pr12.rca.predict.scores import Scored
 from pr12.workflow import files
+
+LEAST_SIMILAR = 0.3  # correlation of two images' intensities that a registration leaves at least
 
 
 class Row(NamedTuple):
     """A line of predictions.csv; what is None there is left empty."""
 
     case: str
-    structure: int | None = None
+    structure: int | str | None = None  # its name, or its number where it has none
     predicted_dice: float | None = None
     raw_score: float | None = None
     low: float | None = None
@@ -28,67 +31,87 @@ class Row(NamedTuple):
     notes: tuple[str, ...] = ()
 
 
-def rows_of(
-    case: Case,
-    scores: np.ndarray,
-    structures: Sequence[int],
-    known: Container[int],
-    calibrations: Sequence[Calibration | None],
-    estimator: str,
-    threshold: float,
-) -> list[Row]:
-    """Give the rows of one case: the references' structures, and those that it has besides.
+class Reading(NamedTuple):
+    """How the scores of all cases are read; structures count from 1 to S."""
+
+    structures: tuple[int | str, ...]  # S names, or numbers in the files where there is none
+    known: Set[int]  # those that a reference has
+    asked: Set[int]  # those that were asked for by their numbers
+    unsure: Set[int]  # those that may be there under another number
+    calibrations: Sequence[Calibration | None]
+    reasons: Mapping[int, str]  # index of a structure -> why it is not calibrated
+    estimator: str
+    threshold: float  # what is predicted to be lower is flagged
+
+
+def rows_of(case: Case, scored: Scored, reading: Reading) -> list[Row]:
+    """Return the rows of one case: the references' structures, and those that it has besides.
 
     Parameters
     ----------
     case : Case
         Its labels 1 to S.
-    scores : ndarray
-        Of the references, shape (R, S); NaN where one did not judge.
-    structures : sequence of int
-        The S numbers in the files.
-    known : container of int
-        Which of 1 to S a reference has.
-    calibrations : sequence of Calibration or None
-        By structure.
-    estimator : str
-        As `pr12.rca.model.estimates.estimate` knows it.
-    threshold : float
-        What is predicted to be lower is flagged.
+    scored : Scored
+        Of its one segmentation.
+    reading : Reading
+        Of all cases.
     """
     present = set(np.unique(case.labels).tolist())
-    raw = predict_scores.estimated(scores[None], estimator)[0].tolist()
+    scores = scored.scores[0]
+    raw = predict_scores.estimated(scores[None], reading.estimator)[0].tolist()
     used = (~np.isnan(scores)).sum(axis=0).tolist()
+    of_case = (*_similarity(scored.similarity), *case.notes)
     rows = []
-    for index, structure in enumerate(structures):
-        if index + 1 in present or index + 1 in known:
-            notes = () if index + 1 in present else ("the segmentation has no voxel of it",)
-            if index + 1 not in known:
-                notes += ("no reference has it, so it cannot be predicted",)
-            elif math.isnan(raw[index]):
-                notes += ("no reference could judge it",)
-            row = Row(case.name, structure, references_used=used[index])
-            row = row._replace(notes=(*notes, *case.notes))
-            if not math.isnan(raw[index]):
-                row = _predicted(row, raw[index], calibrations[index], threshold)
-            rows.append(row)
+    for index, structure in enumerate(reading.structures):
+        number = index + 1
+        if not any(number in some for some in (present, reading.known, reading.asked)):
+            continue
+        notes = () if number in present else ("the segmentation has no voxel of it",)
+        predictable = number in reading.known and not math.isnan(raw[index])
+        if number not in reading.known:
+            notes += ("no reference has it, so it cannot be predicted",)
+        elif math.isnan(raw[index]):
+            notes += ("no reference could judge it",)
+        elif number in reading.unsure:
+            predictable = False
+            notes += (
+                "it may be there under a number that no reference has, so it is not predicted",
+            )
+        row = Row(case.name, structure, references_used=used[index], notes=(*notes, *of_case))
+        rows.append(_predicted(row, raw[index], index, reading) if predictable else row)
     return rows
 
 
-def _predicted(row: Row, raw: float, own: Calibration | None, threshold: float) -> Row:
-    if own is None:
-        notes = ("not calibrated: this is the raw score", *row.notes)
-        return row._replace(predicted_dice=raw, raw_score=raw, flagged=raw < threshold, notes=notes)
-    predicted = float(own.steps(np.array([raw]))[0])
+def _similarity(similarity: np.ndarray) -> tuple[str, ...]:
+    best = np.max(similarity, initial=-1, where=~np.isnan(similarity))
+    if best >= LEAST_SIMILAR or np.isnan(similarity).all():
+        return ()
+    return (
+        f"no registration to a reference fits (correlation of intensities {best:.2f} at best): is "
+        "the contrast another one, or the part of the body?",
+    )
+
+
+def _predicted(row: Row, raw: float, index: int, reading: Reading) -> Row:
+    calibration = reading.calibrations[index]
+    if calibration is None:
+        reason = f" ({reading.reasons[index]})" if index in reading.reasons else ""
+        return row._replace(
+            predicted_dice=raw,
+            raw_score=raw,
+            flagged=raw < reading.threshold,
+            notes=(f"not calibrated{reason}: this is the raw score", *row.notes),
+        )
+    predicted = float(calibration.steps(np.array([raw]))[0])
     notes = row.notes
-    if 0 < raw < own.lowest:
+    if 0 < raw < calibration.lowest:
         notes = ("its score is below all of the calibration: the interval may not hold", *notes)
     return row._replace(
         predicted_dice=predicted,
         raw_score=raw,
-        low=max(predicted - own.half, 0.0),
-        high=min(predicted + own.half, 1.0),
-        flagged=predicted < threshold,
+        low=max(predicted - calibration.half, 0.0),
+        high=min(predicted + calibration.half, 1.0),
+        flagged=predicted < reading.threshold,
         notes=notes,
     )
 
@@ -103,8 +126,8 @@ def worst_first(by_case: Sequence[list[Row]]) -> list[list[Row]]:
 
     Examples
     --------
-    >>> found = worst_first([[Row("a", 1, 0.9)], [Row("c")], [Row("b", 1, 0.8), Row("b", 2, 0.1)]])
-    >>> [own[0].case for own in found]
+    >>> rows = [[Row("a", 1, 0.9)], [Row("c")], [Row("b", 1, 0.8), Row("b", 2, 0.1)]]
+    >>> [case[0].case for case in worst_first(rows)]
     ['b', 'a', 'c']
     """
 
@@ -139,8 +162,8 @@ def write(path: Path, by_case: Sequence[list[Row]], unused: Sequence[Unused]) ->
     b,,,,,,,,no
     <BLANKLINE>
     """
-    lines = [row for own in by_case for row in own]
-    lines += [Row(own.case, notes=(own.note,)) for own in unused]
+    lines = [row for rows in by_case for row in rows]
+    lines += [Row(lost.case, notes=(lost.note,)) for lost in unused]
     with (
         files.atomic(path) as temporary,
         # Names of files need not be Unicode

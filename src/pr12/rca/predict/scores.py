@@ -33,10 +33,11 @@ class Scored(NamedTuple):
 
     scores: np.ndarray  # float32, (K, R, S), NaN where a reference cannot judge
     real: np.ndarray  # (K, S)
+    similarity: np.ndarray  # float32, (R,): correlation of intensities after registration, or NaN
 
 
 def dice(first: np.ndarray, second: np.ndarray, structures: int) -> np.ndarray:
-    """Give the Dice of the structures 1 to S of two label maps.
+    """Return the Dice of the structures 1 to S of two label maps.
 
     Parameters
     ----------
@@ -59,9 +60,9 @@ def dice(first: np.ndarray, second: np.ndarray, structures: int) -> np.ndarray:
     count = structures + 1
     joint = first.ravel().astype(np.intp) * count + second.ravel()
     joint = np.bincount(joint, minlength=count**2).reshape(count, count)
-    own, its = joint.sum(axis=1), joint.sum(axis=0)
-    found = 2 * joint.diagonal() / np.maximum(own + its, 1)
-    return np.where(its > 0, found, np.nan)[1:]
+    ours, theirs = joint.sum(axis=1), joint.sum(axis=0)
+    overlap = 2 * joint.diagonal() / np.maximum(ours + theirs, 1)
+    return np.where(theirs > 0, overlap, np.nan)[1:]
 
 
 def matched(fixed: Case, moving: Case, effort: Effort) -> np.ndarray | None:
@@ -90,7 +91,7 @@ def matched(fixed: Case, moving: Case, effort: Effort) -> np.ndarray | None:
 
 def score(
     case: Case, segmentations: np.ndarray, reference: Case, effort: Effort, structures: int
-) -> np.ndarray:
+) -> tuple[np.ndarray, float]:
     """Score the segmentations of one case on one reference.
 
     Parameters
@@ -108,14 +109,40 @@ def score(
 
     Returns
     -------
-    ndarray
+    scores : ndarray
         float32, shape (K, S); NaN for structures that the reference has not.
+    similarity : float
+        Correlation of both images' intensities where they overlap after registration; NaN where
+        there is none.
     """
-    found = matched(reference, case, effort)
-    if found is None:
-        return np.full((len(segmentations), structures), np.nan, np.float32)
-    carried = propagate(segmentations, found)
-    return np.stack([dice(own, reference.labels, structures) for own in carried]).astype(np.float32)
+    correspondence = matched(reference, case, effort)
+    if correspondence is None:
+        return np.full((len(segmentations), structures), np.nan, np.float32), np.nan
+    carried = propagate(segmentations, correspondence)
+    scores = np.stack([dice(labels, reference.labels, structures) for labels in carried])
+    moved = propagate(case.image[None], correspondence)[0]
+    return scores.astype(np.float32), similarity(moved, reference.image, correspondence > 0)
+
+
+def similarity(first: np.ndarray, second: np.ndarray, inside: np.ndarray) -> float:
+    """Return Pearson's correlation of two images over some voxels; NaN where one is constant.
+
+    Parameters
+    ----------
+    first, second : ndarray
+        Intensities, of one shape.
+    inside : ndarray
+        bool, which voxels.
+
+    Examples
+    --------
+    >>> similarity(np.array([0.0, 1.0, 9.0]), np.array([1.0, 0.0, 0.0]), np.array([1, 1, 0]) > 0)
+    -1.0
+    """
+    x, y = (array[inside].astype(float) for array in (first, second))
+    if x.size < 2 or np.ptp(x) == 0 or np.ptp(y) == 0:
+        return np.nan
+    return float(np.corrcoef(x, y)[0, 1].round(6))
 
 
 def scored(
@@ -150,25 +177,24 @@ def scored(
     """
     bare = [_bare(reference) for reference in references]
     work = [
-        (_bare(own.case), own.segmentations, reference, effort, structures)
-        for own in missing.values()
-        for reference, judged in zip(bare, own.judged.T, strict=True)
+        (_bare(subject.case), subject.segmentations, reference, effort, structures)
+        for subject in missing.values()
+        for reference, judged in zip(bare, subject.judged.T, strict=True)
         if judged.any()
     ]
     shown = progress.follow(
         _by_subject(missing, spread(score, work), structures),
         len(keys),
-        _told,
+        _describe,
         done=len(keys) - len(missing),
     )
-    for key, own in zip(missing, shown, strict=True):
-        scan_files.write_arrays(part(folder, key), own._asdict())
-    read = {key: scan_files.read_arrays(part(folder, key))[0] for key in keys}
-    return {key: Scored(own["scores"], own["real"]) for key, own in read.items()}
+    for key, result in zip(missing, shown, strict=True):
+        scan_files.write_arrays(part(folder, key), result._asdict())
+    return {key: Scored(**scan_files.read_arrays(part(folder, key))[0]) for key in keys}
 
 
 def part(folder: Path, key: str) -> Path:
-    """Give the file of a scored subject.
+    """Return the file of a scored subject.
 
     Parameters
     ----------
@@ -186,20 +212,21 @@ def _bare(case: Case) -> Case:
 
 
 def _by_subject(
-    missing: Mapping[str, Subject], results: Iterator[np.ndarray], structures: int
+    missing: Mapping[str, Subject], results: Iterator[tuple[np.ndarray, float]], structures: int
 ) -> Iterator[Scored]:
-    for own in missing.values():
-        maps, references = own.judged.shape
+    for subject in missing.values():
+        maps, references = subject.judged.shape
         scores = np.full((maps, references, structures), np.nan, np.float32)
-        for index in np.flatnonzero(own.judged.any(axis=0)):
-            scores[:, index] = next(results)
-        scores[~own.judged] = np.nan
-        yield Scored(scores, own.real)
+        similar = np.full(references, np.nan, np.float32)
+        for index in np.flatnonzero(subject.judged.any(axis=0)):
+            scores[:, index], similar[index] = next(results)
+        scores[~subject.judged] = np.nan
+        yield Scored(scores, subject.real, similar)
 
 
-def _told(own: Scored) -> str:
-    """Say the first segmentation's scores: no names, for a bar takes brackets for its own."""
-    best = estimated(own.scores[:1], "max")[0]
+def _describe(result: Scored) -> str:
+    """Return the first segmentation's scores: no names, for a bar takes brackets for its own."""
+    best = estimated(result.scores[:1], "max")[0]
     return "raw scores " + " ".join(f"{value:.2f}" for value in best[:8])
 
 
@@ -226,5 +253,5 @@ def estimated(scores: np.ndarray, estimator: str) -> np.ndarray:
     """
     measures = np.full((1, *scores.shape, len(MEASURES)), np.nan)
     measures[0, ..., MEASURES.index("dice")] = scores
-    found = estimates.estimate(measures, estimator)[0, ..., MEASURES.index("dice")]
-    return found + 0.0  # no score of minus zero
+    predicted = estimates.estimate(measures, estimator)[0, ..., MEASURES.index("dice")]
+    return predicted + 0.0  # no score of minus zero

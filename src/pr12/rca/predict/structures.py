@@ -1,17 +1,17 @@
 """Which structures a user's label maps have, and their numbers 1 to S for `pr12.rca.predict`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from pr12.rca.predict.cases import Case
+from pr12.rca.predict import numbering
+from pr12.rca.predict.cases import Case, Unused
+from pr12.rca.predict.reading import names
 from pr12.workflow.errors import UserError
-
-WHITE = (255, 65535)  # a mask of one such value is read as structure 1 (`user_files.read_labels`)
 
 
 def numbered(labels: np.ndarray, structures: tuple[int, ...]) -> np.ndarray:
-    """Give the structures the numbers 1 to S in their order, and all others 0.
+    """Return the structures the numbers 1 to S in their order, and all others 0.
 
     Parameters
     ----------
@@ -38,74 +38,192 @@ def numbered(labels: np.ndarray, structures: tuple[int, ...]) -> np.ndarray:
 
 
 def numbered_alike(
-    cases: Mapping[str, Sequence[Case]], wanted: tuple[int, ...] | None
-) -> tuple[dict[str, list[Case]], tuple[int, ...]]:
-    """Give the structures of all label maps the same numbers, from 1 to S.
+    cases: Mapping[str, Sequence[Case]], wanted: tuple[str, ...] | None
+) -> tuple[dict[str, list[Case]], tuple[int, ...], list[Unused]]:
+    """Return the structures of all label maps the same numbers, from 1 to S.
+
+    Structures of equal names are equal, whatever their numbers are; without names numbers count. A
+    map of one white structure (255) has the references' only structure. Maps that have nothing in
+    common with the references are left out: a Dice of 0 would be that of a structure that nobody
+    segmented.
 
     Parameters
     ----------
     cases : mapping of str to sequence of Case
         Of each folder, with the numbers of their files.
-    wanted : tuple of int or None
-        The structures asked for; None: all of the references and of the cases.
+    wanted : tuple of str, or None
+        The structures asked for, by name or number; None: all of the references and of the cases.
 
     Returns
     -------
     cases : dict of str to list of Case
-        Renumbered.
+        Renumbered; `names` of each are those of all structures.
     structures : tuple of int
-        S numbers of the files, rising.
+        S numbers of the references' files, rising.
+    unused : list of Unused
+        Cases in other numbers.
 
     Raises
     ------
     UserError
-        If no reference has any of them.
+        If no reference has any of them, or if every case has other numbers.
     """
-    white = _white([case.labels for own in cases.values() for case in own])
-    whitened = {kind: [_whitened(case, white) for case in own] for kind, own in cases.items()}
-    there = {kind: set() for kind in cases}
-    for kind, own in whitened.items():
-        there[kind].update(*(np.unique(case.labels).tolist() for case in own))
-    structures = set(wanted or there["reference"] | there["case"]) - {0}
-    if not structures & there["reference"]:
-        has, asked = (
-            ", ".join(map(str, sorted(own - {0}))) for own in (there["reference"], structures)
-        )
+    common: dict[int, str] = {}
+    references = [_in_common(case, common) for case in cases["reference"]]
+    references = references if common else _masks(references)
+    trusted = set().union(*(numbering.numbers(case.labels) for case in references))
+    others = {
+        kind: [_in_common(case, common, trusted) for case in listed]
+        for kind, listed in cases.items()
+        if kind != "reference"
+    }
+    chosen = chosen_numbers(wanted, common)
+    asked = trusted & chosen if wanted else trusted
+    if not asked:
         raise UserError(
-            f"no reference has one of the structures {asked} (they have {has}); "
-            "give references with the labels of the segmentations"
+            f"no reference has one of the structures {numbering.listed(wanted or ())} (they have "
+            f"{_shown(trusted, common)}); give references with the labels of the segmentations"
         )
-    ordered = tuple(sorted(structures))
-    return {
-        kind: [_renumbered(case, ordered) for case in own] for kind, own in whitened.items()
-    }, ordered
+    settled, unused = {"reference": references}, []
+    for kind, listed in others.items():
+        settled[kind] = []
+        for case in listed:
+            try:
+                settled[kind].append(_settled(case, trusted, asked, common))
+            except UserError as error:
+                unused.append(
+                    Unused(case.name if kind == "case" else f"{kind} {case.name}", str(error), kind)
+                )
+        if not settled[kind]:
+            raise UserError(f"no {kind} can be judged: {unused[0].note}")
+    present = set().union(*(numbering.numbers(case.labels) for case in settled.get("case", ())))
+    ordered = tuple(sorted(chosen if wanted else trusted | present))
+    renumbered = {
+        kind: [_renumbered(case, ordered)._replace(names=common) for case in listed]
+        for kind, listed in settled.items()
+    }
+    return renumbered, ordered, unused
 
 
-def _white(maps: Sequence[np.ndarray]) -> int | None:
-    """Give the number of white where maps of several structures use it, and 1 is in none of them.
+def titles(structures: Sequence[int], known: Mapping[int, str]) -> tuple[int | str, ...]:
+    """Return what structures are called: their names, or numbers where they have none.
 
-    A map of 0 and 255 alone is read as structure 1. Beside maps of 0, 128 and 255 it is one that
-    lost its structure 128.
+    Parameters
+    ----------
+    structures : sequence of int
+        Numbers.
+    known : mapping of int to str
+        Names, as `numbered_alike` gives them to each case.
+
+    Examples
+    --------
+    >>> titles((1, 7), {7: "spleen"})
+    (1, 'spleen')
     """
-    values = [np.unique(own[own > 0]).tolist() for own in maps]
-    several = {value for own in values if len(own) > 1 for value in own}
-    return None if 1 in several else next((white for white in WHITE if white in several), None)
+    return tuple(known.get(structure, structure) for structure in structures)
 
 
-def _whitened(case: Case, white: int | None) -> Case:
-    if white is None or np.unique(case.labels[case.labels > 0]).tolist() != [1]:
+def chosen_numbers(wanted: Sequence[str] | None, common: Mapping[int, str]) -> set[int]:
+    """Return the numbers of structures that are asked for by number or name.
+
+    Parameters
+    ----------
+    wanted : sequence of str, or None
+        Names, and numbers in digits.
+    common : mapping of int to str
+        The names that are known, by number.
+
+    Raises
+    ------
+    UserError
+        If no structure has a name, or a number is 0.
+
+    Examples
+    --------
+    >>> chosen_numbers(["Spleen", "7"], {3: "spleen"}) == {3, 7}
+    True
+    """
+    by_name = {names.plain(name): number for number, name in common.items()}
+    numbers = set()
+    for value in wanted or ():
+        if names.plain(value) in by_name:
+            numbers.add(by_name[names.plain(value)])
+        elif value.isdecimal() and int(value):
+            numbers.add(int(value))
+        elif value.isdecimal():
+            raise UserError(f"structures has {value}; a number of a structure is at least 1")
+        else:
+            have = f"names: {numbering.listed(common.values())}" if common else "none has a name"
+            raise UserError(f"no structure is called {value} ({have}); give another, or a number")
+    return numbers
+
+
+def _shown(values: Iterable[int], common: Mapping[int, str]) -> str:
+    return numbering.listed(titles(tuple(values), common))
+
+
+def _in_common(case: Case, common: dict[int, str], trusted: set[int] | None = None) -> Case:
+    """Return a case whose named structures have the common numbers; add new names to these.
+
+    Of cases, the numbers without name that references have are known, too.
+    """
+    present = numbering.numbers(case.labels) | set(case.real)
+    if case.named and trusted and not common and len(present) == len(trusted) == 1:
+        table = dict.fromkeys(present, next(iter(trusted)))  # the only structure of both
+    else:
+        unnamed = dict.fromkeys(trusted or (), "") if case.named else {}
+        table = names.renumbering(present, case.names, unnamed | common)
+    for number, other in table.items():
+        if number in case.names:
+            common.setdefault(other, case.names[number])
+    return _exchanged(case, {number: other for number, other in table.items() if number != other})
+
+
+def _masks(references: Sequence[Case]) -> list[Case]:
+    """Return references that are all masks of one structure, 1 or white, the number 1."""
+    every = [numbering.numbers(case.labels) for case in references]
+    if any(len(numbers) != 1 or not numbers <= {1, *numbering.WHITE} for numbers in every):
+        return list(references)
+    table = dict.fromkeys(numbering.WHITE, 1)
+    return [_exchanged(case, table) for case in references]
+
+
+def _settled(case: Case, trusted: set[int], asked: set[int], common: Mapping[int, str]) -> Case:
+    """Return a case in the references' numbers, or refuse it."""
+    present = numbering.numbers(case.labels) or set(case.real)
+    what = f"the segmentation of {case.name}"
+    if present and not present & trusted and present <= common.keys():
+        raise UserError(
+            f"{what} has the structures {_shown(present, common)} and the references have "
+            f"{_shown(trusted, common)}: no name is in both, so nothing is predicted; give both "
+            f"the same names (in nnU-Net's {names.FILE}, or of the organs' files)"
+        )
+    table = numbering.exchanged(present, trusted, asked, what, "references")
+    case = _exchanged(case, table)
+    foreign = {common.get(number, number) for number in numbering.numbers(case.labels) - trusted}
+    notes = [
+        f"its {number} is taken as {other}, the references' only structure"
+        for number, other in table.items()
+        if other not in (1, *numbering.WHITE)
+    ]
+    return case._replace(foreign=tuple(foreign), notes=(*notes, *case.notes))
+
+
+def _exchanged(case: Case, table: dict[int, int]) -> Case:
+    if not table:
         return case
     return case._replace(
-        labels=case.labels * white,
-        view=case.view._replace(labels=case.view.labels * white),
-        real={white if value == 1 else value: dice for value, dice in case.real.items()},
+        labels=numbering.replaced(case.labels, table),
+        view=case.view and case.view._replace(labels=numbering.replaced(case.view.labels, table)),
+        real={table.get(value, value): dice for value, dice in case.real.items()},
     )
 
 
 def _renumbered(case: Case, structures: tuple[int, ...]) -> Case:
     return case._replace(
         labels=numbered(case.labels, structures),
-        view=case.view._replace(labels=numbered(case.view.labels, structures)),
+        view=case.view  # a model's reference has none
+        and case.view._replace(labels=numbered(case.view.labels, structures)),
         real={
             structures.index(value) + 1: dice
             for value, dice in case.real.items()
@@ -115,11 +233,11 @@ def _renumbered(case: Case, structures: tuple[int, ...]) -> Case:
 
 
 def numbers(cases: Sequence[Case]) -> set[int]:
-    """Give the structures that cases have, as numbers from 1 to S.
+    """Return the structures that cases have, as numbers from 1 to S.
 
     Parameters
     ----------
     cases : sequence of Case
         Renumbered.
     """
-    return set().union(*(np.unique(case.labels).tolist() for case in cases)) - {0}
+    return set().union(*(numbering.numbers(case.labels) for case in cases))

@@ -51,12 +51,12 @@ def of_class(
     >>> of_class(few, 3, 3, 3, 0, torch.Generator()).images.shape
     torch.Size([3, 1, 84, 84])
     """
-    own = split.images[split.labels == digit]
-    if len(own) < least:
+    digits = split.images[split.labels == digit]
+    if len(digits) < least:
         raise UserError(
-            f"there are {len(own)} images of the digit {digit}, {least} are needed; "
+            f"there are {len(digits)} images of the digit {digit}, {least} are needed; "
             "lower images, or leave the digit out"
         )
-    placed, corners = distortions.placed(own[:most], colocalisation.CANVAS, stream)
+    placed, corners = distortions.placed(digits[:most], colocalisation.CANVAS, stream)
     images = distortions.cluttered(placed, split.images, patches, stream)[:, None]
     return Canvases(images, corners)

@@ -35,7 +35,7 @@ CHUNK = 500  # sequences at a time, which bounds the memory
 
 @cache
 def photographs(split: str, size: int) -> list[Tensor]:
-    """Give a split's photographs, shrunk so that a picture is a part of them.
+    """Return a split's photographs, shrunk so that a picture is a part of them.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ def photographs(split: str, size: int) -> list[Tensor]:
     >>> [tuple(photograph.shape) for photograph in photographs("train", 32)][:2]
     [(3, 80, 80), (3, 80, 80)]
     """
-    found = []
+    images = []
     for name in PHOTOGRAPHS[split]:
         pixels = getattr(data, name)()
         if isinstance(pixels, tuple):
@@ -63,12 +63,12 @@ def photographs(split: str, size: int) -> list[Tensor]:
         image = image.expand(3, -1, -1) if image.ndim == 2 else image[..., :3].permute(2, 0, 1)
         shorter = round(FIELD * size)
         sides = [max(shorter, round(shorter * n / min(image.shape[1:]))) for n in image.shape[1:]]
-        found.append(
+        images.append(
             functional.interpolate(
                 image[None], sides, mode="bilinear", align_corners=False, antialias=True
             )[0].clamp(0, 1)
         )
-    return found
+    return images
 
 
 def backgrounds(count: int, split: str, size: int, stream: torch.Generator) -> Tensor:
@@ -101,24 +101,24 @@ def backgrounds(count: int, split: str, size: int, stream: torch.Generator) -> T
     side = size * (1 + (ZOOM - 1) * random[0])  # pixels of the photograph
     steps = (torch.arange(size) + 0.5) / size
     mirrored = torch.where(random[3] < 0.5, steps, 1 - steps)
-    found = torch.empty(count, 3, size, size)
+    pictures = torch.empty(count, 3, size, size)
     for number, source in enumerate(sources):
-        own = which == number
+        chosen = which == number
         height, width = source.shape[1:]
-        x = (random[1] * (width - side) + side * mirrored)[own] * (2 / width) - 1
-        y = (random[2] * (height - side) + side * steps[:, None])[own] * (2 / height) - 1
+        x = (random[1] * (width - side) + side * mirrored)[chosen] * (2 / width) - 1
+        y = (random[2] * (height - side) + side * steps[:, None])[chosen] * (2 / height) - 1
         grid = torch.stack(torch.broadcast_tensors(x, y), dim=-1)  # (n, size, size, 2)
         # One tall picture: the photograph need not be copied for each
         cut = functional.grid_sample(
             source[None], grid.flatten(0, 1)[None], mode="bilinear", padding_mode="border",
             align_corners=False,
         )  # fmt: skip
-        found[own] = cut[0].unflatten(1, (-1, size)).movedim(1, 0)
-    return found
+        pictures[chosen] = cut[0].unflatten(1, (-1, size)).movedim(1, 0)
+    return pictures
 
 
 def ink_boxes(digits: Tensor) -> Tensor:
-    """Give the box around the ink of each digit.
+    """Return the box around the ink of each digit.
 
     Parameters
     ----------
@@ -202,14 +202,14 @@ def layout(
     )
     height = low + (high - low) * random[:, 2:3]
     height = torch.minimum(height, size / extent.amax(dim=1, keepdim=True))
-    own = 2 * random[:, 5:].unflatten(1, (3, places)) - 1
+    signed = 2 * random[:, 5:].unflatten(1, (3, places)) - 1
     room = size - extent * height
     middle = extent * height / 2 + room * random[:, 3:5]
-    up = UNEVEN * own[:, 0]
+    up = UNEVEN * signed[:, 0]
     x = along * slope.cos() - up * slope.sin()
     y = along * slope.sin() + up * slope.cos()
     centres = middle[:, None] + torch.stack([x, y], dim=2) * height[..., None]
-    return centres, height * (1 + UNEVEN * own[:, 1]), slope + TURN * own[:, 2]
+    return centres, height * (1 + UNEVEN * signed[:, 1]), slope + TURN * signed[:, 2]
 
 
 def masks(
@@ -349,17 +349,28 @@ def compose(
         length = torch.randint(1, max_digits + 1, (len(rows), 1), generator=stream)
         used = torch.arange(max_digits) < length
         which = torch.randint(len(digits), used.shape, generator=stream)
-        centres, height, angle = layout(relative[which], used, size, heights, stream)
-        joined = torch.zeros(len(rows), size, size)
-        for place in range(max_digits):
-            own = used[:, place]
-            chosen = which[own, place]
-            drawn = masks(
-                digits[chosen], boxes[chosen], centres[own, place], height[own, place],
-                angle[own, place], size,
-            )  # fmt: skip
-            joined[own] = torch.maximum(joined[own], drawn)
-        picture = painted(backgrounds(len(rows), split, size, stream), joined, stream)
+        places = layout(relative[which], used, size, heights, stream)
+        ink = _ink(digits, boxes, which, used, places, size)
+        picture = painted(backgrounds(len(rows), split, size, stream), ink, stream)
         images[rows] = (picture * 255).round().to(torch.uint8)
         sequences[rows, :max_digits] = torch.where(used, labels[which], BLANK)
     return images, sequences
+
+
+def _ink(
+    digits: Tensor,
+    boxes: Tensor,
+    which: Tensor,
+    used: Tensor,
+    places: tuple[Tensor, Tensor, Tensor],
+    size: int,
+) -> Tensor:
+    """Return the mask of each sequence, (N, size, size): its digits `which`, each at its place."""
+    joined = torch.zeros(len(used), size, size)
+    for column in range(used.shape[1]):
+        rows = used[:, column]
+        chosen = which[rows, column]
+        centres, height, angle = (place[rows, column] for place in places)
+        drawn = masks(digits[chosen], boxes[chosen], centres, height, angle, size)
+        joined[rows] = torch.maximum(joined[rows], drawn)
+    return joined

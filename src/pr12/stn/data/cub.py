@@ -6,21 +6,18 @@ number and a species), ``image_class_labels.txt`` (an id and a species' number) 
 Nothing is unpacked to the disk: the archive is read twice, for the lists and for the photographs.
 """
 
-import io
 import re
-import tarfile
-import zlib
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import pooch
 import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
+from pr12.stn.data import archives
+from pr12.stn.data.archives import REMEDY
 from pr12.workflow.errors import UserError
 
 ARCHIVE = "CUB_200_2011.tgz"
@@ -28,7 +25,6 @@ FOLDER = "CUB_200_2011"
 LISTS = ("images.txt", "classes.txt", "image_class_labels.txt", "train_test_split.txt")
 NAME = r"[^/\\]+/[^/\\]+\.jpg"  # of a photograph: its species' folder and its file
 LARGEST = 50_000_000  # bytes of a list or of a packed photograph
-REMEDY = "fetch it anew"
 
 
 class Birds(NamedTuple):
@@ -38,67 +34,6 @@ class Birds(NamedTuple):
     labels: Tensor  # int64, (N,)
     training: Tensor  # bool, (N,)
     classes: list[str]  # such as 001.Black_footed_Albatross
-
-
-def check_archive(path: Path, checksums: Mapping[str, str]) -> None:
-    """Check that the archive is still the one that was fetched.
-
-    Parameters
-    ----------
-    path : Path
-        The archive.
-    checksums : mapping of str to str
-        File -> "sha256:..." or "md5:...", as `pr12.data.fetch` wrote it down.
-
-    Raises
-    ------
-    UserError
-        If it is missing, not listed or another one.
-
-    Examples
-    --------
-    >>> check_archive(Path("/nowhere/CUB_200_2011.tgz"), {})
-    Traceback (most recent call last):
-    ...
-    pr12.workflow.errors.UserError: verified.json says nothing of CUB_200_2011.tgz; delete it and \
-run again, and it is fetched anew
-    """
-    remedy = "delete it and run again, and it is fetched anew"
-    algorithm, _, expected = str(checksums.get(path.name, "")).partition(":")
-    if algorithm not in ("md5", "sha256") or not expected:
-        raise UserError(f"verified.json says nothing of {path.name}; {remedy}")
-    try:
-        found = pooch.file_hash(path, alg=algorithm)
-    except OSError as error:
-        raise UserError(
-            f"cannot read {path} ({error.strerror}) though verified.json lists it; {remedy}"
-        ) from error
-    if found != expected:
-        raise UserError(
-            f"{path} is not what was fetched (expected {algorithm}:{expected}, found "
-            f"{algorithm}:{found}) by verified.json; {remedy}"
-        )
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[tarfile.TarFile]:
-    """Open the archive to be read from its start to its end; say in a sentence what is wrong."""
-    try:
-        with tarfile.open(path, mode="r|gz") as archive:
-            yield archive
-    # What a broken head holds may be no number, no text or beyond all bounds
-    except (tarfile.TarError, EOFError, zlib.error, ValueError, OverflowError) as error:
-        raise UserError(f"{path} is not a whole .tgz archive ({error}); {REMEDY}") from error
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror or error}; {REMEDY}") from error
-
-
-def _content(archive: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> bytes:
-    if not member.isreg():
-        raise UserError(f"{member.name} of {path} is a link or no file; {REMEDY}")
-    if member.size > LARGEST:
-        raise UserError(f"{member.name} of {path} has more than {LARGEST} bytes; {REMEDY}")
-    return archive.extractfile(member).read()
 
 
 def read_lists(path: Path) -> Birds:
@@ -125,21 +60,23 @@ def read_lists(path: Path) -> Birds:
     Traceback (most recent call last):
     ...
     pr12.workflow.errors.UserError: cannot read /nowhere/CUB_200_2011.tgz: No such file or \
-directory; fetch it anew
+directory; delete it and run again, and it is fetched anew
     """
     wanted = {f"{FOLDER}/{name}": name for name in LISTS}
-    found: dict[str, dict[int, str]] = {}
-    with _opened(path) as archive:
+    lists: dict[str, dict[int, str]] = {}
+    with archives.opened(path) as archive:
         for member in archive:
             if member.name in wanted:
                 name = wanted[member.name]
-                found[name] = read_list(_content(archive, member, path), f"{name} of {path}")
-            if len(found) == len(LISTS):
+                lists[name] = read_list(
+                    archives.content(archive, member, LARGEST, path), f"{name} of {path}"
+                )
+            if len(lists) == len(LISTS):
                 break
-    missing = [name for name in LISTS if name not in found]
+    missing = [name for name in LISTS if name not in lists]
     if missing:
         raise UserError(f"{path} has no {FOLDER}/{missing[0]}, so it is not CUB-200-2011; {REMEDY}")
-    return joined(*(found[name] for name in LISTS), where=str(path))
+    return joined(*(lists[name] for name in LISTS), where=str(path))
 
 
 def read_list(content: bytes, where: str) -> dict[int, str]:
@@ -162,20 +99,20 @@ def read_list(content: bytes, where: str) -> dict[int, str]:
     >>> read_list(b"1 001.Black_footed_Albatross\n2 002.Laysan_Albatross\n", "classes.txt")
     {1: '001.Black_footed_Albatross', 2: '002.Laysan_Albatross'}
     """
-    found: dict[int, str] = {}
+    words: dict[int, str] = {}
     try:
         lines = content.decode("utf-8").splitlines()
     except UnicodeDecodeError as error:
         raise UserError(f"{where} is not a text; {REMEDY}") from error
     for row, line in enumerate(lines, start=1):
         match = re.fullmatch(r"([1-9][0-9]{0,8}) (\S+)", line.strip())
-        if not match or int(match[1]) in found:
+        if not match or int(match[1]) in words:
             raise UserError(
                 f"line {row} of {where} is {line[:60]!r}; it must be a number that no other line "
                 f"has, a space and a word; {REMEDY}"
             )
-        found[int(match[1])] = match[2]
-    return found
+        words[int(match[1])] = match[2]
+    return words
 
 
 def joined(
@@ -264,15 +201,13 @@ def square(content: bytes, size: int, where: str) -> np.ndarray:
 
     Examples
     --------
+    >>> import io
     >>> stream = io.BytesIO()
     >>> Image.new("L", (30, 20), 255).save(stream, format="JPEG")
     >>> square(stream.getvalue(), 8, "a.jpg").shape
     (3, 8, 8)
     """
-    try:
-        photograph = Image.open(io.BytesIO(content), formats=["JPEG"]).convert("RGB")
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise UserError(f"{where} is not a whole JPEG photograph; {REMEDY}") from error
+    photograph = archives.photograph(content, "JPEG", where)
     # Pillow's filters take all pixels under them when they shrink
     cut = ImageOps.fit(
         photograph, (size, size), method=Image.Resampling.BILINEAR, bleed=0.0, centering=(0.5, 0.5)
@@ -307,22 +242,20 @@ def read_photographs(path: Path, names: Sequence[str], size: int) -> Tensor:
     >>> read_photographs(Path("/dev/null"), ["a/b.jpg"], 8)
     Traceback (most recent call last):
     ...
-    pr12.workflow.errors.UserError: /dev/null is not a whole .tgz archive (not a gzip file); fetch \
-it anew
+    pr12.workflow.errors.UserError: /dev/null is not a whole .tar.gz archive (not a gzip file); \
+delete it and run again, and it is fetched anew
     """
     photographs = torch.zeros(len(names), 3, size, size, dtype=torch.uint8)
     rows = {f"{FOLDER}/images/{name}": row for row, name in enumerate(names)}
-    with _opened(path) as archive:
+    with archives.opened(path) as archive:
         for member in archive:
             if member.name not in rows:
                 continue
             row = rows.pop(member.name)
-            content = _content(archive, member, path)
+            content = archives.content(archive, member, LARGEST, path)
             cut = square(content, size, f"{member.name} of {path}")
             photographs[row] = torch.from_numpy(cut.copy())
             if not rows:
                 break
-    if rows:
-        more = f" and {len(rows) - 1} more" if len(rows) > 1 else ""
-        raise UserError(f"{path} lacks {next(iter(rows))}{more}; {REMEDY}")
+    archives.check_all_read(rows, path)
     return photographs

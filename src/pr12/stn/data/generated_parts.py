@@ -69,19 +69,19 @@ def draw(count: int, size: int, stream: torch.Generator) -> Objects:
 
     Examples
     --------
-    >>> made = draw(2, 40, torch.Generator().manual_seed(0))
-    >>> made.images.shape, made.places.shape
+    >>> parts = draw(2, 40, torch.Generator().manual_seed(0))
+    >>> parts.images.shape, parts.places.shape
     (torch.Size([2, 3, 40, 40]), torch.Size([2, 2, 2]))
     """
     if size < SMALLEST:
         raise UserError(f"size is {size}; objects need images of {SMALLEST} pixels or more")
     numbers = [min(AT_ONCE, count - done) for done in range(0, count, AT_ONCE)]
-    made = [_draw(number, size, stream) for number in numbers]
-    return Objects(*(torch.cat(each) for each in zip(*made, strict=True)))
+    parts = [_draw(number, size, stream) for number in numbers]
+    return Objects(*(torch.cat(each) for each in zip(*parts, strict=True)))
 
 
 def radius(size: int) -> float:
-    """Give the radius of a part in halves of the image's side.
+    """Return the radius of a part in halves of the image's side.
 
     Parameters
     ----------
@@ -123,7 +123,7 @@ def _draw(count: int, size: int, stream: torch.Generator) -> Objects:
 
 
 def _covered(images: Tensor, distance: Tensor, radius: float) -> Tensor:
-    """Give how much of each pixel a shape of a radius in pixels covers, (N, 1, S, S)."""
+    """Return how much of each pixel a shape of a radius in pixels covers, (N, 1, S, S)."""
     return (radius + 0.5 - distance * images.shape[-1] / 2).clamp(0, 1)[:, None]
 
 
@@ -180,8 +180,8 @@ def disc(images: Tensor, place: Tensor, colour: Tensor, kind: Tensor, phase: Ten
     Examples
     --------
     >>> one, black = torch.zeros(1), torch.zeros(1, 3, 8, 8)
-    >>> made = disc(black, torch.zeros(1, 2), torch.ones(1, 3), torch.tensor([2]), one)
-    >>> bool((made[0, 0, 3, 3:5] == made[0, 0, 3, 3]).all())  # across above
+    >>> drawn = disc(black, torch.zeros(1, 2), torch.ones(1, 3), torch.tensor([2]), one)
+    >>> bool((drawn[0, 0, 3, 3:5] == drawn[0, 0, 3, 3]).all())  # across above
     True
     """
     size = images.shape[-1]

@@ -20,14 +20,14 @@ class Examples(NamedTuple):
     classes: int
 
 
-def write(path: Path | str, made: Examples) -> None:
+def write(path: Path | str, split: Examples) -> None:
     """Write a split for `load`.
 
     Parameters
     ----------
     path : Path or str
         The safetensors file.
-    made : Examples
+    split : Examples
         What to write.
 
     Examples
@@ -39,9 +39,9 @@ def write(path: Path | str, made: Examples) -> None:
     >>> load(path).classes
     2
     """
-    tensors = {"images": made.images, "labels": made.labels, "places": made.places}
+    tensors = {"images": split.images, "labels": split.labels, "places": split.places}
     # One text only: safetensors writes several in an order that changes from run to run.
-    tensor_files.write_tensors(path, tensors, {"parts": json.dumps({"classes": made.classes})})
+    tensor_files.write_tensors(path, tensors, {"parts": json.dumps({"classes": split.classes})})
 
 
 def load(path: Path | str) -> Examples:
@@ -67,17 +67,25 @@ def load(path: Path | str) -> Examples:
     tensors = tensor_files.read_tensors(path)
     try:
         classes = json.loads(tensor_files.read_metadata(path)["parts"])["classes"]
-        made = Examples(tensors["images"], tensors["labels"], tensors["places"], classes)
-        count, channels, height, width = made.images.shape
-        right = (
-            (channels, height, made.images.dtype) == (3, width, torch.uint8)
-            and made.labels.shape == (count,)
-            and made.places.shape == (count, made.places.shape[1], 2)
-            and count > 0
-            and 0 <= int(made.labels.min()) <= int(made.labels.max()) < classes
-        )
-    except (IndexError, KeyError, TypeError, ValueError):
+        split = Examples(tensors["images"], tensors["labels"], tensors["places"], classes)
+        right = _is_split(split)
+    except (IndexError, KeyError, RecursionError, RuntimeError, TypeError, ValueError):
         right = False
     if not right:
-        raise UserError(f"{path} holds no split that stn.parts wrote; make it anew")
-    return made
+        raise UserError(f"{path} holds no split of stn.parts; give a file that it wrote")
+    return split
+
+
+def _is_split(split: Examples) -> bool:
+    """Tell whether shapes, types and classes are those of a split; anything may be raised."""
+    count, channels, height, width = split.images.shape
+    return (
+        (channels, height, split.images.dtype) == (3, width, torch.uint8)
+        and count > 0
+        and height > 0
+        and (split.labels.shape, split.labels.dtype) == ((count,), torch.int64)
+        and split.places.shape == (count, split.places.shape[1], 2)
+        and split.places.is_floating_point()
+        and isinstance(split.classes, int)
+        and 0 <= int(split.labels.min()) <= int(split.labels.max()) < split.classes
+    )

@@ -20,14 +20,14 @@ class Sequences(NamedTuple):
     left_out: int  # sequences of the split that were too long
 
 
-def write(path: Path | str, made: Sequences, source: str) -> None:
+def write(path: Path | str, split: Sequences, source: str) -> None:
     """Write a split for `load`.
 
     Parameters
     ----------
     path : Path or str
         The safetensors file.
-    made : Sequences
+    split : Sequences
         What to write.
     source : str
         ``composed`` or ``svhn``.
@@ -36,10 +36,10 @@ def write(path: Path | str, made: Sequences, source: str) -> None:
     --------
     See `load`.
     """
-    said = json.dumps({"left_out": made.left_out, "source": source}, sort_keys=True)
+    description = json.dumps({"left_out": split.left_out, "source": source}, sort_keys=True)
     # One text only: safetensors writes several in an order that changes from run to run.
-    tensors = {"images": made.images, "labels": made.labels}
-    tensor_files.write_tensors(path, tensors, {"sequences": said})
+    tensors = {"images": split.images, "labels": split.labels}
+    tensor_files.write_tensors(path, tensors, {"sequences": description})
 
 
 def load(path: Path | str) -> Sequences:
@@ -66,18 +66,23 @@ def load(path: Path | str) -> Sequences:
     """
     tensors = tensor_files.read_tensors(path)
     try:
-        images, labels = tensors["images"], tensors["labels"]
-        left_out = int(json.loads(tensor_files.read_metadata(path)["sequences"])["left_out"])
-    except (KeyError, TypeError, ValueError):
-        raise UserError(
-            f"{path} holds no sequences; give a file that stn.sequences wrote"
-        ) from None
-    count, side = len(labels), images.shape[-1]
-    found = (images.dtype, tuple(images.shape), labels.dtype, tuple(labels.shape))
-    wanted = (torch.uint8, (count, 3, side, side), torch.int64, (count, composed.LONGEST))
-    if found != wanted or not count or labels.min() < 0 or labels.max() > composed.BLANK:
-        raise UserError(
-            f"{path} must hold images (N, 3, S, S) of uint8 and labels (N, 5) of int64, 0 to 10; "
-            "delete it and run again"
-        )
-    return Sequences(images, labels, left_out)
+        description = json.loads(tensor_files.read_metadata(path)["sequences"])
+        split = Sequences(tensors["images"], tensors["labels"], int(description["left_out"]))
+        right = _is_split(split)
+    except (IndexError, KeyError, RecursionError, RuntimeError, TypeError, ValueError):
+        right = False
+    if not right:
+        raise UserError(f"{path} holds no split of stn.sequences; give a file that it wrote")
+    return split
+
+
+def _is_split(split: Sequences) -> bool:
+    """Tell whether shapes, types and digits are those of a split; anything may be raised."""
+    count, channels, height, width = split.images.shape
+    return (
+        (channels, height, split.images.dtype) == (3, width, torch.uint8)
+        and count > 0
+        and height > 0
+        and (split.labels.shape, split.labels.dtype) == ((count, composed.LONGEST), torch.int64)
+        and 0 <= int(split.labels.min()) <= int(split.labels.max()) <= composed.BLANK
+    )

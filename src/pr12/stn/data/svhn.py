@@ -8,21 +8,20 @@ crop of 128 x 128 pixels is twice as large around the same centre, so that the s
 """
 
 import io
+import itertools
 import re
-import tarfile
-import zlib
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
-import pooch
 import torch
 from PIL import Image
 from torch import Tensor
 
+from pr12.stn.data import archives
+from pr12.stn.data.archives import REMEDY
 from pr12.stn.data.composed import BLANK, LONGEST
 from pr12.workflow.errors import UserError
 
@@ -35,7 +34,6 @@ ZERO = 10  # the label of the digit 0
 WIDEST = 20_000  # pixels that a crop may have along a side before it is resized
 LARGEST_PICTURE = 50_000_000  # bytes of a packed picture
 LARGEST_BOXES = 1_000_000_000  # bytes of digitStruct.mat
-REMEDY = "fetch it anew"
 
 
 class House(NamedTuple):
@@ -46,60 +44,8 @@ class House(NamedTuple):
     digits: tuple[int, ...]  # 0 to 9
 
 
-def check_archive(path: Path, checksums: Mapping[str, str]) -> None:
-    """Check that an archive is still the one that was fetched.
-
-    Parameters
-    ----------
-    path : Path
-        The archive.
-    checksums : mapping of str to str
-        File -> "sha256:..." or "md5:...", as `pr12.data.fetch` wrote it down.
-
-    Raises
-    ------
-    UserError
-        If it is missing, not listed or another one.
-
-    Examples
-    --------
-    >>> check_archive(Path("/nowhere/train.tar.gz"), {})
-    Traceback (most recent call last):
-    ...
-    pr12.workflow.errors.UserError: verified.json says nothing of train.tar.gz; delete it and run \
-again, and it is fetched anew
-    """
-    remedy = "delete it and run again, and it is fetched anew"
-    algorithm, _, expected = str(checksums.get(path.name, "")).partition(":")
-    if algorithm not in ("md5", "sha256") or not expected:
-        raise UserError(f"verified.json says nothing of {path.name}; {remedy}")
-    try:
-        found = pooch.file_hash(path, alg=algorithm)
-    except OSError as error:
-        raise UserError(
-            f"cannot read {path} ({error.strerror}) though verified.json lists it; {remedy}"
-        ) from error
-    if found != expected:
-        raise UserError(
-            f"{path} is not what was fetched (expected {algorithm}:{expected}, found "
-            f"{algorithm}:{found}) by verified.json; {remedy}"
-        )
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[tarfile.TarFile]:
-    """Open an archive to be read from its start to its end; say in a sentence what is wrong."""
-    try:
-        with tarfile.open(path, mode="r|gz") as archive:
-            yield archive
-    except (tarfile.TarError, EOFError, zlib.error) as error:
-        raise UserError(f"{path} is not a whole .tar.gz archive ({error}); {REMEDY}") from error
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror or error}; {REMEDY}") from error
-
-
 def read_boxes(path: Path, folder: str) -> bytes:
-    """Give the bytes of digitStruct.mat.
+    """Return the bytes of digitStruct.mat.
 
     Parameters
     ----------
@@ -119,20 +65,13 @@ def read_boxes(path: Path, folder: str) -> bytes:
     Traceback (most recent call last):
     ...
     pr12.workflow.errors.UserError: cannot read /nowhere/train.tar.gz: No such file or directory; \
-fetch it anew
+delete it and run again, and it is fetched anew
     """
-    with _opened(path) as archive:
+    with archives.opened(path) as archive:
         for member in archive:
-            if member.name == f"{folder}/{BOXES}" and member.isfile():
-                return _content(archive, member, LARGEST_BOXES, path)
+            if member.name == f"{folder}/{BOXES}":
+                return archives.content(archive, member, LARGEST_BOXES, path)
     raise UserError(f"{path} has no {folder}/{BOXES}, so it is not SVHN's {folder} set; {REMEDY}")
-
-
-def _content(archive: tarfile.TarFile, member: tarfile.TarInfo, largest: int, path: Path) -> bytes:
-    if member.size > largest:
-        raise UserError(f"{member.name} of {path} has {member.size} bytes; it is no SVHN archive")
-    stream: IO[bytes] | None = archive.extractfile(member)
-    return stream.read() if stream else b""
 
 
 def read_houses(content: bytes, where: str) -> list[House]:
@@ -162,7 +101,7 @@ def read_houses(content: bytes, where: str) -> list[House]:
     Traceback (most recent call last):
     ...
     pr12.workflow.errors.UserError: train/digitStruct.mat is not a whole MATLAB 7.3 (HDF5) file; \
-fetch it anew
+delete it and run again, and it is fetched anew
     """
     try:
         # In memory: a file cannot lead to others on the disk
@@ -176,8 +115,9 @@ fetch it anew
                 _house(file, name, box, f"picture {number} of {where}")
                 for number, (name, box) in enumerate(zip(names, boxes, strict=True), start=1)
             ]
-    except (AttributeError, KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
-        # whichever of them h5py comes upon first
+    except UserError:
+        raise
+    except Exception as error:  # a broken file raises whatever h5py comes upon first
         raise UserError(f"{where} is not a whole MATLAB 7.3 (HDF5) file; {REMEDY}") from error
     if len({house.name for house in houses}) < len(houses):
         raise UserError(f"{where} lists a picture twice; {REMEDY}")
@@ -207,7 +147,7 @@ def _house(file: h5py.File, name: Any, box: Any, where: str) -> House:
 
 
 def _values(file: h5py.File, field: h5py.Dataset) -> np.ndarray:
-    """Give a field of all boxes: one value stands there itself, several are referred to."""
+    """Return a field of all boxes: one value stands there itself, several are referred to."""
     if field.dtype.kind != "O":
         # What MATLAB writes for an empty list is its size, marked as such
         return field[()].ravel()[: 0 if "MATLAB_empty" in field.attrs else None]
@@ -270,31 +210,59 @@ def read_crops(path: Path, folder: str, houses: Sequence[House], size: int, into
         If the archive is broken, or a picture is missing, broken or does not contain its boxes.
     """
     rows = {f"{folder}/{house.name}": row for row, house in enumerate(houses)}
-    with _opened(path) as archive:
+    with archives.opened(path) as archive:
         for member in archive:
-            if member.name not in rows or not member.isfile():
+            if member.name not in rows:
                 continue
             row = rows.pop(member.name)
-            content = _content(archive, member, LARGEST_PICTURE, path)
-            try:
-                picture = Image.open(io.BytesIO(content), formats=["PNG"]).convert("RGB")
-            except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-                raise UserError(
-                    f"{member.name} of {path} is not a whole PNG picture; {REMEDY}"
-                ) from error
+            packed = archives.content(archive, member, LARGEST_PICTURE, path)
+            picture = archives.photograph(packed, "PNG", f"{member.name} of {path}")
             left, top, right, bottom = houses[row].window
             if right <= 0 or bottom <= 0 or left >= picture.width or top >= picture.height:
                 raise UserError(f"the boxes of {member.name} of {path} lie outside of it; {REMEDY}")
             into[row] = torch.from_numpy(crop(picture, houses[row], size).copy())
             if not rows:
                 return
-    if rows:
-        more = f" and {len(rows) - 1} more" if len(rows) > 1 else ""
-        raise UserError(f"{path} lacks the picture {next(iter(rows))}{more}; {REMEDY}")
+    archives.check_all_read(rows, path)
+
+
+def read_split(
+    folder: Path, houses: Sequence[tuple[str, House]], size: int
+) -> tuple[Tensor, Tensor]:
+    """Read the pictures of a split, from the archives that they lie in.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the archives.
+    houses : sequence of tuple
+        Name of an archive in `ARCHIVES`, and a picture in it.
+    size : int
+        Side of the results in pixels.
+
+    Returns
+    -------
+    images, labels : Tensor
+        uint8 (N, 3, size, size) and int64 (N, 5), ordered by archive.
+
+    Raises
+    ------
+    UserError
+        As `read_crops` does.
+    """
+    rows = sorted(houses, key=lambda row: row[0])  # those of one archive lie side by side
+    images = torch.empty(len(rows), 3, size, size, dtype=torch.uint8)
+    start = 0
+    for archive, group in itertools.groupby(rows, key=lambda row: row[0]):
+        members = [house for _, house in group]
+        part = images[start : start + len(members)]
+        read_crops(folder / ARCHIVES[archive], archive, members, size, part)
+        start += len(members)
+    return images, sequence_labels([house for _, house in rows])
 
 
 def sequence_labels(houses: Sequence[House]) -> Tensor:
-    """Give the digits of each picture, filled up with the class of a blank.
+    """Return the digits of each picture, filled up with the class of a blank.
 
     Parameters
     ----------

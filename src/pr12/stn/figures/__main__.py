@@ -24,17 +24,10 @@ from pr12.stn.figures import (
 from pr12.stn.figures import training as figures_of_training
 from pr12.stn.figures.values import ROWS, Metrics, Pictures
 from pr12.stn.params import Figures as Params
-from pr12.workflow import step
 
 SAME_ROW = {"cnn_clutter": "cnn", "st_cnn_clutter": "st_cnn_affine"}  # with another step size
 SEQUENCES, PARTS = "(sequences|svhn)_.+", "(parts|cub)_.+"
 TRANSFORMED = "(?!.*_cnn(_|$))"  # a plain CNN has no windows to show
-
-
-def check_params(params: Params) -> None:
-    """Raise `UserError` for the first published number that is none."""
-    like = "{'test/error_R_percent': 2.1}"
-    values.check_numbers(params.published, "--params.published", like)
 
 
 def joined(cases: Mapping[str, Any], ending: str) -> dict[str, Any]:
@@ -73,17 +66,11 @@ def figures(params: Params) -> list[Figure]:
     params : Params
         The step's.
 
-    Raises
-    ------
-    UserError
-        If a value in a mapping of the params is not what it should be.
-
     Examples
     --------
     >>> [figure.file for figure in figures(Params("full", {}))][:2]
     ['errors', 'order']
     """
-    check_params(params)
     return [*of_digits(joined(params.published, ""), params.run), *of_windows(params.published)]
 
 
@@ -180,5 +167,4 @@ def training_animation(metrics: Metrics, pictures: Pictures) -> bytes | None:
 
 
 if __name__ == "__main__":
-    with step.start(Params, reads=report_figures.READS, writes=["out"]) as job:
-        report_figures.main(job, "stn", figures(job.params))
+    report_figures.start(Params, figures)

@@ -22,7 +22,7 @@ DIGITS = 2  # of each net
 
 
 def palette() -> np.ndarray:
-    """Give the colours of every frame: greys, and those of the grid mixed with white and black.
+    """Return the colours of every frame: greys, and those of the grid mixed with white and black.
 
     Returns
     -------
@@ -59,7 +59,7 @@ def frame(tracks: Sequence[Track], moment: int) -> np.ndarray:
     ndarray
         uint8, shape (H, W, 3).
     """
-    rows = min(DIGITS, *(len(own.inputs) for own in tracks))
+    rows = min(DIGITS, *(len(track.inputs) for track in tracks))
     size = (CELL * len(tracks), CELL * (rows + 0.55))
     figure = Figure(figsize=size, dpi=DPI)
     canvas = FigureCanvasAgg(figure)
@@ -68,17 +68,17 @@ def frame(tracks: Sequence[Track], moment: int) -> np.ndarray:
     axes.set_axis_off()
     done = "the start" if moment == 0 else f"{share(tracks[0].seen, moment)} of training"
     axes.text(0, -0.33, done, va="bottom", fontsize=9)
-    for column, own in enumerate(tracks):
-        axes.text(column + 0.46, -0.05, own.name, ha="center", va="bottom", fontsize=7)
+    for column, track in enumerate(tracks):
+        axes.text(column + 0.46, -0.05, track.name, ha="center", va="bottom", fontsize=7)
         for row in range(rows):
-            sheets.cell(axes, column, row, own.inputs[row], sheets.VIEW)
-            sheets.grid(axes, column, row, own.grids[moment, row], 0.9)
+            sheets.cell(axes, column, row, track.inputs[row], sheets.VIEW)
+            sheets.grid(axes, column, row, track.grids[moment, row], 0.9)
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 
 def indexed(pixels: np.ndarray, colours: np.ndarray) -> np.ndarray:
-    """Give the number of the nearest colour for every pixel.
+    """Return the number of the nearest colour for every pixel.
 
     Parameters
     ----------
@@ -103,7 +103,7 @@ def indexed(pixels: np.ndarray, colours: np.ndarray) -> np.ndarray:
 
 
 def encoded(frames: Sequence[np.ndarray], colours: np.ndarray, times: Sequence[int]) -> bytes:
-    """Give frames as a GIF that plays again and again.
+    """Return frames as a GIF that plays again and again.
 
     Of a frame only what differs from the one before is written: that is half the bytes.
 
@@ -138,7 +138,7 @@ def encoded(frames: Sequence[np.ndarray], colours: np.ndarray, times: Sequence[i
 
 
 def animated(tracks: Sequence[Track]) -> bytes:
-    """Give the animation of all moments, the same bytes every time.
+    """Return the animation of all moments, the same bytes every time.
 
     Parameters
     ----------

@@ -24,13 +24,13 @@ def addition(metrics: Metrics, paper: Numbers, run: str) -> Plot | None:
         As `figures_of_errors.table` takes them.
     """
     two = [f"{case}_2" for case in ADDED if case.startswith("st_")]
-    found = values.errors(metrics, [*ADDED, *two], "addition")
-    if not found:
+    errors = values.errors(metrics, [*ADDED, *two], "addition")
+    if not errors:
         return None
-    groups = [case for case in ADDED if case in found or f"{case}_2" in found]
+    groups = [case for case in ADDED if case in errors or f"{case}_2" in errors]
     figure, ((axes,),) = plots.canvas(8, 3.9)
     key, stars = values.error_key("addition"), []
-    for case, interval in found.items():
+    for case, interval in errors.items():
         pair = case.endswith("_2")
         alone = not case.startswith("st_")
         x = groups.index(case.removesuffix("_2")) + (0 if alone else 0.2 if pair else -0.2)
@@ -45,17 +45,17 @@ def addition(metrics: Metrics, paper: Numbers, run: str) -> Plot | None:
     finish(figure, axes, "test error (%)")
     gains = []
     for case in groups:
-        if case in found and f"{case}_2" in found:
-            own = (found[case].mean, found[f"{case}_2"].mean)
-            gains.append(f"{values.net(case)} {' to '.join(map(percent, own))}")
-    said = values.told({values.net(case): interval for case, interval in found.items()})
+        if case in errors and f"{case}_2" in errors:
+            both = (errors[case].mean, errors[f"{case}_2"].mean)
+            gains.append(f"{values.net(case)} {' to '.join(map(percent, both))}")
+    summary = values.summary({values.net(case): interval for case, interval in errors.items()})
     less = f"From one transformer to two: {', '.join(gains)}. " if gains else ""
     return Plot(
         "addition",
         "The sum of two digits: one and two transformers",
         f"Each channel holds a digit moved by itself; the answer is their sum. Test errors in "
-        f"percent, {SEEDS}. {values.of_paper(run) if stars else ''}{less}All: {said}.",
-        f"Bars of test errors. {said}.",
+        f"percent, {SEEDS}. {values.of_paper(run) if stars else ''}{less}All: {summary}.",
+        "Bars of test errors with intervals, one a net.",
         figure,
     )
 
@@ -90,33 +90,33 @@ def deformable(metrics: Metrics) -> Plot | None:
     metrics : mapping
         As `figures_of_errors.table` takes them.
     """
-    found = {d: values.errors(metrics, DEFORMED, d) for d in LOCAL}
-    found = {d: own for d, own in found.items() if "deformable" in own}
-    if not found:
+    errors = {d: values.errors(metrics, DEFORMED, d) for d in LOCAL}
+    errors = {d: intervals for d, intervals in errors.items() if "deformable" in intervals}
+    if not errors:
         return None
-    shown = [case for case in DEFORMED if any(case in own for own in found.values())]
+    shown = [case for case in DEFORMED if any(case in intervals for intervals in errors.values())]
     figure, ((axes,),) = plots.canvas(8, 3.8)
     width = 0.8 / len(shown)
-    for place, own in enumerate(found.values()):
-        for case, interval in own.items():
+    for place, intervals in enumerate(errors.values()):
+        for case, interval in intervals.items():
             number = shown.index(case)
             x = place + (number - (len(shown) - 1) / 2) * width
             bar(axes, x, interval, number, values.net(case), width)
-    titles = [f"{d}: {values.DISTORTIONS[d]}" for d in found]
-    axes.set_xticks(range(len(found)), titles)
+    titles = [f"{d}: {values.DISTORTIONS[d]}" for d in errors]
+    axes.set_xticks(range(len(errors)), titles)
     finish(figure, axes, "test error (%)")
-    said = "; ".join(
-        f"{d}: {values.told({values.net(case): i for case, i in own.items()})}"
-        for d, own in found.items()
+    summary = "; ".join(
+        f"{d}: {values.summary({values.net(case): i for case, i in intervals.items()})}"
+        for d, intervals in errors.items()
     )
     return Plot(
         "deformable",
         "Deformable convolution against spatial transformers",
         "The deformable CNN has a deformable second convolution, whose taps move by offsets "
         "predicted at each place; the ST-CNN moves the whole image by one transformation. "
-        f"{values.sizes(metrics, shown, found)}{cost(metrics)}Test errors in percent, {SEEDS}. "
-        f"{said}.",
-        f"Bars of test errors by distortion. {said}.",
+        f"{values.sizes(metrics, shown, errors)}{cost(metrics)}Test errors in percent, {SEEDS}. "
+        f"{summary}.",
+        "Groups of bars of test errors with intervals, a group a distortion and a bar a net.",
         figure,
     )
 
@@ -129,11 +129,11 @@ def cost(metrics: Metrics) -> str:
     >>> cost({"cost": {"deformable/times_predicted": [50.0]}})
     'Against one transformer, one deformable convolution predicts 50 times as many parameters. '
     """
-    told = {
+    sentences = {
         "deformable/times_predicted": "predicts {} times as many parameters",
         "deformable/times_sampling_multiply_adds": "samples with {} times the multiply-adds",
     }
-    found = {key: values.measured(metrics, "cost", key) for key in told}
-    said = [told[key].format(values.written(own)) for key, own in found.items() if own]
+    intervals = {key: values.measured(metrics, "cost", key) for key in sentences}
+    parts = [sentences[key].format(values.written(i)) for key, i in intervals.items() if i]
     one = "Against one transformer, one deformable convolution"
-    return f"{one} {' and '.join(said)}. " if said else ""
+    return f"{one} {' and '.join(parts)}. " if parts else ""

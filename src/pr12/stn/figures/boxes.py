@@ -18,7 +18,7 @@ EXAMPLES = 2  # pairs of digits for each net
 
 
 def outline(grid: np.ndarray) -> np.ndarray:
-    """Give the frame of the output in the input: half a step beyond the grid's outer lines.
+    """Return the frame of the output in the input: half a step beyond the grid's outer lines.
 
     Parameters
     ----------
@@ -55,8 +55,8 @@ def boxes(axes: Any, x: float, y: float, grids: np.ndarray) -> None:
     grids : ndarray
         Shape (T, L, L, 2).
     """
-    for own, (colour, line) in zip(grids, LOOKS, strict=False):
-        points = sheets.placed(outline(own), x, y, sheets.VIEW)
+    for grid, (colour, line) in zip(grids, LOOKS, strict=False):
+        points = sheets.placed(outline(grid), x, y, sheets.VIEW)
         style = {"fill": False, "edgecolor": colour, "linestyle": line, "linewidth": 1.5}
         drawn = axes.add_patch(Polygon(points, closed=True, **style))
         drawn.set_clip_path(sheets.window(axes, x, y))
@@ -75,12 +75,12 @@ def pairs(pictures: Pictures) -> Plot | None:
     UserError
         If a picture is not what the step ``evaluate`` writes.
     """
-    found = {case: figures_of_grids.shown(pictures, case, "addition") for case in PAIRS}
-    found = {case: own for case, own in found.items() if own and two(own)}
-    if not found:
+    nets = {case: figures_of_grids.shown(pictures, case, "addition") for case in PAIRS}
+    nets = {case: shown for case, shown in nets.items() if shown and two(shown)}
+    if not nets:
         return None
-    count = min(EXAMPLES, *(len(own.inputs) for own in found.values()))
-    figure, axes = sheets.sheet(6, count * len(found), 1.0, left=1.3, top=0.65)
+    count = min(EXAMPLES, *(len(shown.inputs) for shown in nets.values()))
+    figure, axes = sheets.sheet(6, count * len(nets), 1.0, left=1.3, top=0.65)
     axes.set_xlim(right=6.3)
     starts = (0, 2.15, 4.3)
     for x, title in zip(starts, ("input", "transformer 1", "transformer 2"), strict=True):
@@ -88,21 +88,22 @@ def pairs(pictures: Pictures) -> Plot | None:
         for channel in (0, 1):
             place = {"ha": "center", "va": "bottom", "fontsize": 8}
             axes.text(x + channel + 0.46, -0.08, f"channel {channel + 1}", **place)
-    for place, (case, own) in enumerate(found.items()):
+    for place, (case, shown) in enumerate(nets.items()):
         y = place * count
         name = values.net(case).replace(" ST-FCN ", "\nST-FCN\n")
         axes.text(-0.12, y + count / 2 - sheets.GAP / 2, name, ha="right", va="center")
         for example in range(count):
             for channel in (0, 1):
-                pixels = own.inputs[example, channel]
+                pixels = shown.inputs[example, channel]
                 sheets.cell(axes, channel, y + example, pixels, sheets.VIEW)
-                boxes(axes, channel, y + example, own.grids[example])
+                boxes(axes, channel, y + example, shown.grids[example])
             for number, (x, look) in enumerate(zip(starts[1:], LOOKS, strict=True)):
                 for channel in (0, 1):
-                    pixels = own.outputs[example, 2 * number + channel]
+                    pixels = shown.outputs[example, 2 * number + channel]
                     sheets.cell(axes, x + channel, y + example, pixels, 1.0, *look)
     right = ", ".join(
-        f"{values.net(case)} {own.right.sum()} of {own.right.size}" for case, own in found.items()
+        f"{values.net(case)} {shown.right.sum()} of {shown.right.size}"
+        for case, shown in nets.items()
     )
     return Plot(
         "addition_windows",
@@ -112,11 +113,11 @@ def pairs(pictures: Pictures) -> Plot | None:
         "what each passes on of each channel. Right sums among the few inputs kept for figures: "
         f"{right}.",
         "Pairs of digits with two frames each, and four transformed digits beside them, for "
-        f"{', '.join(values.net(case) for case in found)}.",
+        f"{', '.join(values.net(case) for case in nets)}.",
         figure,
     )
 
 
-def two(own: Shown) -> bool:
+def two(shown: Shown) -> bool:
     """Whether there are two transformers on two channels."""
-    return own.grids.shape[1] == 2 and own.inputs.shape[1] == 2
+    return shown.grids.shape[1] == 2 and shown.inputs.shape[1] == 2

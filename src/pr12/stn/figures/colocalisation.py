@@ -21,7 +21,7 @@ LINES = (":", "--", "-")
 RIGHT = 0.5  # intersection over union (App. A.2)
 
 
-class Found(NamedTuple):
+class Localised(NamedTuple):
     """A canvas, the digit's box and the windows over training: left, top, right, bottom."""
 
     canvas: np.ndarray  # 0 to 255, (S, S)
@@ -30,7 +30,7 @@ class Found(NamedTuple):
 
 
 def overlap(one: np.ndarray, other: np.ndarray) -> float:
-    """Give the intersection over union of two boxes.
+    """Return the intersection over union of two boxes.
 
     Examples
     --------
@@ -43,7 +43,7 @@ def overlap(one: np.ndarray, other: np.ndarray) -> float:
     return shared / (whole - shared)
 
 
-def found(picture: Any, name: str) -> dict[str, list[Found]]:
+def localised(picture: Any, name: str) -> dict[str, list[Localised]]:
     """Read what the step ``colocalise`` wrote: digit -> its images.
 
     Raises
@@ -55,16 +55,19 @@ def found(picture: Any, name: str) -> dict[str, list[Found]]:
     if not isinstance(digits, dict) or not digits:
         raise values.broken(name, "has digits that are no mapping")
     read = {}
-    for digit, own in digits.items():
-        canvases = values.array(values.entry(own, "canvases", name), (None,) * 3, "canvases", name)
-        true = values.array(values.entry(own, "true", name), (len(canvases), 4), "true", name)
-        rows = values.entry(own, "history", name)
+    for digit, images in digits.items():
+        canvases = values.array(
+            values.entry(images, "canvases", name), (None,) * 3, "canvases", name
+        )
+        true = values.array(values.entry(images, "true", name), (len(canvases), 4), "true", name)
+        rows = values.entry(images, "history", name)
         if not isinstance(rows, list) or not rows:
             raise values.broken(name, "has a history that is no list")
         boxes = [values.entry(row, "boxes", name) for row in rows]
         windows = values.array(boxes, (len(rows), len(canvases), 4), "boxes", name)
         read[digit] = [
-            Found(c, t, windows[:, i]) for i, (c, t) in enumerate(zip(canvases, true, strict=True))
+            Localised(c, t, windows[:, i])
+            for i, (c, t) in enumerate(zip(canvases, true, strict=True))
         ]
     return read
 
@@ -83,7 +86,7 @@ def colocalised(pictures: Pictures) -> Plot | None:
         If a picture is something else.
     """
     names = {case: f"{case}_picture" for case in CASES if f"{case}_picture" in pictures}
-    read = {case: found(pictures[name], name) for case, name in names.items()}
+    read = {case: localised(pictures[name], name) for case, name in names.items()}
     if not read:
         return None
     columns = IMAGES * max(min(DIGITS, len(digits)) for digits in read.values())
@@ -91,12 +94,12 @@ def colocalised(pictures: Pictures) -> Plot | None:
     hits = {}
     for y, (case, digits) in enumerate(read.items()):
         axes.text(-0.08, y + 0.46, CASES[case].replace(" ", "\n"), ha="right", va="center")
-        cells = [(d, own) for d in list(digits)[:DIGITS] for own in digits[d][:IMAGES]]
-        for x, (digit, own) in enumerate(cells):
+        cells = [(d, one) for d in list(digits)[:DIGITS] for one in digits[d][:IMAGES]]
+        for x, (digit, one) in enumerate(cells):
             if y == 0 and x % IMAGES == 0:
                 axes.text(x + 0.46, -0.06, f"digit {digit}", ha="center", va="bottom")
-            drawn(axes, x, y, own)
-        every = [one for own in digits.values() for one in own]
+            drawn(axes, x, y, one)
+        every = [one for images in digits.values() for one in images]
         right = sum(overlap(one.true, one.windows[-1]) > RIGHT for one in every)
         hits[CASES[case]] = f"{CASES[case]} {right} of {len(every)}"
     return Plot(
@@ -111,7 +114,7 @@ def colocalised(pictures: Pictures) -> Plot | None:
     )
 
 
-def drawn(axes: Any, x: int, y: int, one: Found) -> None:
+def drawn(axes: Any, x: int, y: int, one: Localised) -> None:
     """Draw one canvas with its box and windows in the cell at x, y."""
     sheets.cell(axes, x, y, one.canvas)
     side = one.canvas.shape[-1]

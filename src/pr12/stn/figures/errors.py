@@ -47,20 +47,20 @@ def table(metrics: Metrics, paper: Numbers, run: str) -> Plot | None:
     run : str
         Which the metrics are of.
     """
-    found = {d: values.errors(metrics, ROWS, d) for d in values.DISTORTIONS}
-    found = {distortion: own for distortion, own in found.items() if own}
-    if not found:
+    errors = {d: values.errors(metrics, ROWS, d) for d in values.DISTORTIONS}
+    errors = {distortion: intervals for distortion, intervals in errors.items() if intervals}
+    if not errors:
         return None
-    rows = [case for case in ROWS if any(case in own for own in found.values())]
-    down, across = -(-len(found) // WIDE), min(len(found), WIDE)
+    rows = [case for case in ROWS if any(case in intervals for intervals in errors.values())]
+    down, across = -(-len(errors) // WIDE), min(len(errors), WIDE)
     figure, panels = plots.canvas(
         1.6 + 2.8 * across, 0.7 + down * (0.7 + 0.27 * len(rows)), down, across
     )
     listed = []
-    for place, (axes, (distortion, own)) in enumerate(
-        zip(panels.flat, found.items(), strict=False)
+    for place, (axes, (distortion, intervals)) in enumerate(
+        zip(panels.flat, errors.items(), strict=False)
     ):
-        for case, interval in own.items():
+        for case, interval in intervals.items():
             look = plots.look(list(FAMILIES).index(values.family(case)))
             style = {"color": look["color"], "marker": look["marker"], "linestyle": "none"}
             bars = plots.half_widths([interval])
@@ -75,32 +75,32 @@ def table(metrics: Metrics, paper: Numbers, run: str) -> Plot | None:
         axes.tick_params(labelleft=place % WIDE == 0)
         axes.set_xlim(0, None)
         values.percent_axis(axes)
-        listed.append(f"{distortion}: {extremes(own)}")
-    for axes in panels.flat[len(found) :]:
+        listed.append(f"{distortion}: {extremes(intervals)}")
+    for axes in panels.flat[len(errors) :]:
         axes.set_axis_off()
-    shown = any(values.error_key(d) in paper.get(c, {}) for d, own in found.items() for c in own)
+    shown = any(values.error_key(d) in paper.get(c, {}) for d in errors for c in errors[d])
     if shown:
         figure.legend(handles=marks(), loc="outside lower center", ncols=2)
-    said = "; ".join(listed)
+    summary = "; ".join(listed)
     return Plot(
         "errors",
         "Errors on distorted digits",
         f"Test errors in percent by distortion and net, {SEEDS}. "
-        f"{values.sizes(metrics, rows, found)}{values.of_paper(run) if shown else ''}"
-        f"Least and most by distortion, {said}.",
-        f"Dot plots of test errors, one panel per distortion. {said}.",
+        f"{values.sizes(metrics, rows, errors)}{values.of_paper(run) if shown else ''}"
+        f"Least and most by distortion, {summary}.",
+        "One panel a distortion, one row a net: a dot with its interval on an axis of test errors.",
         figure,
     )
 
 
 def marks() -> list[Line2D]:
-    """Give the legend's marks of ours and the paper's: the looks of ours differ by net."""
+    """Return the legend's marks of ours and the paper's: the looks of ours differ by net."""
     ours = Line2D([], [], color=plots.GREY, marker="o", linestyle="-", label="this run")
     look = {"marker": "*", "markersize": 9, "markerfacecolor": "white", "markeredgecolor": "black"}
     return [ours, Line2D([], [], linestyle="none", label="paper", **look)]
 
 
-def extremes(own: dict[str, Interval]) -> str:
+def extremes(intervals: dict[str, Interval]) -> str:
     """Say which nets have the least and the most errors.
 
     Examples
@@ -108,13 +108,13 @@ def extremes(own: dict[str, Interval]) -> str:
     >>> extremes({"fcn": stats.mean([2.0]), "cnn": stats.mean([1.0])})
     'CNN 1, FCN 2'
     """
-    ranked = sorted(own, key=lambda case: own[case].mean)
+    ranked = sorted(intervals, key=lambda case: intervals[case].mean)
     ends = list(dict.fromkeys([ranked[0], ranked[-1]]))
-    return values.told({values.net(case): own[case] for case in ends})
+    return values.summary({values.net(case): intervals[case] for case in ends})
 
 
 def cells(metrics: Metrics, paper: Numbers) -> list[Cell]:
-    """Give the cells of Table 1 that both have.
+    """Return the cells of Table 1 that both have.
 
     Examples
     --------
@@ -131,12 +131,12 @@ def cells(metrics: Metrics, paper: Numbers) -> list[Cell]:
     ]
 
 
-def rank_correlation(found: Sequence[Cell]) -> Interval | None:
-    """Give Spearman's rank correlation of our errors with the paper's, seed by seed.
+def rank_correlation(cells: Sequence[Cell]) -> Interval | None:
+    """Return Spearman's rank correlation of our errors with the paper's, seed by seed.
 
     Parameters
     ----------
-    found : sequence of Cell
+    cells : sequence of Cell
         Those to be ranked.
 
     Returns
@@ -151,11 +151,11 @@ def rank_correlation(found: Sequence[Cell]) -> Interval | None:
     >>> rank_correlation([Cell("", "R", [1, 1], e) for e in (1, 2, 3)]) is None
     True
     """
-    printed = [cell.printed for cell in found]
-    seeds = list(zip(*(cell.errors for cell in found), strict=False))  # those that all have
-    if len(found) < TOO_FEW or any(len(set(own)) < 2 for own in (printed, *seeds)):
+    printed = [cell.printed for cell in cells]
+    seeds = list(zip(*(cell.errors for cell in cells), strict=False))  # those that all have
+    if len(cells) < TOO_FEW or any(len(set(numbers)) < 2 for numbers in (printed, *seeds)):
         return None
-    return stats.mean([float(tests.spearmanr(printed, own).statistic) for own in seeds])
+    return stats.mean([float(tests.spearmanr(printed, numbers).statistic) for numbers in seeds])
 
 
 def order(metrics: Metrics, paper: Numbers, run: str) -> Plot | None:
@@ -166,9 +166,9 @@ def order(metrics: Metrics, paper: Numbers, run: str) -> Plot | None:
     metrics, paper, run
         As `table` takes them.
     """
-    found = cells(metrics, paper)
-    means = [(cell, stats.mean(cell.errors)) for cell in found]
-    drawn = [(cell, own) for cell, own in means if own.mean > 0]  # 0 is on no logarithmic axis
+    both = cells(metrics, paper)
+    means = [(cell, stats.mean(cell.errors)) for cell in both]
+    drawn = [(cell, mean) for cell, mean in means if mean.mean > 0]  # 0 is on no logarithmic axis
     if len(drawn) < TOO_FEW:
         return None
     figure, ((axes,),) = plots.canvas(6.6, 4.6)
@@ -181,7 +181,7 @@ def order(metrics: Metrics, paper: Numbers, run: str) -> Plot | None:
         axes.errorbar([cell.printed], [interval.mean], yerr=[low, high], alpha=0.85, **style)
     axes.set(xscale="log", yscale="log", xlabel="paper's test error (%)")
     axes.set_ylabel("test error of this run (%)")
-    ends = [own.mean for _, own in drawn]  # intervals of few seeds go far beyond
+    ends = [mean.mean for _, mean in drawn]  # intervals of few seeds go far beyond
     axes.set_ylim(0.6 * min(ends), min(1.6 * max(ends), 110))
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_locator(LogLocator(subs=TICKS))
@@ -198,18 +198,18 @@ def order(metrics: Metrics, paper: Numbers, run: str) -> Plot | None:
         ),
     ]
     figure.legend(handles=handles, loc="outside right upper")
-    rho = rank_correlation(found)
-    own = {d: rank_correlation([cell for cell in found if cell.distortion == d]) for d in TABLE}
-    said = f"{len(found)} cells of Table 1"
+    rho = rank_correlation(both)
+    within = {d: rank_correlation([cell for cell in both if cell.distortion == d]) for d in TABLE}
+    summary = f"{len(both)} cells of Table 1"
     if rho:
-        said += f": Spearman's rank correlation {values.written(rho)}"
+        summary += f": Spearman's rank correlation {values.written(rho)}"
         axes.set_title(f"rank correlation {values.written(rho)}")
-    said += f" (within a distortion: {values.told(own)})" if any(own.values()) else ""
+    summary += f" (within a distortion: {values.summary(within)})" if any(within.values()) else ""
     return Plot(
         "order",
         "The order of Table 1",
         f"Each point is a net and a distortion, both axes logarithmic. {values.of_paper(run)}"
-        f"Bars and brackets: 95 % t-interval over seeds. {said}.",
-        f"Scatter plot of this run's test errors against the paper's. {said}.",
+        f"Bars and brackets: 95 % t-interval over seeds. {summary}.",
+        "Scatter plot of this run's test errors against the paper's, on logarithmic axes.",
         figure,
     )

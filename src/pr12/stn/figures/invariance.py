@@ -38,7 +38,7 @@ Curve = Mapping[float, Interval]  # amount -> accuracy in percent
 
 
 def curve(metrics: Metrics, case: str, axis: str, distortion: str) -> dict[float, Interval]:
-    """Give a net's accuracy by the amount of one movement, least first.
+    """Return a net's accuracy by the amount of one movement, least first.
 
     Parameters
     ----------
@@ -53,18 +53,22 @@ def curve(metrics: Metrics, case: str, axis: str, distortion: str) -> dict[float
 
     Examples
     --------
-    >>> own = {"shift/accuracy_U_0_percent": [90.0], "shift/accuracy_U_2.5_percent": [80.0]}
-    >>> {amount: i.mean for amount, i in curve({"cnn": own}, "cnn", "shift", "U").items()}
+    >>> accuracies = {"shift/accuracy_U_0_percent": [90.0], "shift/accuracy_U_2.5_percent": [80.0]}
+    >>> {amount: i.mean for amount, i in curve({"cnn": accuracies}, "cnn", "shift", "U").items()}
     {0.0: 90.0, 2.5: 80.0}
     """
     pattern = rf"{axis}/accuracy_{distortion}_(-?[\d.]+)_percent"
-    own = metrics.get(case, {})
-    found = {float(m[1]): stats.mean(own[key]) for key in own if (m := re.fullmatch(pattern, key))}
-    return dict(sorted(found.items()))
+    accuracies = metrics.get(case, {})
+    intervals = {
+        float(m[1]): stats.mean(accuracies[key])
+        for key in accuracies
+        if (m := re.fullmatch(pattern, key))
+    }
+    return dict(sorted(intervals.items()))
 
 
 def distance(axis: str, amount: float) -> float:
-    """Give how far an amount is from none; of scales, half is as far as twice.
+    """Return how far an amount is from none; of scales, half is as far as twice.
 
     Examples
     --------
@@ -75,7 +79,7 @@ def distance(axis: str, amount: float) -> float:
 
 
 def middle(axis: str, amounts: list[float]) -> float:
-    """Give the amount in the middle of those that move something, by distance.
+    """Return the amount in the middle of those that move something, by distance.
 
     Examples
     --------
@@ -87,16 +91,16 @@ def middle(axis: str, amounts: list[float]) -> float:
     return ranked[len(ranked) // 2]
 
 
-def said(axis: str, curves: Mapping[str, Curve]) -> str:
+def summary(axis: str, curves: Mapping[str, Curve]) -> str:
     """Write the accuracies at the middle amount of a movement.
 
     Examples
     --------
-    >>> said("shift", {"CNN": {0.0: stats.mean([90.0]), 2.0: stats.mean([80.0])}})
+    >>> summary("shift", {"CNN": {0.0: stats.mean([90.0]), 2.0: stats.mean([80.0])}})
     'shift 2 pixels: CNN 80'
     """
     amount = middle(axis, list(next(iter(curves.values()))))
-    listed = values.told({name: own.get(amount) for name, own in curves.items()})
+    listed = values.summary({name: curve.get(amount) for name, curve in curves.items()})
     return f"{axis} {stats.number(amount)}{UNITS[axis]}: {listed}"
 
 
@@ -110,38 +114,40 @@ def invariance(metrics: Metrics, distortion: str) -> Plot | None:
     distortion : str
         ``U``, upright digits, or ``RTS``.
     """
-    found = {
+    curves = {
         axis: {case: curve(metrics, case, axis, distortion) for case in NETS[distortion]}
         for axis in AXES
     }
-    found = {axis: {c: own for c, own in nets.items() if own} for axis, nets in found.items()}
-    found = {axis: nets for axis, nets in found.items() if nets}
-    if not found:
+    curves = {
+        axis: {c: points for c, points in nets.items() if points} for axis, nets in curves.items()
+    }
+    curves = {axis: nets for axis, nets in curves.items() if nets}
+    if not curves:
         return None
-    figure, (panels,) = plots.canvas(1 + 3 * len(found), 3.8, columns=len(found))
-    told, unmoved = [], ""
-    for axes, (axis, nets) in zip(panels, found.items(), strict=True):
+    figure, (panels,) = plots.canvas(1 + 3 * len(curves), 3.8, columns=len(curves))
+    texts, unmoved = [], ""
+    for axes, (axis, nets) in zip(panels, curves.items(), strict=True):
         for index, (case, name) in enumerate(NETS[distortion].items()):
             if case in nets:
-                own = nets[case]
-                plots.curve(axes, list(own), list(own.values()), index, name)
+                intervals = nets[case]
+                plots.curve(axes, list(intervals), list(intervals.values()), index, name)
         if axis in SEEN[distortion]:
             seen = {"color": plots.GREY, "alpha": 0.12, "linewidth": 0, "zorder": 0}
             axes.axvspan(*SEEN[distortion][axis], label="seen in training", **seen)
         else:
             axes.axvline(UNMOVED[axis], color=plots.GREY, linestyle=":", label="seen in training")
-        amounts = [amount for own in nets.values() for amount in own]
+        amounts = [amount for intervals in nets.values() for amount in intervals]
         room = 0.03 * (max(amounts) - min(amounts)) or 1
         axes.set_xlim(min(amounts) - room, max(amounts) + room)
         axes.set(xlabel=AXES[axis], ylim=(0, 102))
         axes.tick_params(labelleft=axes is panels[0])
-        named = {NETS[distortion][case]: own for case, own in nets.items()}
-        told.append(said(axis, named))
-        at_rest = {name: own.get(UNMOVED[axis]) for name, own in named.items()}
-        unmoved = unmoved or values.told(at_rest)
+        named = {NETS[distortion][case]: intervals for case, intervals in nets.items()}
+        texts.append(summary(axis, named))
+        at_rest = {name: intervals.get(UNMOVED[axis]) for name, intervals in named.items()}
+        unmoved = unmoved or values.summary(at_rest)
     panels[0].set_ylabel("test accuracy (%)")
     legend(figure)
-    listed = "; ".join([f"unmoved: {unmoved}"] * bool(unmoved) + told)
+    listed = "; ".join([f"unmoved: {unmoved}"] * bool(unmoved) + texts)
     upright = distortion == "U"
     trained = "upright digits that never move" if upright else f"digits of {distortion}"
     return Plot(
@@ -150,7 +156,7 @@ def invariance(metrics: Metrics, distortion: str) -> Plot | None:
         f"The nets learned from {trained}; each panel moves test digits in one way, a shift goes "
         f"right, down, left and up in turn. Grey: what was seen in training. Accuracy in "
         f"percent, {SEEDS}; {listed}.",
-        f"Curves of test accuracy against {', '.join(found)}. {listed}.",
+        f"A panel each for {', '.join(curves)}: curves of test accuracy, one a net, that fall.",
         figure,
     )
 

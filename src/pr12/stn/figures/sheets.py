@@ -24,7 +24,7 @@ GREYS = 15  # steps of grey: enough for small digits, in a quarter of the bytes
 
 
 def identity(lines: int) -> np.ndarray:
-    """Give the grid that samples every pixel from its own place.
+    """Return the grid that samples every pixel from its own place.
 
     Examples
     --------
@@ -94,7 +94,7 @@ def cell(
 
 
 def placed(points: np.ndarray, x: float, y: float, view: float = 1.0) -> np.ndarray:
-    """Give points of an image, from -1 to 1, as points of the cell at x, y.
+    """Return points of an image, from -1 to 1, as points of the cell at x, y.
 
     Examples
     --------
@@ -107,7 +107,7 @@ def placed(points: np.ndarray, x: float, y: float, view: float = 1.0) -> np.ndar
 
 
 def window(axes: Any, x: float, y: float) -> Rectangle:
-    """Give the part of the sheet outside which nothing of the cell at x, y is drawn."""
+    """Return the part of the sheet outside which nothing of the cell at x, y is drawn."""
     return Rectangle((x - GAP / 2, y - GAP / 2), 1, 1, transform=axes.transData)
 
 
@@ -127,8 +127,8 @@ def grid(axes: Any, x: float, y: float, points: np.ndarray, width: float = 0.7) 
     """
     lines = placed(points, x, y, VIEW)
     rows, columns = list(lines[1:]), list(lines.swapaxes(0, 1))
-    for own, colour, times in ((rows + columns, LINE, 1), ([lines[0]], FIRST, 2.2)):
-        drawn = LineCollection(own, colors=colour, linewidths=times * width)
+    for segments, colour, times in ((rows + columns, LINE, 1), ([lines[0]], FIRST, 2.2)):
+        drawn = LineCollection(segments, colors=colour, linewidths=times * width)
         axes.add_collection(drawn, autolim=False)
         drawn.set_clip_path(window(axes, x, y))
 

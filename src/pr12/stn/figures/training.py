@@ -46,11 +46,11 @@ def track(pictures: Pictures, case: str, distortion: str) -> Track | None:
         If it is not what the step ``evaluate`` writes.
     """
     name = f"{case}_picture"
-    own = drawings(pictures, name, distortion)
-    if own is None or "training" not in own:
+    drawing = drawings(pictures, name, distortion)
+    if drawing is None or "training" not in drawing:
         return None
     inputs, seen, grids = (
-        values.entry(own["training"], key, name) for key in ("inputs", "images_seen", "grids")
+        values.entry(drawing["training"], key, name) for key in ("inputs", "images_seen", "grids")
     )
     inputs = values.array(inputs, (None,) * 3, "inputs", name)
     seen = values.array(seen, (None,), "images_seen", name)
@@ -78,13 +78,13 @@ def tracks(pictures: Pictures) -> list[Track]:
     UserError
         If a picture is not what the step ``evaluate`` writes.
     """
-    found = [track(pictures, *place) for place in TRACKS]
-    found = [own for own in found if own]
-    return [own for own in found if len(own.seen) == len(found[0].seen)]
+    followed = [track(pictures, *place) for place in TRACKS]
+    followed = [one for one in followed if one]
+    return [one for one in followed if len(one.seen) == len(followed[0].seen)]
 
 
 def moments(seen: np.ndarray) -> list[int]:
-    """Give the moments that are nearest to `MOMENTS` of the training, every one once.
+    """Return the moments that are nearest to `MOMENTS` of the training, every one once.
 
     Examples
     --------
@@ -106,28 +106,28 @@ def share(seen: np.ndarray, moment: int) -> str:
     return f"{stats.number(round(100 * seen[moment] / seen[-1]))} %"
 
 
-def training(found: Sequence[Track]) -> Plot | None:
+def training(tracks: Sequence[Track]) -> Plot | None:
     """Draw the grid on one digit of each followed net at a few moments of its training.
 
     Parameters
     ----------
-    found : sequence of Track
+    tracks : sequence of Track
         As `tracks` reads them.
     """
-    if not found:
+    if not tracks:
         return None
-    chosen = moments(found[0].seen)
-    figure, axes = sheets.sheet(len(chosen), len(found), 1.1, left=1.35, top=0.3)
+    chosen = moments(tracks[0].seen)
+    figure, axes = sheets.sheet(len(chosen), len(tracks), 1.1, left=1.35, top=0.3)
     for column, moment in enumerate(chosen):
-        label = "start" if moment == 0 else share(found[0].seen, moment)
+        label = "start" if moment == 0 else share(tracks[0].seen, moment)
         axes.text(column + 0.46, -0.08, label, ha="center", va="bottom")
-    for row, own in enumerate(found):
-        axes.text(-0.12, row + 0.46, own.name.replace(", ", "\n"), ha="right", va="center")
+    for row, one in enumerate(tracks):
+        axes.text(-0.12, row + 0.46, one.name.replace(", ", "\n"), ha="right", va="center")
         for column, moment in enumerate(chosen):
-            sheets.cell(axes, column, row, own.inputs[0], sheets.VIEW)
-            sheets.grid(axes, column, row, own.grids[moment, 0], 0.8)
-    moved = ", ".join(f"{own.name} {stats.number(round(shift(own), 2))}" for own in found)
-    images = sorted({int(own.seen[-1]) for own in found})
+            sheets.cell(axes, column, row, one.inputs[0], sheets.VIEW)
+            sheets.grid(axes, column, row, one.grids[moment, 0], 0.8)
+    moved = ", ".join(f"{one.name} {stats.number(round(shift(one), 2))}" for one in tracks)
+    images = sorted({int(one.seen[-1]) for one in tracks})
     learned = " or ".join(stats.number(n) for n in images)
     return Plot(
         "training",
@@ -138,11 +138,11 @@ def training(found: Sequence[Track]) -> Plot | None:
         "line becomes the output's top row. Mean "
         f"distance by which grid points moved, in halves of the image: {moved}.",
         f"Digits with a sampling grid at {len(chosen)} moments of the training, "
-        f"for {', '.join(own.name for own in found)}.",
+        f"for {', '.join(one.name for one in tracks)}.",
         figure,
     )
 
 
-def shift(own: Track) -> float:
-    """Give the mean distance of a training's last grids from its first."""
-    return float(np.linalg.norm(own.grids[-1] - own.grids[0], axis=-1).mean())
+def shift(one: Track) -> float:
+    """Return the mean distance of a training's last grids from its first."""
+    return float(np.linalg.norm(one.grids[-1] - one.grids[0], axis=-1).mean())

@@ -1,6 +1,5 @@
 """What the figures read: metrics as intervals, the paper's numbers, and the steps' pictures."""
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -34,7 +33,7 @@ TABLE = ("R", "RTS", "P", "E")  # the columns of Table 1
 
 
 def family(case: str) -> str:
-    """Give the family of a row of Table 1.
+    """Return the family of a row of Table 1.
 
     Examples
     --------
@@ -63,12 +62,12 @@ def net(case: str) -> str:
 
 
 def error_key(distortion: str) -> str:
-    """Give the metric of the test errors on a distortion."""
+    """Return the metric of the test errors on a distortion."""
     return f"test/error_{distortion}_percent"
 
 
 def measured(metrics: Metrics, case: str, key: str) -> Interval | None:
-    """Give a metric's mean over seeds and interval, if the case has it.
+    """Return a metric's mean over seeds and interval, if the case has it.
 
     Examples
     --------
@@ -80,15 +79,15 @@ def measured(metrics: Metrics, case: str, key: str) -> Interval | None:
 
 
 def errors(metrics: Metrics, cases: Iterable[str], distortion: str) -> dict[str, Interval]:
-    """Give the test errors of cases on a distortion, of those that have them.
+    """Return the test errors of cases on a distortion, of those that have them.
 
     Examples
     --------
     >>> list(errors({"fcn": {"test/error_R_percent": [2.0]}}, ["fcn", "cnn"], "R"))
     ['fcn']
     """
-    found = {case: measured(metrics, case, error_key(distortion)) for case in cases}
-    return {case: interval for case, interval in found.items() if interval}
+    intervals = {case: measured(metrics, case, error_key(distortion)) for case in cases}
+    return {case: interval for case, interval in intervals.items() if interval}
 
 
 def written(interval: Interval) -> str:
@@ -96,12 +95,12 @@ def written(interval: Interval) -> str:
     return stats.written(asdict(interval))
 
 
-def told(labels: Mapping[str, Interval | None]) -> str:
+def summary(labels: Mapping[str, Interval | None]) -> str:
     """List intervals by their labels, those that there are.
 
     Examples
     --------
-    >>> told({"CNN": stats.mean([0.25]), "FCN": None, "ST-CNN": stats.mean([1])})
+    >>> summary({"CNN": stats.mean([0.25]), "FCN": None, "ST-CNN": stats.mean([1])})
     'CNN 0.25, ST-CNN 1'
     """
     return ", ".join(f"{label} {written(i)}" for label, i in labels.items() if i)
@@ -123,7 +122,7 @@ def broken(name: str, what: str) -> UserError:
 
 
 def entry(picture: Any, key: str, name: str) -> Any:
-    """Give one entry of a picture.
+    """Return one entry of a picture.
 
     Raises
     ------
@@ -136,7 +135,7 @@ def entry(picture: Any, key: str, name: str) -> Any:
 
 
 def array(values: Any, shape: Sequence[int | None], where: str, name: str) -> np.ndarray:
-    """Give nested lists as an array of finite numbers.
+    """Return nested lists as an array of finite numbers.
 
     Parameters
     ----------
@@ -165,34 +164,14 @@ def array(values: Any, shape: Sequence[int | None], where: str, name: str) -> np
 delete it and run its step again
     """
     try:
-        found = np.asarray(values, dtype=float)
+        numbers = np.asarray(values, dtype=float)
     except (TypeError, ValueError):
-        found = np.empty(0)
-    good = found.ndim == len(shape) and found.size and np.isfinite(found).all()
-    if not good or any(w not in (None, n) for w, n in zip(shape, found.shape, strict=True)):
+        numbers = np.empty(0)
+    good = numbers.ndim == len(shape) and numbers.size and np.isfinite(numbers).all()
+    if not good or any(w not in (None, n) for w, n in zip(shape, numbers.shape, strict=True)):
         wanted = ", ".join("any" if n is None else str(n) for n in shape)
         raise broken(name, f"has {where} that are no numbers of shape ({wanted})")
-    return found
-
-
-def check_numbers(numbers: Any, where: str, like: str) -> None:
-    """Check a mapping of mappings to numbers.
-
-    Raises
-    ------
-    UserError
-        For the first entry that is something else.
-
-    Examples
-    --------
-    >>> check_numbers({"fcn": {"test/error_R_percent": 2.1}}, "--params.published", "...")
-    """
-    for name, own in numbers.items():
-        good = isinstance(own, Mapping)
-        if not good or any(
-            type(v) not in (int, float) or not math.isfinite(v) for v in own.values()
-        ):
-            raise UserError(f"{where}.{name} is {own!r}; it must be a mapping such as {like}")
+    return numbers
 
 
 def sizes(metrics: Metrics, cases: Iterable[str], distortions: Iterable[str]) -> str:
@@ -205,9 +184,9 @@ def sizes(metrics: Metrics, cases: Iterable[str], distortions: Iterable[str]) ->
     'The nets have 390 to 400 parameters. '
     """
     keys = [f"test/parameters_{distortion}" for distortion in distortions]
-    found = {n for case in cases for key in keys for n in metrics.get(case, {}).get(key, [])}
-    ends = [stats.number(end) for end in (min(found), max(found))] if found else []
-    return f"The nets have {' to '.join(dict.fromkeys(ends))} parameters. " if found else ""
+    counts = {n for case in cases for key in keys for n in metrics.get(case, {}).get(key, [])}
+    ends = [stats.number(end) for end in (min(counts), max(counts))] if counts else []
+    return f"The nets have {' to '.join(dict.fromkeys(ends))} parameters. " if counts else ""
 
 
 def percent_axis(axes: Any, dimension: str = "x") -> None:

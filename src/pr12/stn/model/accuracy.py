@@ -11,7 +11,7 @@ from pr12.stn.model import digit_networks, distortions
 
 
 def predicted(net: digit_networks.Network, inputs: Tensor, batch: int, bfloat16: bool) -> Tensor:
-    """Give the class of every input, a batch at a time.
+    """Return the class of every input, a batch at a time.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ def predicted(net: digit_networks.Network, inputs: Tensor, batch: int, bfloat16:
 
 
 def distorted(distortion: str, digits: splits.Split, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Give the distorted test digits of one seed, a thousand at a time, the same for every row.
+    """Return the distorted test digits of one seed, a thousand at a time, the same for every row.
 
     Parameters
     ----------
@@ -82,7 +82,7 @@ def error(
     batch: int,
     bfloat16: bool,
 ) -> float:
-    """Give the share of distorted test digits that a net gets wrong, in percent.
+    """Return the share of distorted test digits that a net gets wrong, in percent.
 
     Parameters
     ----------
@@ -114,7 +114,7 @@ def error(
 def movements(
     rotations: Sequence[float], scales: Sequence[float], shifts: Sequence[float]
 ) -> Iterator[tuple[str, float, float, float, float]]:
-    """Give every known movement: its axis and amount, then angle, scale and shift.
+    """Return every known movement: its axis and amount, then angle, scale and shift.
 
     Parameters
     ----------
@@ -142,7 +142,7 @@ def moved_accuracy(
     batch: int,
     bfloat16: bool,
 ) -> dict[str, float]:
-    """Give a net's accuracy by rotation, scale and shift, one of them at a time.
+    """Return a net's accuracy by rotation, scale and shift, one of them at a time.
 
     A quarter of the digits each is shifted right, down, left and up, as far as their box has room.
 
@@ -176,23 +176,23 @@ def moved_accuracy(
     where = digits.images.device
     quarters = torch.tensor([[1.0, 0], [0, 1], [-1, 0], [0, -1]], device=where)
     directions = quarters[torch.arange(count, device=where) % 4]
-    found = {}
+    accuracies = {}
     for axis, amount, angle, scale, shift in amounts:
         if shift > (canvas - distortions.BOX) / 2:  # a digit that is cut off is another question
             continue
         angles, scales = (torch.full((count,), value, device=where) for value in (angle, scale))
         images = distortions.moved(digits.images, angles, scales, shift * directions, canvas)
         right = predicted(net, images[:, None], batch, bfloat16) == digits.labels
-        found[f"{axis}/{amount:g}"] = 100 * float(right.double().mean())
-    return found
+        accuracies[f"{axis}/{amount:g}"] = 100 * float(right.double().mean())
+    return accuracies
 
 
-def lost(found: Mapping[str, float], distortion: str) -> dict[str, float]:
-    """Give what a net loses of its accuracy on unmoved digits, if that is among the movements.
+def lost(metrics: Mapping[str, float], distortion: str) -> dict[str, float]:
+    """Return what a net loses of its accuracy on unmoved digits, if that is among the movements.
 
     Parameters
     ----------
-    found : mapping of str to float
+    metrics : mapping of str to float
         Its metrics.
     distortion : str
         What it was trained on.
@@ -205,7 +205,7 @@ def lost(found: Mapping[str, float], distortion: str) -> dict[str, float]:
     losses = {}
     for axis, still in (("rotation", "0"), ("scale", "1"), ("shift", "0")):
         start = f"{axis}/accuracy_{distortion}_"
-        moved = {key: value for key, value in found.items() if key.startswith(start)}
+        moved = {key: value for key, value in metrics.items() if key.startswith(start)}
         unmoved = moved.pop(f"{start}{still}_percent", None)
         for key, value in moved.items() if unmoved is not None else ():
             amount = key.removeprefix(start).removesuffix("_percent")

@@ -34,7 +34,7 @@ class Standardise(nn.Module):
         self.register_buffer("deviation", canvases.std(correction=1).clamp(min=1e-6))
 
     def forward(self, images: Tensor) -> Tensor:
-        """Give the standardised images."""
+        """Return the standardised images."""
         return (images - self.mean) / self.deviation
 
 
@@ -67,7 +67,7 @@ class Window(nn.Linear):
         self.start, self.rate = start, scale_rate
 
     def forward(self, features: Tensor) -> Tensor:
-        """Give (scale, x, y), (N, features) -> (N, 3)."""
+        """Return (scale, x, y), (N, features) -> (N, 3)."""
         free = super().forward(features)
         shift = (1 - self.start) * torch.tanh(free[:, 1:])
         return torch.cat([self.start + self.rate * free[:, :1], shift], dim=1)
@@ -111,9 +111,9 @@ def localiser(canvases: Tensor, stride: int, scale_rate: float) -> transformer.S
         nn.ReLU(),
     )
     size = (distortions.SIDE, distortions.SIDE)
-    found = transformer.SpatialTransformer(net, UNITS, "attention", size)
-    found.theta = Window(UNITS, CROP, scale_rate)
-    return found
+    built = transformer.SpatialTransformer(net, UNITS, "attention", size)
+    built.theta = Window(UNITS, CROP, scale_rate)
+    return built
 
 
 def jittered(canvases: Tensor, most: int, stream: torch.Generator) -> Tensor:
@@ -175,8 +175,8 @@ def crops(canvases: Tensor, windows: Tensor) -> Tensor:
     return transformer.sample(canvases, grids.attention_grid(windows, size))
 
 
-def triplet_hinge(found: Tensor, elsewhere: Tensor, margin: float) -> Tensor:
-    """Give the mean hinge over all ordered pairs of images (App. A.2).
+def triplet_hinge(chosen: Tensor, elsewhere: Tensor, margin: float) -> Tensor:
+    """Return the mean hinge over all ordered pairs of images (App. A.2).
 
     For images n and m: max(0, |e(I_n^T) - e(I_m^T)|^2 - |e(I_n^T) - e(I_n^rand)|^2 + margin).
     The gradient goes into the window of I_n alone; that of I_m is its target. Through both, the
@@ -185,7 +185,7 @@ def triplet_hinge(found: Tensor, elsewhere: Tensor, margin: float) -> Tensor:
 
     Parameters
     ----------
-    found : Tensor
+    chosen : Tensor
         Embedded crops of N images by the transformer, (N, D).
     elsewhere : Tensor
         Embedded random crops of the same images, (N, D).
@@ -199,22 +199,22 @@ def triplet_hinge(found: Tensor, elsewhere: Tensor, margin: float) -> Tensor:
 
     Examples
     --------
-    >>> found, elsewhere = torch.tensor([[0.0], [1.0]]), torch.tensor([[1.0], [3.0]])
-    >>> float(triplet_hinge(found, elsewhere, 1.0))  # 1 - 1 + 1 and 1 - 4 + 1
+    >>> chosen, elsewhere = torch.tensor([[0.0], [1.0]]), torch.tensor([[1.0], [3.0]])
+    >>> float(triplet_hinge(chosen, elsewhere, 1.0))  # 1 - 1 + 1 and 1 - 4 + 1
     0.5
     """
-    count = len(found)
-    target = found.detach()
-    lengths = found.square().sum(dim=1)[:, None] + target.square().sum(dim=1)
-    apart = lengths - 2 * found @ target.T
-    away = (found - elsewhere).square().sum(dim=1)
+    count = len(chosen)
+    target = chosen.detach()
+    lengths = chosen.square().sum(dim=1)[:, None] + target.square().sum(dim=1)
+    apart = lengths - 2 * chosen @ target.T
+    away = (chosen - elsewhere).square().sum(dim=1)
     hinge = (apart - away[:, None] + margin).clamp(min=0)
-    others = ~torch.eye(count, dtype=torch.bool, device=found.device)
+    others = ~torch.eye(count, dtype=torch.bool, device=chosen.device)
     return hinge[others].mean()
 
 
 def boxes(windows: Tensor) -> Tensor:
-    """Give the pixels that windows cover: left, top, right, bottom, shape (N, 4).
+    """Return the pixels that windows cover: left, top, right, bottom, shape (N, 4).
 
     Examples
     --------
@@ -227,7 +227,7 @@ def boxes(windows: Tensor) -> Tensor:
 
 
 def digit_boxes(corners: Tensor) -> Tensor:
-    """Give the boxes of 28 x 28 pixels of digits whose top and left are known, (N, 2) -> (N, 4).
+    """Return the boxes of 28 x 28 pixels of digits whose top and left are known, (N, 2) -> (N, 4).
 
     Examples
     --------
@@ -239,7 +239,7 @@ def digit_boxes(corners: Tensor) -> Tensor:
 
 
 def overlap(one: Tensor, other: Tensor) -> Tensor:
-    """Give the intersection over union of boxes, pair by pair, shape (N,).
+    """Return the intersection over union of boxes, pair by pair, shape (N,).
 
     Parameters
     ----------
@@ -259,7 +259,7 @@ def overlap(one: Tensor, other: Tensor) -> Tensor:
 
 
 def correct_percent(overlaps: Tensor) -> float:
-    """Give the share of windows that are right, in percent.
+    """Return the share of windows that are right, in percent.
 
     Examples
     --------

@@ -77,7 +77,7 @@ def deform_conv2d(
 def _read(
     images: Tensor, offsets: Tensor, kernel: tuple[int, int], stride: int, padding: int
 ) -> Tensor:
-    """Give what all taps read, shape (N, H', W', h * w * C)."""
+    """Return what all taps read, shape (N, H', W', h * w * C)."""
     number, channels, height, width = images.shape
     moved = offsets.unflatten(1, (*kernel, 2)).permute(3, 0, 4, 5, 1, 2).contiguous()
     _, _, down, right, _, _ = moved.shape
@@ -110,7 +110,7 @@ def _read(
 
 
 def _sides(images: Tensor, weight: Tensor, stride: int, padding: int) -> list[int]:
-    """Give (H', W') of the output, having checked that there is one."""
+    """Return (H', W') of the output, having checked that there is one."""
     if images.ndim != 4 or weight.ndim != 4:
         raise UserError(
             "a deformable convolution needs images (N, C, H, W) and weights (K, C, h, w); it got "
@@ -194,7 +194,7 @@ class DeformableConv2d(nn.Module):
         self.margins = (before, after, before, after)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Give shape (N, outputs, H', W')."""
+        """Return shape (N, outputs, H', W')."""
         weight, bias = self.convolution.weight, self.convolution.bias
         _sides(images, weight, self.stride, self.padding)
         around = functional.pad(images, self.margins, mode="constant", value=0.0)

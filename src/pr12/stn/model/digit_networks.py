@@ -14,6 +14,9 @@ from pr12.workflow.errors import UserError
 
 TOLERANCE = 0.1  # nets of one experiment differ in size by no more
 WIDEST = 4096
+NETWORKS = ("fcn", "cnn", "deformable")
+ALLOWED = ("none", "affine", "attention", "projective", "tps")  # transforms
+POOLS = {"max": nn.MaxPool2d, "average": nn.AvgPool2d}
 POOLED = ("RTS", "TC", "addition")  # behind a transformer, pooled by 2: the digit is smaller
 
 
@@ -28,8 +31,8 @@ class Network(nn.Module):
         What its output passes on the way to the classifier.
     classifier : nn.Module
         Shape (N, C, H, W) -> logits (N, K).
-    channels : int
-        Of the input.
+    shape : tuple of int
+        Of the images that it reads, (C, S, S).
 
     Examples
     --------
@@ -44,17 +47,18 @@ class Network(nn.Module):
         transformers: ParallelTransformers | None,
         pool: nn.Module,
         classifier: nn.Module,
-        channels: int,
+        shape: tuple[int, int, int],
     ) -> None:
         super().__init__()
         self.transformers, self.pool, self.classifier = transformers, pool, classifier
-        self.channels = channels
+        self.shape = shape
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Give logits and the transformers' parameters, shape (N, T, P), None without any."""
-        if images.shape[1] != self.channels:
+        """Return logits and the transformers' parameters, shape (N, T, P), None without any."""
+        if images.shape[1:] != self.shape:
             raise UserError(
-                f"the images have {images.shape[1]} channels; this net reads {self.channels}"
+                f"the images have the shape {tuple(images.shape)}; this net reads "
+                f"(images, {', '.join(map(str, self.shape))})"
             )
         if self.transformers is None:
             return self.classifier(images), None
@@ -63,7 +67,7 @@ class Network(nn.Module):
 
 
 def fully_connected(channels: int, side: int, classes: int, width: int) -> nn.Sequential:
-    """Give the FCN: two hidden layers of rectified units, (N, C, S, S) -> logits (N, K).
+    """Return the FCN: two hidden layers of rectified units, (N, C, S, S) -> logits (N, K).
 
     Parameters
     ----------
@@ -92,7 +96,7 @@ def fully_connected(channels: int, side: int, classes: int, width: int) -> nn.Se
 def convolutional(
     channels: int, side: int, classes: int, width: int, pooling: str, deformable: bool
 ) -> nn.Sequential:
-    """Give the CNN: 9 x 9 convolution, pooling, 7 x 7 convolution, pooling, softmax layer.
+    """Return the CNN: 9 x 9 convolution, pooling, 7 x 7 convolution, pooling, softmax layer.
 
     Half windows at the border are pooled too: without them 21 x 21, which RTS leaves behind a
     transformer, is too small for the second convolution. A maximum before the rectifier is the
@@ -122,7 +126,6 @@ def convolutional(
     >>> convolutional(1, 28, 10, 4, "max", False)(torch.rand(2, 1, 28, 28)).shape
     torch.Size([2, 10])
     """
-    pools = {"max": nn.MaxPool2d, "average": nn.AvgPool2d}
     kernel = 5 if deformable else 7
     sides = [side - 8]
     sides += [-(-sides[-1] // 2)]
@@ -138,10 +141,10 @@ def convolutional(
     )
     return nn.Sequential(
         FirstConv2d(channels, width, 9),
-        pools[pooling](2, ceil_mode=True),
+        POOLS[pooling](2, ceil_mode=True),
         nn.ReLU(),
         second,
-        pools[pooling](2, ceil_mode=True),
+        POOLS[pooling](2, ceil_mode=True),
         nn.ReLU(),
         nn.Flatten(),
         nn.Linear(width * last * last, classes),
@@ -149,7 +152,7 @@ def convolutional(
 
 
 def fully_connected_localisation(channels: int, side: int) -> tuple[nn.Module, int]:
-    """Give the localisation net of an ST-FCN, three layers of 32 units, and its width.
+    """Return the localisation net of an ST-FCN, three layers of 32 units, and its width.
 
     Parameters
     ----------
@@ -169,7 +172,7 @@ def fully_connected_localisation(channels: int, side: int) -> tuple[nn.Module, i
 
 
 def convolutional_localisation(channels: int, side: int) -> tuple[nn.Module, int]:
-    """Give the localisation net of an ST-CNN, which sees the image at half its size, and its width.
+    """Return the localisation net of an ST-CNN and its width; it sees the image at half its size.
 
     Parameters
     ----------
@@ -231,13 +234,13 @@ def build(
     Parameters
     ----------
     network : str
-        ``fcn``, ``cnn`` or ``deformable``.
+        A name in `NETWORKS`.
     transform : str
-        Of the transformers; ``none`` for a net without.
+        Of the transformers, a name in `ALLOWED`; ``none`` for a net without.
     transformers : int
-        In parallel.
+        In parallel; 1 for a net without.
     pooling : str
-        ``max`` or ``average``.
+        A name in `POOLS`.
     distortion : str
         A name in `distortions.DISTORTIONS`, which sets the input's shape and the classes.
     parameters : int
@@ -251,26 +254,19 @@ def build(
     Raises
     ------
     UserError
-        If no width comes within a tenth of it, or the images are too small.
+        If there is no such net, no width comes within a tenth of it, or the images are too small.
 
     Examples
     --------
     >>> round(count(build("cnn", "none", 1, "max", "R", 400_000)), -4)
     390000
     """
+    _check(network, transform, transformers, pooling, distortion)
     task = DISTORTIONS[distortion]
     side, channels = task.side, task.channels
     straighten, pool = None, nn.Identity()
     if transform != "none":
-        localisation = (
-            fully_connected_localisation if network == "fcn" else convolutional_localisation
-        )
-        straighten = ParallelTransformers(
-            [
-                SpatialTransformer(*localisation(channels, side), transform)
-                for _ in range(transformers)
-            ]
-        )
+        straighten = _transformers(network, transform, transformers, channels, side)
         channels *= transformers
         if distortion in POOLED:
             pool, side = nn.AvgPool2d(2), side // 2
@@ -280,15 +276,43 @@ def build(
             return fully_connected(channels, side, task.classes, width)
         return convolutional(channels, side, task.classes, width, pooling, network == "deformable")
 
-    free = parameters - (count(straighten) if straighten else 0)
-    width = nearest_width(classifier, free, 1 if network == "fcn" else 4)
-    net = Network(straighten, pool, classifier(width), task.channels)
-    if abs(count(net) - parameters) > TOLERANCE * parameters:
+    rest = count(straighten) if straighten else 0
+    width = nearest_width(classifier, parameters - rest, 1 if network == "fcn" else 4)
+    total = rest + size(classifier, width)  # before memory is taken
+    if abs(total - parameters) > TOLERANCE * parameters:
+        change = "more" if total > parameters else "fewer"
         raise UserError(
             f"no {network} for {distortion} comes near {parameters} parameters "
-            f"(the nearest has {count(net)}); ask for more"
+            f"(the nearest has {total}); ask for {change}"
         )
-    return net
+    return Network(straighten, pool, classifier(width), (task.channels, task.side, task.side))
+
+
+def _check(network: str, transform: str, transformers: int, pooling: str, distortion: str) -> None:
+    """Refuse names that are not known, and several transformers of a net without any."""
+    for name, value, allowed in (
+        ("network", network, NETWORKS),
+        ("transform", transform, ALLOWED),
+        ("pooling", pooling, POOLS),
+        ("distortion", distortion, DISTORTIONS),
+    ):
+        if value not in allowed:
+            raise UserError(f"there is no {name} {value!r}; allowed: {', '.join(allowed)}")
+    if transformers < 1 or (transform == "none" and transformers > 1):
+        raise UserError(
+            f"transform is {transform} and transformers is {transformers}; set transformers to 1, "
+            "or choose a transform for several"
+        )
+
+
+def _transformers(
+    network: str, transform: str, number: int, channels: int, side: int
+) -> ParallelTransformers:
+    """Return the transformers of a net, each with a localisation net of the net's kind."""
+    localisation = fully_connected_localisation if network == "fcn" else convolutional_localisation
+    return ParallelTransformers(
+        [SpatialTransformer(*localisation(channels, side), transform) for _ in range(number)]
+    )
 
 
 def seeded(seed: int, *shape: str | int) -> Network:
@@ -315,7 +339,7 @@ def seeded(seed: int, *shape: str | int) -> Network:
 
 
 def nearest_width(classifier: Callable[[int], nn.Module], wanted: int, step: int) -> int:
-    """Give the width, a multiple of `step`, whose net is nearest to `wanted` parameters.
+    """Return the width, a multiple of `step`, whose net is nearest to `wanted` parameters.
 
     Parameters
     ----------
@@ -332,16 +356,30 @@ def nearest_width(classifier: Callable[[int], nn.Module], wanted: int, step: int
     12
     """
     low, high = 1, WIDEST // step
-
-    def size(steps: int) -> int:
-        with torch.device("meta"):  # counts without memory or random numbers
-            return count(classifier(steps * step))
-
     while low < high:
         middle = (low + high) // 2
-        if size(middle) < wanted:
+        if size(classifier, middle * step) < wanted:
             low = middle + 1
         else:
             high = middle
     near = [steps for steps in (low - 1, low) if steps >= 1]
-    return min(near, key=lambda steps: abs(size(steps) - wanted)) * step
+    return min(near, key=lambda steps: abs(size(classifier, steps * step) - wanted)) * step
+
+
+def size(classifier: Callable[[int], nn.Module], width: int) -> int:
+    """Count the parameters of a net of some width, without memory or random numbers.
+
+    Parameters
+    ----------
+    classifier : callable
+        Width -> net.
+    width : int
+        Of the net.
+
+    Examples
+    --------
+    >>> size(lambda width: nn.Linear(width, 1), 12)
+    13
+    """
+    with torch.device("meta"):
+        return count(classifier(width))

@@ -24,7 +24,7 @@ PATCHES, PATCH = 6, 6  # of TC: pieces of other digits, and their side
 
 
 def framed(images: Tensor) -> Tensor:
-    """Give digits as MNIST has them: in a box of 20 x 20 amid 28 x 28.
+    """Return digits as MNIST has them: in a box of 20 x 20 amid 28 x 28.
 
     Parameters
     ----------
@@ -218,7 +218,7 @@ def projected(images: Tensor, stream: torch.Generator) -> Tensor:
 
 
 def homography(corners: Tensor) -> Tensor:
-    """Give the projective map that takes the square from -1 to 1 to four corners.
+    """Return the projective map that takes the square from -1 to 1 to four corners.
 
     Parameters
     ----------

@@ -46,14 +46,21 @@ class DigitClassifier(nn.Module):
         self.last = nn.Linear(64, 10)
 
     def hidden(self, images: Tensor) -> list[Tensor]:
-        """Give the activations of the three hidden layers, each (N, units)."""
+        """Return the activations of the three hidden layers, each (N, units)."""
         one = functional.relu(functional.max_pool2d(self.first(images), 2))
         two = functional.relu(functional.max_pool2d(self.second(one), 2)).flatten(1)
         return [one.flatten(1), two, functional.relu(self.third(two))]
 
     def forward(self, images: Tensor) -> Tensor:
-        """Give logits, (N, 1, 28, 28) -> (N, 10)."""
+        """Return logits, (N, 1, 28, 28) -> (N, 10)."""
         return self.last(self.hidden(images)[-1])
+
+
+def _seeded(seed: int, width: int) -> DigitClassifier:
+    """Return the classifier with the initial parameters of one seed."""
+    with torch.random.fork_rng(devices=[]):  # torch's layers draw from the global stream only
+        torch.manual_seed(determinism.generator(seed, "init embedding").initial_seed())
+        return DigitClassifier(width)
 
 
 def train_classifier(
@@ -101,10 +108,7 @@ def train_classifier(
     False
     """
     where = images.device
-    with torch.random.fork_rng(devices=[]):  # torch's layers draw from the global stream only
-        torch.manual_seed(determinism.generator(seed, "init embedding").initial_seed())
-        net = DigitClassifier(width)
-    net = net.to(where, memory_format=torch.channels_last)
+    net = _seeded(seed, width).to(where, memory_format=torch.channels_last)
     optimiser = uncompiled.Adam(net.parameters(), lr=learning_rate, fused=True)
     stream = determinism.generator(seed, "shuffle embedding", where)
     total = torch.zeros((), device=where)
@@ -112,19 +116,30 @@ def train_classifier(
         for group in optimiser.param_groups:
             group["lr"] = learning_rate * (1 - step / steps)
         rows = torch.randint(len(images), (batch_size,), generator=stream, device=where)
-        with torch.autocast(where.type, dtype=torch.bfloat16, enabled=bfloat16):
-            logits = net(images[rows, None])
-        loss = functional.cross_entropy(logits.float(), labels[rows], reduction="mean")
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        optimiser.step()
-        total += loss.detach()
+        total += _learn(net, optimiser, images[rows, None], labels[rows], bfloat16)
     if not torch.isfinite(total):
         raise UserError(
             f"the embedding's loss is not finite at seed {seed} (a sum over {steps} batches); "
             "lower embedding_learning_rate and run again"
         )
     return net.requires_grad_(False)
+
+
+def _learn(
+    net: DigitClassifier,
+    optimiser: torch.optim.Optimizer,
+    images: Tensor,
+    labels: Tensor,
+    bfloat16: bool,
+) -> Tensor:
+    """Learn from a batch; return its loss."""
+    with torch.autocast(images.device.type, dtype=torch.bfloat16, enabled=bfloat16):
+        logits = net(images)
+    loss = functional.cross_entropy(logits.float(), labels, reduction="mean")
+    optimiser.zero_grad(set_to_none=True)
+    loss.backward()
+    optimiser.step()
+    return loss.detach()
 
 
 class Embedding(NamedTuple):
@@ -137,7 +152,7 @@ class Embedding(NamedTuple):
     bfloat16: bool
 
     def __call__(self, crops: Tensor) -> Tensor:
-        """Give e, float32, (N, 1, 28, 28) -> (N, units of all layers)."""
+        """Return e, float32, (N, 1, 28, 28) -> (N, units of all layers)."""
         with torch.autocast(crops.device.type, dtype=torch.bfloat16, enabled=self.bfloat16):
             layers = self.net.hidden(crops.contiguous(memory_format=torch.channels_last))
         parts = []
@@ -149,7 +164,7 @@ class Embedding(NamedTuple):
 
 
 def measured(net: DigitClassifier, digits: Tensor, length: float, bfloat16: bool) -> Embedding:
-    """Give the embedding of a trained classifier, scaled by training digits.
+    """Return the embedding of a trained classifier, scaled by training digits.
 
     Parameters
     ----------
@@ -190,7 +205,7 @@ def measured(net: DigitClassifier, digits: Tensor, length: float, bfloat16: bool
 
 
 def accuracy(net: DigitClassifier, images: Tensor, labels: Tensor) -> float:
-    """Give the classifier's share of right answers, in percent.
+    """Return the classifier's share of right answers, in percent.
 
     Examples
     --------
@@ -200,5 +215,5 @@ def accuracy(net: DigitClassifier, images: Tensor, labels: Tensor) -> float:
     100.0
     """
     with torch.inference_mode():
-        found = [net(part[:, None]).argmax(dim=1) for part in images.split(1000)]
-    return 100 * float((torch.cat(found) == labels).double().mean())
+        classes = [net(part[:, None]).argmax(dim=1) for part in images.split(1000)]
+    return 100 * float((torch.cat(classes) == labels).double().mean())

@@ -19,10 +19,10 @@ class _Convolve(torch.autograd.Function):
         return functional.conv2d(images, weight, bias)
 
     @staticmethod
-    def backward(ctx: Any, given: Tensor) -> tuple[Tensor | None, Tensor, Tensor]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor, Tensor]:
         images, weight = ctx.saved_tensors
         _, for_weight, for_bias = torch.ops.aten.convolution_backward(
-            *(given, images, weight, [len(weight)]),
+            *(gradient, images, weight, [len(weight)]),
             stride=[1, 1],
             padding=[0, 0],
             dilation=[1, 1],
@@ -31,16 +31,16 @@ class _Convolve(torch.autograd.Function):
             groups=1,
             output_mask=[False, True, True],
         )
-        for_images = input_gradient(given, weight) if ctx.needs_input_grad[0] else None
+        for_images = input_gradient(gradient, weight) if ctx.needs_input_grad[0] else None
         return for_images, for_weight, for_bias
 
 
-def input_gradient(given: Tensor, weight: Tensor) -> Tensor:
-    """Give the gradient for a convolution's input (stride 1, no padding).
+def input_gradient(gradient: Tensor, weight: Tensor) -> Tensor:
+    """Return the gradient for a convolution's input (stride 1, no padding).
 
     Parameters
     ----------
-    given : Tensor
+    gradient : Tensor
         The gradient for its output, shape (N, F, H', W').
     weight : Tensor
         Shape (F, C, h, w).
@@ -55,18 +55,18 @@ def input_gradient(given: Tensor, weight: Tensor) -> Tensor:
     >>> input_gradient(torch.ones(1, 1, 1, 2), torch.ones(1, 1, 1, 2)).tolist()
     [[[[1.0, 2.0, 1.0]]]]
     """
-    count, filters, rows, columns = given.shape
+    count, filters, rows, columns = gradient.shape
     _, channels, height, width = weight.shape
-    pixels = given.permute(0, 2, 3, 1).reshape(-1, filters)
+    pixels = gradient.permute(0, 2, 3, 1).reshape(-1, filters)
     taps = (weight.reshape(filters, -1).T @ pixels.T).view(
         channels, height, width, count, rows, columns
     )
-    kind = torch.promote_types(given.dtype, torch.float32)  # 81 terms in bfloat16 would be coarse
-    sums = given.new_zeros(channels, count, rows + height - 1, columns + width - 1, dtype=kind)
+    kind = torch.promote_types(gradient.dtype, torch.float32)  # 81 terms of bfloat16 are coarse
+    sums = gradient.new_zeros(channels, count, rows + height - 1, columns + width - 1, dtype=kind)
     for i in range(height):
         for j in range(width):
             sums[..., i : i + rows, j : j + columns] += taps[:, i, j]
-    return sums.transpose(0, 1).to(given.dtype)
+    return sums.transpose(0, 1).to(gradient.dtype)
 
 
 class FirstConv2d(nn.Conv2d):
@@ -89,7 +89,7 @@ class FirstConv2d(nn.Conv2d):
         super().__init__(channels, filters, kernel)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Give the convolution, (N, C, H, W) -> (N, F, H', W')."""
+        """Return the convolution, (N, C, H, W) -> (N, F, H', W')."""
         device = images.device.type
         kind = images.dtype
         if torch.is_autocast_enabled(device):

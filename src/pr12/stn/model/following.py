@@ -7,26 +7,24 @@ from pr12.core import determinism
 from pr12.data import splits
 from pr12.stn.model import digit_networks, distortions
 
-FOLLOWED = 3  # digits whose grid is kept at every row
-
-
+FOLLOWED = 3  # digits whose grid is kept at every row, or as many as there are
 LINES = 8  # of such a grid along each axis
 
 
 def followed_digits(distortion: str, digits: splits.Split) -> Tensor:
-    """Give the few distorted training digits whose grids are kept.
+    """Return the few distorted training digits whose grids are kept.
 
     Parameters
     ----------
     distortion : str
         A name in `distortions.DISTORTIONS`.
     digits : Split
-        Training digits, 28 x 28, at least `FOLLOWED`.
+        Training digits, 28 x 28.
 
     Returns
     -------
     Tensor
-        Shape (FOLLOWED, C, S, S), the same for every seed.
+        Shape (FOLLOWED, C, S, S), the same for every seed; fewer if there are fewer digits.
 
     Examples
     --------
@@ -35,12 +33,12 @@ def followed_digits(distortion: str, digits: splits.Split) -> Tensor:
     torch.Size([3, 1, 60, 60])
     """
     stream = determinism.generator(0, f"followed {distortion}", digits.images.device)
-    rows = torch.arange(FOLLOWED, device=digits.images.device)
+    rows = torch.arange(min(FOLLOWED, len(digits.images)), device=digits.images.device)
     return distortions.batch(distortion, digits.images, digits.labels, rows, stream)[0]
 
 
 def grids(net: digit_networks.Network, images: Tensor) -> list | None:
-    """Give the net's sampling grids on a few images, rounded.
+    """Return the net's sampling grids on a few images, rounded.
 
     Parameters
     ----------
@@ -90,5 +88,5 @@ def grids_of(net: digit_networks.Network, theta: Tensor) -> list:
     """
     size = (LINES, LINES)
     with torch.no_grad():
-        found = [one.grid(theta[:, i], size) for i, one in enumerate(net.transformers.transformers)]
-    return torch.stack(found, dim=1).double().round(decimals=3).tolist()
+        sampled = [t.grid(theta[:, i], size) for i, t in enumerate(net.transformers.transformers)]
+    return torch.stack(sampled, dim=1).double().round(decimals=3).tolist()

@@ -12,8 +12,19 @@ from torch import Tensor
 from pr12.workflow.errors import UserError
 
 
+def _check(parameters: Tensor, count: int, size: Sequence[int], axes: int) -> None:
+    """Refuse parameters that are not `count` an image, and a size without `axes` numbers."""
+    if parameters.ndim != 2 or parameters.shape[1] != count:
+        raise UserError(
+            f"the parameters have the shape {tuple(parameters.shape)}; this grid needs "
+            f"(images, {count})"
+        )
+    if len(size) != axes or min(size) < 1:
+        raise UserError(f"size is {tuple(size)}; this grid needs {axes} whole numbers of 1 or more")
+
+
 def pixel_centres(size: Sequence[int], like: Tensor) -> list[Tensor]:
-    """Give the coordinates of pixel centres along each axis.
+    """Return the coordinates of pixel centres along each axis.
 
     Parameters
     ----------
@@ -38,7 +49,7 @@ def pixel_centres(size: Sequence[int], like: Tensor) -> list[Tensor]:
 
 
 def affine_grid(theta: Tensor, size: Sequence[int]) -> Tensor:
-    """Give the grid of an affine transformation (Eq. 1).
+    """Return the grid of an affine transformation (Eq. 1).
 
     Parameters
     ----------
@@ -57,6 +68,7 @@ def affine_grid(theta: Tensor, size: Sequence[int]) -> Tensor:
     >>> affine_grid(torch.tensor([[1.0, 0, 0.5, 0, 1, 0]]), (1, 2)).tolist()
     [[[[0.0, 0.0], [1.0, 0.0]]]]
     """
+    _check(theta, 6, size, 2)
     y, x = pixel_centres(size, theta)
     a = theta.unflatten(1, (2, 3)).movedim(0, -1)[..., None, None]  # (2, 3, N, 1, 1)
     # Sums of rows and columns: three times faster than a product with (x, y, 1) at every pixel
@@ -65,7 +77,7 @@ def affine_grid(theta: Tensor, size: Sequence[int]) -> Tensor:
 
 
 def attention_grid(parameters: Tensor, size: Sequence[int]) -> Tensor:
-    """Give the grid of isotropic scaling and translation, an attention window (Eq. 2).
+    """Return the grid of isotropic scaling and translation, an attention window (Eq. 2).
 
     Parameters
     ----------
@@ -84,13 +96,14 @@ def attention_grid(parameters: Tensor, size: Sequence[int]) -> Tensor:
     >>> attention_grid(torch.tensor([[0.5, 0, 0]]), (1, 2)).tolist()
     [[[[-0.25, 0.0], [0.25, 0.0]]]]
     """
+    _check(parameters, 3, size, 2)
     scale, x, y = parameters.unbind(dim=1)
     none = torch.zeros_like(scale)
     return affine_grid(torch.stack([scale, none, x, none, scale, y], dim=1), size)
 
 
 def crop_grid(parameters: Tensor, size: Sequence[int]) -> Tensor:
-    """Give the grid of a window of half the input's side at a free place (Sec. 4.3).
+    """Return the grid of a window of half the input's side at a free place (Sec. 4.3).
 
     Parameters
     ----------
@@ -109,12 +122,13 @@ def crop_grid(parameters: Tensor, size: Sequence[int]) -> Tensor:
     >>> crop_grid(torch.tensor([[0.5, 0]]), (1, 2)).tolist()
     [[[[0.25, 0.0], [0.75, 0.0]]]]
     """
+    _check(parameters, 2, size, 2)
     half = torch.full_like(parameters[:, :1], 0.5)
     return attention_grid(torch.cat([half, parameters], dim=1), size)
 
 
 def projective_grid(theta: Tensor, size: Sequence[int]) -> Tensor:
-    """Give the grid of a plane projective transformation, eight parameters (Sec. 3.2).
+    """Return the grid of a plane projective transformation, eight parameters (Sec. 3.2).
 
     Parameters
     ----------
@@ -133,6 +147,7 @@ def projective_grid(theta: Tensor, size: Sequence[int]) -> Tensor:
     >>> projective_grid(torch.tensor([[1.0, 0, 0, 0, 1, 0, 0, 0]]), (1, 2)).tolist()
     [[[[-0.5, 0.0], [0.5, 0.0]]]]
     """
+    _check(theta, 8, size, 2)
     y, x = pixel_centres(size, theta)
     y = y[:, None]
     a = theta.t()[..., None, None]  # (8, N, 1, 1)
@@ -144,7 +159,7 @@ def projective_grid(theta: Tensor, size: Sequence[int]) -> Tensor:
 
 
 def control_points(side: int) -> Tensor:
-    """Give a regular grid of control points, from edge to edge.
+    """Return a regular grid of control points, from edge to edge.
 
     Parameters
     ----------
@@ -167,7 +182,7 @@ def control_points(side: int) -> Tensor:
 
 
 def thin_plate_spline_matrix(points: Tensor, size: Sequence[int]) -> Tensor:
-    """Give the matrix that turns destinations of control points into a sampling grid.
+    """Return the matrix that turns destinations of control points into a sampling grid.
 
     A thin-plate spline is linear in where its control points go, so that with fixed control points
     a grid costs one product.
@@ -230,7 +245,7 @@ def _regular_matrix(size: tuple[int, int]) -> Tensor:
 
 
 def thin_plate_spline_grid(parameters: Tensor, size: Sequence[int]) -> Tensor:
-    """Give the grid of a thin-plate spline with 16 control points (Sec. 4.1).
+    """Return the grid of a thin-plate spline with 16 control points (Sec. 4.1).
 
     Parameters
     ----------
@@ -251,6 +266,7 @@ def thin_plate_spline_grid(parameters: Tensor, size: Sequence[int]) -> Tensor:
     ...     1, 6), (3, 5)), atol=1e-6)
     True
     """
+    _check(parameters, 32, size, 2)
     matrix = _regular_matrix(tuple(size)).to(parameters)
     points = parameters.unflatten(1, (16, 2))
     # One product for all images, (H W, 16) times (16, 2 N), is faster than one per image
@@ -259,7 +275,7 @@ def thin_plate_spline_grid(parameters: Tensor, size: Sequence[int]) -> Tensor:
 
 
 def affine_grid_3d(theta: Tensor, size: Sequence[int]) -> Tensor:
-    """Give the grid of an affine transformation of volumes (App. A.3).
+    """Return the grid of an affine transformation of volumes (App. A.3).
 
     Parameters
     ----------
@@ -279,6 +295,7 @@ def affine_grid_3d(theta: Tensor, size: Sequence[int]) -> Tensor:
     >>> affine_grid_3d(same, (1, 1, 2)).tolist()
     [[[[[-0.5, 0.0, 0.0], [0.5, 0.0, 0.0]]]]]
     """
+    _check(theta, 12, size, 3)
     z, y, x = pixel_centres(size, theta)
     a = theta.unflatten(1, (3, 4)).movedim(0, -1)[..., None, None, None]  # (3, 4, N, 1, 1, 1)
     source = [

@@ -36,8 +36,8 @@ def transformer_counts(net: digit_networks.Network, side: int) -> dict[str, int]
     return {
         "predicted": one.theta.out_features,
         # two rows of theta times (x, y, 1), then four weights and four pixels of one channel
-        "sampling_multiply_adds": pixels * (4 + 4 + 4 * net.channels),
-        "prediction_multiply_adds": multiply_adds(one.localisation, net.channels, side)
+        "sampling_multiply_adds": pixels * (4 + 4 + 4 * net.shape[0]),
+        "prediction_multiply_adds": multiply_adds(one.localisation, net.shape[0], side)
         + one.theta.in_features * one.theta.out_features,
     }
 
@@ -135,7 +135,7 @@ def table_nets(parameters: int) -> dict[str, digit_networks.Network]:
 
 
 def deformable_layer(net: digit_networks.Network) -> deformable.DeformableConv2d:
-    """Give the first deformable convolution of a net.
+    """Return the first deformable convolution of a net.
 
     Parameters
     ----------

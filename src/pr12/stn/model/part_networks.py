@@ -37,7 +37,7 @@ class Architecture(NamedTuple):
 
 
 def tiled(transformers: int) -> list[tuple[float, float]]:
-    """Give the centres from which windows start: they tile the image (Sec. 4.3).
+    """Return the centres from which windows start: they tile the image (Sec. 4.3).
 
     Parameters
     ----------
@@ -51,6 +51,8 @@ def tiled(transformers: int) -> list[tuple[float, float]]:
     >>> tiled(4)
     [(-0.5, -0.5), (0.5, -0.5), (-0.5, 0.5), (0.5, 0.5)]
     """
+    if transformers < 1:
+        raise UserError(f"transformers is {transformers}; windows tile an image from 1 on")
     columns = math.ceil(math.sqrt(transformers))
     rows = math.ceil(transformers / columns)
     return [
@@ -60,7 +62,7 @@ def tiled(transformers: int) -> list[tuple[float, float]]:
 
 
 def convolution(channels: int, width: int, side: int = 3, pool: bool = False) -> list[nn.Module]:
-    """Give a convolution, batch normalisation, perhaps a 2 x 2 maximum, and a rectifier.
+    """Return a convolution, batch normalisation, perhaps a 2 x 2 maximum, and a rectifier.
 
     A maximum before the rectifier is the same as after it, and faster.
     """
@@ -70,7 +72,7 @@ def convolution(channels: int, width: int, side: int = 3, pool: bool = False) ->
 
 
 def backbone(name: str, width: int) -> tuple[nn.Module, int]:
-    """Give a network without its last pooling, and how many channels it gives.
+    """Return a network without its last pooling, and how many channels it gives.
 
     Parameters
     ----------
@@ -86,6 +88,10 @@ def backbone(name: str, width: int) -> tuple[nn.Module, int]:
     >>> net(torch.zeros(1, 3, 24, 24)).shape, channels
     (torch.Size([1, 16, 3, 3]), 16)
     """
+    if name not in SMALLEST or width < 1:
+        raise UserError(
+            f"backbone is {name!r} of width {width}; allowed: {', '.join(SMALLEST)}, of 1 or more"
+        )
     if name == "small":
         layers = convolution(3, width, pool=True) + convolution(width, 2 * width, pool=True)
         layers += convolution(2 * width, 4 * width, pool=True)
@@ -134,7 +140,8 @@ class PartNetwork(nn.Module):
     Raises
     ------
     UserError
-        If the windows are too small for the backbone.
+        If a number of the architecture makes no sense, there is no such backbone, or the windows
+        are too small for it.
 
     Examples
     --------
@@ -147,16 +154,21 @@ class PartNetwork(nn.Module):
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
         self.count, name, width, side, classes, dropout = architecture
-        if side < SMALLEST[name]:
+        if self.count < 0 or classes < 2 or not 0 <= dropout < 1:
+            raise UserError(
+                f"transformers is {self.count}, classes {classes} and dropout {dropout}; give 0 "
+                "transformers or more, 2 classes or more and a dropout from 0 to below 1"
+            )
+        if side < SMALLEST.get(name, side):
             raise UserError(
                 f"output_size is {side}; the {name} backbone needs {SMALLEST[name]} pixels or more"
             )
         self.side = side
-        made = [backbone(name, width) for _ in range(max(1, self.count))]
-        channels = made[0][1]
-        self.backbones = nn.ModuleList(net for net, _ in made)
+        backbones = [backbone(name, width) for _ in range(max(1, self.count))]
+        channels = backbones[0][1]
+        self.backbones = nn.ModuleList(net for net, _ in backbones)
         self.dropout = nn.Dropout(dropout)
-        self.classifier = nn.Linear(channels * len(made), classes)
+        self.classifier = nn.Linear(channels * len(backbones), classes)
         if self.count:
             # The paper does not say what stands between its layers. Normalised features make the
             # last layer, which starts at zero, learn at once where to look; rectified units that
@@ -175,7 +187,7 @@ class PartNetwork(nn.Module):
                 self.theta.bias.copy_(torch.tensor(tiled(self.count)).flatten())
 
     def windows(self, images: Tensor, smaller: Tensor) -> Tensor:
-        """Give the windows' centres (x, y), shape (N, T, 2), from the images made smaller."""
+        """Return the windows' centres (x, y), shape (N, T, 2), from the images made smaller."""
         if not self.count:
             return images.new_zeros(len(images), 0, 2)
         features = self.localisation(smaller).to(self.theta.weight.dtype)
@@ -184,18 +196,21 @@ class PartNetwork(nn.Module):
             return self.theta(features).unflatten(1, (self.count, 2))
 
     def crops(self, images: Tensor, theta: Tensor) -> list[Tensor]:
-        """Give what each transformer passes on, (N, 3, output, output)."""
+        """Return what each transformer passes on, (N, 3, output, output)."""
         grids = [
             transformer.TRANSFORMS["crop"].grid(centre, (self.side, self.side))
             for centre in theta.unbind(dim=1)
         ]
-        found = [transformer.sample(images, grid) for grid in grids]
-        return [crop.contiguous(memory_format=torch.channels_last) for crop in found]
+        sampled = [transformer.sample(images, grid) for grid in grids]
+        return [crop.contiguous(memory_format=torch.channels_last) for crop in sampled]
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Give logits and the windows' centres (x, y), shape (N, T, 2), of images (N, 3, S, S)."""
-        if images.shape[1] != 3:
-            raise UserError(f"the images have {images.shape[1]} channels; this net reads 3")
+        """Return logits and windows' centres (x, y), shape (N, T, 2), of images (N, 3, S, S)."""
+        if images.ndim != 4 or images.shape[1] != 3 or images.shape[2] != images.shape[3]:
+            raise UserError(
+                f"the images have the shape {tuple(images.shape)}; this net reads squares of three "
+                "channels, (images, 3, side, side)"
+            )
         smaller = shrunk(images, self.side)
         theta = self.windows(images, smaller)
         seen = self.crops(images, theta) if self.count else [smaller]
@@ -205,7 +220,7 @@ class PartNetwork(nn.Module):
 
 
 def shrunk(images: Tensor, side: int) -> Tensor:
-    """Give images at another resolution, without aliasing.
+    """Return images at another resolution, without aliasing.
 
     Parameters
     ----------
@@ -227,7 +242,7 @@ def shrunk(images: Tensor, side: int) -> Tensor:
 
 
 def normalised(images: Tensor) -> Tensor:
-    """Give images as networks read them: from -1 to 1, as torchvision's GoogLeNet learnt them.
+    """Return images as networks read them: from -1 to 1, as torchvision's GoogLeNet learnt them.
 
     Parameters
     ----------
@@ -258,7 +273,7 @@ def load_pretrained(net: PartNetwork, tensors: Mapping[str, Tensor], where: str)
     Raises
     ------
     UserError
-        If they are not those of torchvision's GoogLeNet.
+        If they are not those of torchvision's GoogLeNet, or not finite.
 
     Examples
     --------
@@ -269,27 +284,28 @@ def load_pretrained(net: PartNetwork, tensors: Mapping[str, Tensor], where: str)
 (first of 285: conv1.conv.weight); give a file of its state_dict
     """
     nets = [*net.backbones, *([net.localisation[0]] if net.count else [])]
-    own = nets[0].state_dict()
+    expected = nets[0].state_dict()
     # Some converters leave out the count of batches, which nothing depends on
-    needed = [key for key in own if not key.endswith("num_batches_tracked")]
-    given = {key: value for key, value in tensors.items() if not key.startswith(HEAD)}
-    wrong = [key for key in needed if key not in given or given[key].shape != own[key].shape]
-    wrong += [key for key in given if key not in own]
+    needed = [key for key in expected if not key.endswith("num_batches_tracked")]
+    weights = {key: value for key, value in tensors.items() if not key.startswith(HEAD)}
+    wrong = [key for key in needed if key not in weights or not _fits(weights[key], expected[key])]
+    wrong += [key for key in weights if key not in expected]
     if wrong:
         raise UserError(
             f"{where} has not the parameters of torchvision's GoogLeNet (first of {len(wrong)}: "
             f"{wrong[0]}); give a file of its state_dict"
         )
+    lost = [key for key in needed if not bool(torch.isfinite(weights[key]).all())]
+    if lost:
+        raise UserError(
+            f"{where} has numbers that are not finite (first of {len(lost)} tensors: {lost[0]}); "
+            "download or copy it again"
+        )
     for one in nets:
-        one.load_state_dict({key: given.get(key, own[key]) for key in own}, strict=True)
+        one.load_state_dict({key: weights.get(key, expected[key]) for key in expected}, strict=True)
 
 
-def parameter_count(net: nn.Module) -> int:
-    """Count the numbers that are learnt.
-
-    Examples
-    --------
-    >>> parameter_count(nn.Linear(3, 2))
-    8
-    """
-    return sum(parameter.numel() for parameter in net.parameters())
+def _fits(given: Tensor, expected: Tensor) -> bool:
+    """Tell whether a tensor has the shape and the kind of numbers of a parameter."""
+    fractions = given.is_floating_point() == expected.is_floating_point()
+    return fractions and given.shape == expected.shape

@@ -33,19 +33,19 @@ def predictions(net: PartNetwork, images: Tensor, batch: int, bfloat16: bool) ->
     --------
     >>> from pr12.stn.model.part_networks import Architecture
     >>> net = PartNetwork(Architecture(2, "small", 2, 8, 16, 0.0)).eval()
-    >>> [made.shape for made in predictions(net, torch.zeros(3, 3, 16, 16).byte(), 2, False)]
+    >>> [output.shape for output in predictions(net, torch.zeros(3, 3, 16, 16).byte(), 2, False)]
     [torch.Size([3]), torch.Size([3, 2, 2])]
     """
     where = next(net.parameters()).device
-    found = []
+    outputs = []
     with (
         torch.inference_mode(),
         torch.autocast(where.type, dtype=torch.bfloat16, enabled=bfloat16),
     ):
         for part in images.split(batch):
             logits, theta = net(part_networks.normalised(part.to(where)))
-            found.append((logits.argmax(dim=1).cpu(), theta.float().cpu()))
-    return tuple(torch.cat(each) for each in zip(*found, strict=True))
+            outputs.append((logits.argmax(dim=1).cpu(), theta.float().cpu()))
+    return tuple(torch.cat(each) for each in zip(*outputs, strict=True))
 
 
 def held(theta: Tensor, places: Tensor, radius: float) -> Tensor:
@@ -76,7 +76,7 @@ def held(theta: Tensor, places: Tensor, radius: float) -> Tensor:
 
 
 def found_metrics(theta: Tensor, places: Tensor, radius: float) -> dict[str, float]:
-    """Give how often windows hold parts, in percent: any window, all parts, and each window.
+    """Return how often windows hold parts, in percent: any window, all parts, and each window.
 
     Parameters
     ----------
@@ -91,10 +91,10 @@ def found_metrics(theta: Tensor, places: Tensor, radius: float) -> dict[str, flo
     """
     inside = held(theta, places, radius)
     best = inside.any(dim=1)
-    found = {"test/found_both_percent": 100 * float(best.all(dim=1).double().mean())}
+    metrics = {"test/found_both_percent": 100 * float(best.all(dim=1).double().mean())}
     for part, name in enumerate(generated_parts.PARTS):
-        found[f"test/found_part_{name}_percent"] = 100 * float(best[:, part].double().mean())
+        metrics[f"test/found_part_{name}_percent"] = 100 * float(best[:, part].double().mean())
         for window in range(theta.shape[1]):
             share = 100 * float(inside[:, window, part].double().mean())
-            found[f"test/found_part_{name}_transformer_{window + 1}_percent"] = share
-    return found
+            metrics[f"test/found_part_{name}_transformer_{window + 1}_percent"] = share
+    return metrics

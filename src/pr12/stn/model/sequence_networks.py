@@ -5,7 +5,6 @@ with the eleven hidden layers of its text it would be three, for there are eight
 """
 
 import itertools
-from collections.abc import Mapping
 from typing import NamedTuple
 
 from torch import Tensor, nn
@@ -46,7 +45,8 @@ class Network(nn.Module):
     Raises
     ------
     UserError
-        If there is no such network or the images are too small for four poolings.
+        If there is no such network, a number of it makes no sense, or the images are too small for
+        four poolings.
 
     Examples
     --------
@@ -62,6 +62,11 @@ class Network(nn.Module):
         network, size, scale, layers, dropout = architecture
         if network not in TRANSFORMERS:
             raise UserError(f"there is no network {network!r}; allowed: {', '.join(TRANSFORMERS)}")
+        if not scale > 0 or layers < 1 or not 0 <= dropout < 1:
+            raise UserError(
+                f"width_scale is {scale}, fully_connected {layers} and dropout {dropout}; give a "
+                "scale above 0, 1 layer or more and a dropout from 0 to below 1"
+            )
         if size < 2 ** len(POOLED):
             raise UserError(
                 f"images of {size} x {size} pixels are too small for {len(POOLED)} poolings by 2; "
@@ -108,10 +113,10 @@ class Network(nn.Module):
         UserError
             If the images have another size or number of channels.
         """
-        if images.shape[1:] != (CHANNELS, self.size, self.size):
+        if images.ndim != 4 or images.shape[1:] != (CHANNELS, self.size, self.size):
             raise UserError(
-                f"the images have the shape {tuple(images.shape[1:])}; this network reads "
-                f"{(CHANNELS, self.size, self.size)}"
+                f"the images have the shape {tuple(images.shape)}; this network reads "
+                f"(images, {CHANNELS}, {self.size}, {self.size})"
             )
         x, thetas = images, []
         for index, convolution in enumerate(self.convolutions):
@@ -131,7 +136,7 @@ class Network(nn.Module):
 
 
 def scaled(width: int, scale: float) -> int:
-    """Give a width of the paper times `scale`, at least 4.
+    """Return a width of the paper times `scale`, at least 4.
 
     Examples
     --------
@@ -142,7 +147,7 @@ def scaled(width: int, scale: float) -> int:
 
 
 def convolutional_localisation(channels: int, side: int, scale: float) -> nn.Sequential:
-    """Give the localisation net of ST-CNN Single: two convolutions, two layers of 32 units.
+    """Return the localisation net of ST-CNN Single: two convolutions, two layers of 32 units.
 
     Parameters
     ----------
@@ -169,7 +174,7 @@ def convolutional_localisation(channels: int, side: int, scale: float) -> nn.Seq
 
 
 def localisation(channels: int, side: int, scale: float) -> nn.Sequential:
-    """Give a localisation net of ST-CNN Multi: two layers of 32 units, whatever the scale.
+    """Return a localisation net of ST-CNN Multi: two layers of 32 units, whatever the scale.
 
     Parameters
     ----------
@@ -202,7 +207,7 @@ def _start(network: nn.Module) -> None:
 
 
 def normalised(images: Tensor) -> Tensor:
-    """Give images as networks read them: each minus its mean (Goodfellow et al. 2013).
+    """Return images as networks read them: each minus its mean (Goodfellow et al. 2013).
 
     Outside of an image, where a transformer may look, is then its mean.
 
@@ -219,47 +224,3 @@ def normalised(images: Tensor) -> Tensor:
     """
     x = images.float() / 127.5
     return x - x.mean(dim=(1, 2, 3), keepdim=True)
-
-
-def parameter_count(network: nn.Module) -> int:
-    """Count the numbers that are learnt.
-
-    Examples
-    --------
-    >>> parameter_count(nn.Linear(2, 3))
-    9
-    """
-    return sum(value.numel() for value in network.parameters())
-
-
-def built(architecture: Architecture, parameters: Mapping[str, Tensor]) -> Network:
-    """Build a network with given parameters, to be evaluated.
-
-    Parameters
-    ----------
-    architecture : Architecture
-        What to build.
-    parameters : mapping of str to Tensor
-        Its state.
-
-    Raises
-    ------
-    UserError
-        If the parameters are not those of the architecture.
-
-    Examples
-    --------
-    >>> built(Architecture("cnn", 32, 0.1, 2, 0.5), {})
-    Traceback (most recent call last):
-    ...
-    pr12.workflow.errors.UserError: the parameters are not those of cnn for 32 pixels; train again
-    """
-    network = Network(architecture)
-    try:
-        network.load_state_dict(parameters, strict=True)
-    except RuntimeError:
-        raise UserError(
-            f"the parameters are not those of {architecture.network} for {architecture.size} "
-            "pixels; train again"
-        ) from None
-    return network.eval()

@@ -32,7 +32,7 @@ def rate(
 
 
 def loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """Give the sum of the five cross-entropies, the mean over images, in nats.
+    """Return the sum of the five cross-entropies, the mean over images, in nats.
 
     Parameters
     ----------

@@ -1,9 +1,5 @@
 """Faces of 28 x 20 pixels: read from Frey Face's file, or cut out of a photograph."""
 
-import hashlib
-import io
-import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,32 +10,26 @@ from skimage import color, data, filters, transform
 from torch import Tensor
 
 from pr12.core import determinism
-from pr12.workflow.errors import UserError
+from pr12.data import fetched
 
 FREY_FILE = "frey_rawface.mat"
 COUNT, HEIGHT, WIDTH = 1965, 28, 20
 # What pixels are divided by. A density depends on it: by 255 instead of the 256 of the author's
 # library, every bound of Frey Face would be lower by 560 log(256 / 255) = 2.2 nats.
 MAXIMUM = {"frey": 256, "moving": 255}
-# SciPy's reader does not check the types of what it reads (scipy/scipy#25349): some broken files
-# end the whole process. A process of its own tries the file first.
-TRIAL = """
-import io, sys, scipy.io
-scipy.io.loadmat(io.BytesIO(sys.stdin.buffer.read()), variable_names=["ff"])
-"""
 FACE = (225.0, 130.0)  # column and row of the middle of the photograph's face
 REDUCTION = 4  # pixels of the photograph along the side of one of ours
 
 
-def read_frey(path: Path | str, checksums: Mapping[str, str]) -> Tensor:
+def read_frey(path: Path, checksums: Mapping[str, str]) -> Tensor:
     """Read the frames of Frey Face and check that they are those that were fetched.
 
     Parameters
     ----------
-    path : Path or str
+    path : Path
         A MATLAB file with the variable ``ff``, a column of 560 pixels per frame.
     checksums : mapping of str to str
-        File -> "pixels-sha256:...", as `pr12.data.fetch` wrote it down: the digest of the decoded
+        As `fetched.record` returned them: of this file "pixels-sha256:...", the digest of decoded
         pixels, since the same pixels are published in several containers.
 
     Returns
@@ -54,45 +44,19 @@ def read_frey(path: Path | str, checksums: Mapping[str, str]) -> Tensor:
 
     Examples
     --------
-    >>> read_frey("/nowhere/frey_rawface.mat", {})
+    >>> read_frey(Path("/nowhere/frey_rawface.mat"), {})
     Traceback (most recent call last):
     ...
-    pr12.workflow.errors.UserError: cannot read /nowhere/frey_rawface.mat: No such file or directory
+    pr12.workflow.errors.UserError: verified.json says nothing of frey_rawface.mat; delete \
+verified.json and run again, and it is fetched anew
     """
-    try:
-        content = Path(path).read_bytes()
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}") from error
-    trial = subprocess.run(
-        [sys.executable, "-c", TRIAL], input=content, capture_output=True, check=False
-    )
-    if trial.returncode:
-        raise UserError(f"{path} is not a whole MATLAB file; fetch it anew")
-    pixels = scipy.io.loadmat(io.BytesIO(content), variable_names=["ff"]).get("ff")
-    if pixels is None:
-        raise UserError(f"{path} has no variable ff; fetch it anew")
-    if pixels.shape != (HEIGHT * WIDTH, COUNT):
-        raise UserError(
-            f"ff of {path} has the shape {pixels.shape}; it must be ({HEIGHT * WIDTH}, {COUNT}), a "
-            "column per frame; fetch it anew"
-        )
-    if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8:
-        raise UserError(
-            f"ff of {path} is a {type(pixels).__name__} of {pixels.dtype}; it must be an array of "
-            "whole pixels from 0 to 255 (uint8); fetch it anew"
-        )
-    found = f"pixels-sha256:{hashlib.sha256(pixels.tobytes(order='C')).hexdigest()}"
-    expected = checksums.get(FREY_FILE)
-    if found != expected:
-        raise UserError(
-            f"the pixels of {path} are not those that were fetched (verified.json says {expected}, "
-            f"found {found}); delete verified.json and run again, and they are fetched anew"
-        )
+    fetched.check(path, checksums)
+    pixels = scipy.io.loadmat(path, variable_names=["ff"])["ff"]
     return torch.from_numpy(pixels.T.reshape(COUNT, HEIGHT, WIDTH).copy())
 
 
 def photograph() -> np.ndarray:
-    """Give scikit-image's photograph of an astronaut, blurred for pixels of `REDUCTION` of its own.
+    """Return scikit-image's photograph of an astronaut, blurred against aliasing.
 
     Returns
     -------

@@ -8,7 +8,54 @@ from torch import Tensor
 
 from pr12.core import determinism
 from pr12.data import splits
+from pr12.data.splits import Split
+from pr12.vae.params import Mcem, Train
 from pr12.workflow.errors import UserError
+
+CLASSES = 10  # of digits; faces have one
+NEEDS = "for a {} decoder they must"
+
+
+def read(path: Path | str) -> Split:
+    """Return a split, whatever its pixels are.
+
+    Parameters
+    ----------
+    path : Path or str
+        As `pr12.data.splits.load_split` reads it.
+
+    Raises
+    ------
+    UserError
+        If the file is no split, has no images, or its labels are not as many.
+
+    Examples
+    --------
+    >>> from pr12.core import tensor_files
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "train.safetensors"
+    >>> tensors = {"images": torch.zeros(0, 8, 8).byte(), "labels": torch.zeros(0)}
+    >>> tensor_files.write_tensors(path, tensors, {"maximum": "9"})
+    >>> read(path)
+    Traceback (most recent call last):
+    ...
+    pr12.workflow.errors.UserError: ...train.safetensors has no images (their shape is (0, 8, 8)); \
+make it anew with more
+    """
+    try:
+        split = splits.load_split(path)
+    except ValueError:  # of the text that should be the largest pixel
+        raise UserError(f"the metadata of {path} have no number as maximum; make it anew") from None
+    images, labels = split
+    if images.dim() != 3 or labels.shape != images.shape[:1]:
+        raise UserError(
+            f"{path} has images of shape {tuple(images.shape)} and labels of shape "
+            f"{tuple(labels.shape)}; a split has (N, H, W) and (N,): make it anew"
+        )
+    if images.numel() == 0:
+        shape = tuple(images.shape)
+        raise UserError(f"{path} has no images (their shape is {shape}); make it anew with more")
+    return split
 
 
 def load(path: Path | str, bounded: bool = True) -> Tensor:
@@ -17,7 +64,7 @@ def load(path: Path | str, bounded: bool = True) -> Tensor:
     Parameters
     ----------
     path : Path or str
-        As `pr12.data.splits.load_split` reads it.
+        As `read` reads it.
     bounded : bool
         Whether the pixels must lie in [0, 1], as all decoders but the linear one need them.
 
@@ -47,17 +94,78 @@ def load(path: Path | str, bounded: bool = True) -> Tensor:
     pr12.workflow.errors.UserError: ...test.safetensors has pixels from 3 to 3; they must lie in \
 [0, 1]
     """
-    images = splits.load_split(path).images
+    images = read(path).images
     if len(images) < 2:
         raise UserError(f"{path} has {len(images)} images; at least two are needed")
-    x = images.flatten(1)
-    if not torch.isfinite(x).all():
-        wrong = int((~torch.isfinite(x)).any(dim=1).nonzero()[0])
-        raise UserError(f"image {wrong} of {path} has pixels that are no numbers; make it anew")
-    low, high = float(x.min()), float(x.max())
+    check_pixels(images, path, "they must" if bounded else None)
+    return images.flatten(1).to(determinism.device())
+
+
+def load_alike(train: Path | str, test: Path | str, bounded: bool = True) -> tuple[Tensor, Tensor]:
+    """Read two splits as `load` does; raise `UserError` if they differ in their pixels' number."""
+    x, y = load(train, bounded), load(test, bounded)
+    if x.shape[1] != y.shape[1]:
+        raise UserError(
+            f"the images of {train} have {x.shape[1]} pixels and those of {test} {y.shape[1]}; "
+            "give two splits of one data set"
+        )
+    return x, y
+
+
+def load_labelled(path: Path | str) -> Split:
+    """Read a split whose labels are used too, on the device that computes.
+
+    Parameters
+    ----------
+    path : Path or str
+        As `read` reads it.
+
+    Raises
+    ------
+    UserError
+        If a pixel is not in [0, 1], or a label is no whole number from 0 to 9.
+    """
+    split = read(path)
+    check_pixels(split.images, path, "they must")
+    if split.labels.dtype != torch.int64:
+        raise UserError(f"{path} has labels of type {split.labels.dtype}; they must be int64")
+    first, last = int(split.labels.min()), int(split.labels.max())
+    if first < 0 or last >= CLASSES:
+        raise UserError(
+            f"{path} has labels from {first} to {last}; they must be digits from 0 to "
+            f"{CLASSES - 1}: make it anew"
+        )
+    return Split(*(part.to(determinism.device()) for part in split))
+
+
+def check_pixels(images: Tensor, name: Path | str, bounded: str | None) -> None:
+    """Check that pixels are numbers, and in [0, 1] where they must be.
+
+    Parameters
+    ----------
+    images : Tensor
+        Shape (N, ...), at least one.
+    name : Path or str
+        Of the split, for the message.
+    bounded : str or None
+        Who needs them in [0, 1], such as "they must"; None if nobody does.
+
+    Raises
+    ------
+    UserError
+        For the first image that is not so.
+
+    Examples
+    --------
+    >>> check_pixels(torch.tensor([[0.5, 2.0]]), "train", None)
+    """
+    finite = torch.isfinite(images).flatten(1).all(dim=1)
+    if not finite.all():
+        first = int((~finite).nonzero()[0])
+        raise UserError(f"image {first} of {name} has pixels that are no numbers; make it anew")
+    low, high = float(images.min()), float(images.max())
     if bounded and (low < 0 or high > 1):
-        raise UserError(f"{path} has pixels from {low:g} to {high:g}; they must lie in [0, 1]")
-    return x.to(determinism.device())
+        raise UserError(f"{name} has pixels from {low:g} to {high:g}; {bounded} lie in [0, 1]")
 
 
 def learnt(
@@ -95,22 +203,20 @@ def learnt(
     >>> learnt(torch.zeros(3, 4, 5), train_examples=2, batch_size=1, likelihood="bernoulli").shape
     torch.Size([2, 20])
     """
+    check_pixels(images, "train", None if likelihood == "linear" else NEEDS.format(likelihood))
     x = images.flatten(1)
-    if not torch.isfinite(x).all():
-        where = int((~torch.isfinite(x)).any(dim=1).nonzero()[0])
-        raise UserError(f"image {where} of train has pixels that are no numbers; make it anew")
-    low, high = float(x.min()), float(x.max())
-    if likelihood != "linear" and (low < 0 or high > 1):
-        raise UserError(
-            f"the images of train have values from {low:g} to {high:g}; "
-            f"a {likelihood} decoder needs them in [0, 1]"
-        )
     if train_examples is not None and train_examples > len(x):
         raise UserError(f"train has {len(x)} images; train_examples asks {train_examples}")
     x = x[:train_examples]
     if len(x) < batch_size:
         raise UserError(f"train has {len(x)} images; batch_size is {batch_size}")
     return x
+
+
+def load_learnt(path: Path | str, params: Train | Mcem) -> Tensor:
+    """Return the images of a file that a case learns from, on the device: see `learnt`."""
+    x = learnt(read(path).images, params.train_examples, params.batch_size, params.likelihood)
+    return x.to(determinism.device())
 
 
 def binarised(x: Tensor, generators: list[torch.Generator]) -> Tensor:

@@ -47,7 +47,7 @@ def pack_images(images: np.ndarray) -> dict[str, Any]:
 
 
 def unpack_images(sheet: Mapping[str, Any]) -> np.ndarray:
-    """Give a packed sheet's levels of grey.
+    """Return a packed sheet's levels of grey.
 
     Parameters
     ----------
@@ -88,7 +88,7 @@ def unpack_images(sheet: Mapping[str, Any]) -> np.ndarray:
 
 
 def pack_points(codes: np.ndarray, labels: np.ndarray) -> list[list[float]]:
-    """Give codes in a plane with their labels, rounded to what a plot can show.
+    """Return codes in a plane with their labels, rounded to what a plot can show.
 
     Parameters
     ----------
@@ -131,7 +131,7 @@ def pack_numbers(array: np.ndarray, kind: Literal["float16", "float32"]) -> dict
     >>> pack_numbers(np.array([[1.0, -2.0]]), "float16")
     {'shape': [1, 2], 'type': 'float16', 'data': 'ADwAwA=='}
     """
-    with np.errstate(over="ignore"):  # told below, in words
+    with np.errstate(over="ignore"):  # a sentence below says so
         rounded = np.asarray(array).astype(np.dtype(kind).newbyteorder("<"))
     if not np.isfinite(rounded).all():
         raise UserError(
@@ -165,9 +165,9 @@ def unpack_numbers(packed: Mapping[str, Any]) -> np.ndarray:
         raise UserError(f"packed numbers have type {kind!r}; it must be float16 or float32")
     try:
         data = base64.b64decode(packed["data"], validate=True)
-        found = np.frombuffer(data, np.dtype(kind).newbyteorder("<")).reshape(shape)
+        array = np.frombuffer(data, np.dtype(kind).newbyteorder("<")).reshape(shape)
     except (binascii.Error, KeyError, TypeError, ValueError) as error:
         raise UserError(f"packed numbers do not fit shape {shape}: {error}; pack again") from error
-    if not np.isfinite(found).all():
+    if not np.isfinite(array).all():
         raise UserError(f"packed numbers of shape {shape} are not all finite; pack others")
-    return found.astype(kind)
+    return array.astype(kind)

@@ -24,7 +24,7 @@ LONGEST_LABEL = 3  # characters: labels are drawn in place of points
 
 
 def _layers(weights: Mapping[str, Mapping[str, Any]], pixels: int, where: str) -> list[dict]:
-    """Give the decoder's layers in order, each as packed ``weight`` and ``bias``."""
+    """Return the decoder's layers in order, each as packed ``weight`` and ``bias``."""
     hidden = sum(bool(re.fullmatch(r"decoder\.\d+\.weight", name)) for name in weights)
     names = [f"decoder.{layer}" for layer in (*range(hidden), "mean")]
     wanted = [f"{name}.{part}" for name in names for part in ("weight", "bias")]
@@ -44,7 +44,7 @@ def _layers(weights: Mapping[str, Mapping[str, Any]], pixels: int, where: str) -
 
 
 def _checked(plane: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """Give a plane as the script reads it."""
+    """Return a plane as the script reads it."""
     if set(plane) != set(KEYS):
         raise UserError(f"{where} has {sorted(plane)}; it must have {', '.join(KEYS)}")
     if plane["likelihood"] not in ("bernoulli", "gaussian"):  # the others have no sigmoid

@@ -65,11 +65,11 @@ def sheets(picture: Any, kind: str, step: str) -> dict[str, np.ndarray]:
     >>> sheets({"samples": {"z2": sheet}}, "samples", "latent_space")["z2"].shape
     (1, 1, 1, 2)
     """
-    own = picture.get(kind) if isinstance(picture, Mapping) else None
-    if not isinstance(own, Mapping):
+    packed = picture.get(kind) if isinstance(picture, Mapping) else None
+    if not isinstance(packed, Mapping):
         raise UserError(f"{step}_picture has no {kind}; delete it and run the step {step} again")
-    names = sorted(own, key=lambda name: [int(n) for n in re.findall(r"\d+", name)])
-    return {name: packed_arrays.unpack_images(own[name]) for name in names}
+    names = sorted(packed, key=lambda name: [int(n) for n in re.findall(r"\d+", name)])
+    return {name: packed_arrays.unpack_images(packed[name]) for name in names}
 
 
 def points(rows: Any, where: str) -> np.ndarray:
@@ -98,15 +98,15 @@ def points(rows: Any, where: str) -> np.ndarray:
     array([[ 0.5, -1. ,  7. ]])
     """
     try:
-        found = np.asarray(rows, dtype=float)
+        array = np.asarray(rows, dtype=float)
     except (TypeError, ValueError):
-        found = np.empty(0)
-    if found.ndim != 2 or found.shape[1] != 3 or not np.isfinite(found).all():
+        array = np.empty(0)
+    if array.ndim != 2 or array.shape[1] != 3 or not np.isfinite(array).all():
         raise UserError(
             f"{where} does not hold lists of z1, z2 and a label; delete the picture and run its "
             "step again"
         )
-    return found
+    return array
 
 
 def tiled(sheet: np.ndarray, gap: int = 0) -> np.ndarray:
@@ -188,12 +188,15 @@ def bars(axes: Any, rows: Mapping[int, tuple[str, Interval]]) -> None:
     axes.grid(axis="y", visible=False)
 
 
-def reconstruction_told(metrics: Metrics, dim: int) -> str:
+def reconstruction_errors(metrics: Metrics, dim: int) -> str:
     """Say how well nets reconstruct test images, by the mean squared error of a pixel."""
     cases = {"VAE": f"aevb_z{dim}", "autoencoder": f"autoencoder_z{dim}"}
-    found = {label: measured(metrics, c, "test/reconstruction_mse") for label, c in cases.items()}
-    told = [f"{label} {written(interval)}" for label, interval in found.items() if interval]
-    return f" Mean squared error of reconstructed test images: {', '.join(told)}." if told else ""
+    intervals = {
+        label: measured(metrics, c, "test/reconstruction_mse") for label, c in cases.items()
+    }
+    phrases = [f"{label} {written(interval)}" for label, interval in intervals.items() if interval]
+    listed = ", ".join(phrases)
+    return f" Mean squared error of reconstructed test images: {listed}." if phrases else ""
 
 
 def generation(metrics: Metrics, picture: Any) -> Plot | None:
@@ -209,7 +212,7 @@ def generation(metrics: Metrics, picture: Any) -> Plot | None:
         {label: measured(metrics, "generation", key) for key, label in keys.items()}
         for keys in (FRECHET, MMD)
     )
-    far, codes = ({label: i for label, i in own.items() if i} for own in (far, codes))
+    far, codes = ({label: i for label, i in series.items() if i} for series in (far, codes))
     shown = {name: title for name, title in SHEETS.items() if name in drawn}
     if not (far and codes and shown):
         return None
@@ -218,8 +221,8 @@ def generation(metrics: Metrics, picture: Any) -> Plot | None:
     top, bottom = figure.subfigures(2, 1)
     left, right = top.subplots(1, 2, sharey=True, width_ratios=(3, 2))
     labels = list(far | codes)
-    for axes, own in ((left, far), (right, codes)):
-        bars(axes, {labels.index(label): (label, i) for label, i in own.items()})
+    for axes, series in ((left, far), (right, codes)):
+        bars(axes, {labels.index(label): (label, i) for label, i in series.items()})
     left.set_yticks(range(len(labels)), labels)
     left.set_ylim(len(labels) - 0.4, -0.6)
     left.set_xlabel("Fréchet distance from test images")
@@ -227,7 +230,7 @@ def generation(metrics: Metrics, picture: Any) -> Plot | None:
     sheets_shown = zip(bottom.subplots(1, len(shown), squeeze=False)[0], shown.items(), strict=True)
     for axes, (name, title) in sheets_shown:
         show(axes, coarse(drawn[name]), name, title)
-    told = "; ".join(f"{label} {written(i)}" for label, i in far.items())
+    ends = "; ".join(f"{label} {written(i)}" for label, i in far.items())
     prior = "; ".join(f"{label} {written(i)}" for label, i in codes.items())
     return Plot(
         "generation",
@@ -235,11 +238,10 @@ def generation(metrics: Metrics, picture: Any) -> Plot | None:
         "Top: Fréchet distance, in the features of a classifier, of images decoded from N(0, I), "
         "or from a Gaussian fitted to an autoencoder's training codes, from test images, lower is "
         "better; reconstructions of test images (hatched) and training images for comparison. "
-        f"{told}. Beside it, how far codes of test images are from the prior, by squared maximum "
+        f"{ends}. Beside it, how far codes of test images are from the prior, by squared maximum "
         f"mean discrepancy: {prior}. {SEEDS.capitalize()}. Bottom: images from the first seed of "
-        f"each, and test images.{reconstruction_told(metrics, 10)}",
-        f"Bars of the Fréchet distance: {told}; bars of the squared MMD: {prior}; below, grids of "
-        "images.",
+        f"each, and test images.{reconstruction_errors(metrics, 10)}",
+        "Two panels of bars, one a source of images, with intervals; below, grids of images.",
         figure,
     )
 
@@ -248,9 +250,9 @@ def scatter(axes: Any, codes: np.ndarray) -> None:
     """Draw the first codes as the digits that they are of, in colours, with the prior's circles."""
     codes = codes[:MOST]
     for label in np.unique(codes[:, 2]):
-        own = codes[codes[:, 2] == label]
+        cluster = codes[codes[:, 2] == label]
         look = {"color": plots.look(int(label))["color"], "marker": f"${label:g}$"}
-        axes.scatter(own[:, 0], own[:, 1], s=22, linewidths=0.1, **look)
+        axes.scatter(cluster[:, 0], cluster[:, 1], s=22, linewidths=0.1, **look)
     turn = np.linspace(0, 2 * np.pi, 181)
     for radius in RADII:
         style = {"color": plots.GREY, "linestyle": "--", "linewidth": 1, "marker": ""}
@@ -266,73 +268,73 @@ def latent_scatter(metrics: Metrics, picture: Any) -> Plot | None:
     UserError
         If the picture is not what the step ``generation`` writes.
     """
-    own = picture.get("scatter") if isinstance(picture, Mapping) else None
-    if not isinstance(own, Mapping):
+    packed = picture.get("scatter") if isinstance(picture, Mapping) else None
+    if not isinstance(packed, Mapping):
         raise UserError(
             "generation_picture has no scatter; delete it and run the step generation again"
         )
-    codes = {name: points(own[name], f"scatter.{name}") for name in PLANAR if name in own}
+    codes = {name: points(packed[name], f"scatter.{name}") for name in PLANAR if name in packed}
     if not codes:
         return None
     figure, (panels,) = plots.canvas(4.5 * len(codes), 4.6, columns=len(codes))
-    told = []
+    phrases = []
     for axes, (name, z) in zip(panels, codes.items(), strict=True):
         scatter(axes, z)
         axes.set_aspect("equal", adjustable="datalim")
         axes.set_title(PLANAR[name])
         spread = [stats.number(s) for s in np.round(z[:, :2].std(axis=0, ddof=1), 2)]
-        told.append(f"{PLANAR[name]} {' and '.join(spread)}")
+        phrases.append(f"{PLANAR[name]} {' and '.join(spread)}")
         mmd = measured(metrics, "generation", f"{name}/mmd_distance")
-        told[-1] += f" (squared MMD from N(0, I) {written(mmd)})" if mmd else ""
+        phrases[-1] += f" (squared MMD from N(0, I) {written(mmd)})" if mmd else ""
     panels[0].set_ylabel("second latent")
     count = stats.number(min(MOST, *map(len, codes.values())))
-    listed = "; ".join(told)
+    listed = "; ".join(phrases)
     return Plot(
         "latent_scatter",
         "Codes in two dimensions",
         f"Codes of {count} test digits, each drawn as the digit that it is of, for the first seed; "
         f"axes have their own scales. Circles of radius {', '.join(map(str, RADII))} are the "
         "prior's standard deviations. Standard deviations of the codes in both directions: "
-        f"{listed}.{reconstruction_told(metrics, 2)}",
-        f"Scatter plots of codes by class. Standard deviations of the codes: {listed}.",
+        f"{listed}.{reconstruction_errors(metrics, 2)}",
+        "A cloud of codes a model, coloured and marked by class.",
         figure,
     )
 
 
 def manifold(picture: Any) -> Plot | None:
     """Draw what grids of the latent plane decode to (Kingma & Welling Fig. 4)."""
-    own = sheets(picture, "manifolds", "latent_space")
-    if not own:
+    shown = sheets(picture, "manifolds", "latent_space")
+    if not shown:
         return None
-    figure, (panels,) = plots.canvas(4.5 * len(own), 4.8, columns=len(own))
-    for axes, (name, sheet) in zip(panels, own.items(), strict=True):
+    figure, (panels,) = plots.canvas(4.5 * len(shown), 4.8, columns=len(shown))
+    for axes, (name, sheet) in zip(panels, shown.items(), strict=True):
         show(axes, coarse(sheet), name, name, gap=0)
-    grids = ", ".join(f"{name} {s.shape[0]} × {s.shape[1]}" for name, s in own.items())
+    grids = ", ".join(f"{name} {s.shape[0]} × {s.shape[1]}" for name, s in shown.items())
     return Plot(
         "manifold",
         "Manifolds of two latents",
         "What codes on a grid of the latent plane decode to, for the first seed: the grid is even "
         "in the unit square and goes through the inverse Gaussian distribution function, so that "
         f"each image stands for the same share of the prior. Grids: {grids}.",
-        f"Grids of decoded images that change gradually: {grids}.",
+        f"{len(shown)} grids of small images, each a little different from its neighbours.",
         figure,
     )
 
 
 def samples(picture: Any) -> Plot | None:
     """Draw images from the prior by number of latents (Kingma & Welling Fig. 5)."""
-    own = sheets(picture, "samples", "latent_space")
-    if not own:
+    shown = sheets(picture, "samples", "latent_space")
+    if not shown:
         return None
-    figure, (panels,) = plots.canvas(max(4, 2.25 * len(own)), 2.5, columns=len(own))
-    for axes, (name, sheet) in zip(panels, own.items(), strict=True):
+    figure, (panels,) = plots.canvas(max(4, 2.25 * len(shown)), 2.5, columns=len(shown))
+    for axes, (name, sheet) in zip(panels, shown.items(), strict=True):
         show(axes, coarse(sheet), name, latents(name))
-    counts = ", ".join(f"{s.shape[0] * s.shape[1]} with {latents(n)}" for n, s in own.items())
+    counts = ", ".join(f"{s.shape[0] * s.shape[1]} with {latents(n)}" for n, s in shown.items())
     return Plot(
         "samples",
         "Images drawn from the prior, by number of latents",
         f"Means of p(x|z) for codes drawn from N(0, I), of the first seed: {counts}.",
-        f"Grids of images: {counts}.",
+        "Grids of small images, one a number of latents.",
         figure,
     )
 
@@ -345,23 +347,23 @@ def reconstructions(metrics: Metrics, picture: Any) -> Plot | None:
     UserError
         If the nets of a kind did not see the same images.
     """
-    own = sheets(picture, "reconstructions", "latent_space")
+    shown = sheets(picture, "reconstructions", "latent_space")
     kinds = {
-        "digits": [name for name in own if name not in FACES],
-        "faces": [name for name in own if name in FACES],
+        "digits": [name for name in shown if name not in FACES],
+        "faces": [name for name in shown if name in FACES],
     }
     kinds = {kind: names for kind, names in kinds.items() if names}
     if not kinds:
         return None
     for kind, names in kinds.items():
-        shapes = {own[name].shape for name in names}
+        shapes = {shown[name].shape for name in names}
         if len(shapes) > 1 or min(shapes)[0] != 2:
             raise UserError(
                 f"latent_space_picture has reconstructions of {kind} in shapes {sorted(shapes)}; "
                 "each must have two rows of the same images: run the step latent_space again"
             )
     stacks = {  # all nets of a kind see the same images, which stand in each one's first row
-        kind: np.concatenate([own[names[0]][:1], *(own[name][1:] for name in names)])
+        kind: np.concatenate([shown[names[0]][:1], *(shown[name][1:] for name in names)])
         for kind, names in kinds.items()
     }
     figure, (panels,) = plots.canvas(4.5 * len(kinds), 2.8, columns=len(kinds))
@@ -384,33 +386,34 @@ def reconstructions(metrics: Metrics, picture: Any) -> Plot | None:
         for kind, names in kinds.items()
         for name in names
     }
-    told = ", ".join(f"{label}: {written(i)}" for label, i in errors.items() if i)
-    told = f" Mean squared error of a pixel over all test images, {SEEDS}: {told}." if told else ""
+    summary = ", ".join(f"{label}: {written(i)}" for label, i in errors.items() if i)
+    if summary:
+        summary = f" Mean squared error of a pixel over all test images, {SEEDS}: {summary}."
     return Plot(
         "reconstructions",
         "Test images and their reconstructions",
         "Test images (top) and what nets with more and more latents decode from the encoder's "
-        f"mean, of the first seed.{told}",
-        f"Rows of images, the test images above their reconstructions.{told}",
+        f"mean, of the first seed.{summary}",
+        "Pairs of rows of small images, test images above and their reconstructions below.",
         figure,
     )
 
 
 def walk(picture: Any) -> Plot | None:
     """Draw what straight lines between codes of two test images decode to."""
-    own = sheets(picture, "walks", "latent_space")
-    if not own:
+    shown = sheets(picture, "walks", "latent_space")
+    if not shown:
         return None
-    figure, (panels,) = plots.canvas(6 * len(own), 2.65, columns=len(own))
-    for axes, (name, sheet) in zip(panels, own.items(), strict=True):
+    figure, (panels,) = plots.canvas(6 * len(shown), 2.65, columns=len(shown))
+    for axes, (name, sheet) in zip(panels, shown.items(), strict=True):
         show(axes, sheet, name, latents(name))
-    told = ", ".join(f"{s.shape[0]} lines of {s.shape[1]} codes" for s in own.values())
+    summary = ", ".join(f"{s.shape[0]} lines of {s.shape[1]} codes" for s in shown.values())
     return Plot(
         "walk",
         "Walks between test images",
         "What codes on straight lines from one test image's code (left) to another's (right) "
-        f"decode to, of the first seed: {told}.",
-        f"Rows of images, each changing from a digit to another: {told}.",
+        f"decode to, of the first seed: {summary}.",
+        f"Rows of images, each changing from a digit to another: {summary}.",
         figure,
     )
 
@@ -448,24 +451,24 @@ def decoded(plane: Mapping[str, Any], z: np.ndarray) -> np.ndarray:
 
 
 def planes(picture: Any) -> list[dict[str, Any]]:
-    """Give the planes of a picture, each as `latent_page.page` can read it.
+    """Return the planes of a picture, each as `latent_page.page` can read it.
 
     Raises
     ------
     UserError
         If there are none or one is not such.
     """
-    own = picture.get("planes") if isinstance(picture, Mapping) else None
+    listed = picture.get("planes") if isinstance(picture, Mapping) else None
     again = "delete it and run the step latent_space again"
-    if not isinstance(own, list) or not own:
+    if not isinstance(listed, list) or not listed:
         raise UserError(f"latent_space_picture has no planes; {again}")
     try:
-        latent_page.page(own)
+        latent_page.page(listed)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise UserError(f"latent_space_picture has a plane that is none ({error}); {again}") from (
             error
         )
-    return own
+    return listed
 
 
 def latent_plane(picture: Any) -> Plot:
@@ -505,6 +508,6 @@ def latent_plane(picture: Any) -> Plot:
         f"{plane['title']}, of the first seed: {shown}, each decoded from the whole numbers at its "
         f"centre; dashed circles: {radii} standard deviations of the prior. In the page beside "
         f"this picture the image follows the mouse.{more}",
-        f"Scatter plot and grid of images over the same plane: {shown}.",
+        "Scatter plot of codes beside a grid of images over the same plane.",
         figure,
     )

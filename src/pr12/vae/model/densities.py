@@ -8,7 +8,7 @@ from pr12.vae.model.networks import LOG_2PI, Normal, Parameters, outputs
 
 
 def log_likelihood(parameters: Parameters, x: Tensor, z: Tensor) -> Tensor:
-    """Give log p(x|z) in nats (App. C), summed over pixels.
+    """Return log p(x|z) in nats (App. C), summed over pixels.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ def log_likelihood(parameters: Parameters, x: Tensor, z: Tensor) -> Tensor:
 
 
 def log_prior(z: Tensor) -> Tensor:
-    """Give log N(z; 0, I) in nats, summed over Z.
+    """Return log N(z; 0, I) in nats, summed over Z.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ def log_prior(z: Tensor) -> Tensor:
 
 
 def log_normal(z: Tensor, normal: Normal) -> Tensor:
-    """Give log N(z; mean, variance) in nats, summed over Z.
+    """Return log N(z; mean, variance) in nats, summed over Z.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ def log_normal(z: Tensor, normal: Normal) -> Tensor:
 
 
 def kl(normal: Normal) -> Tensor:
-    """Give KL(q || N(0, I)) in nats, in closed form (App. B), summed over Z.
+    """Return KL(q || N(0, I)) in nats, in closed form (App. B), summed over Z.
 
     Parameters
     ----------

@@ -40,14 +40,14 @@ def _kernel_sum(a: Tensor, b: Tensor, scale: float) -> float:
     """Add the kernel's values over all pairs; products give |x - y|^2 five times faster."""
     total, squares = 0.0, (b * b).sum(dim=1)
     for part in a.split(ROWS):
-        own = (part * part).sum(dim=1, keepdim=True)
-        apart = torch.addmm(squares, part, b.T, alpha=-2).add_(own).clamp_(min=0)
+        lengths = (part * part).sum(dim=1, keepdim=True)
+        apart = torch.addmm(squares, part, b.T, alpha=-2).add_(lengths).clamp_(min=0)
         total += (scale * apart.add_(scale).reciprocal_()).sum().item()
     return total
 
 
 def frechet(a: Tensor, b: Tensor) -> float:
-    """Give the Fréchet distance of the Gaussians fitted to two samples (Heusel et al. 2017, Eq. 6).
+    """Return the Fréchet distance of Gaussians fitted to two samples (Heusel et al. 2017, Eq. 6).
 
     |mean_a - mean_b|^2 + tr(A + B - 2 (A B)^(1/2)) with covariances A and B. The trace of the last
     term is that of (A^(1/2) B A^(1/2))^(1/2), which is symmetric: real however nearly singular A
@@ -74,7 +74,7 @@ def frechet(a: Tensor, b: Tensor) -> float:
 
 
 def covariance(x: Tensor) -> Tensor:
-    """Give the unbiased covariance of rows.
+    """Return the unbiased covariance of rows.
 
     Parameters
     ----------
@@ -96,7 +96,7 @@ def covariance(x: Tensor) -> Tensor:
 
 
 def symmetric_root(matrix: Tensor) -> Tensor:
-    """Give the symmetric square root of a covariance; eigenvalues below 0 are rounding, and 0.
+    """Return the symmetric square root of a covariance; eigenvalues below 0 are rounding, and 0.
 
     Parameters
     ----------

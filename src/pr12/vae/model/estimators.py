@@ -200,7 +200,7 @@ def _sizes(parameters: Parameters) -> tuple[int, int]:
 
 
 def mean(estimates: Tensor, where: str) -> list[float]:
-    """Give each replica's mean over data points, (S, N) -> S numbers.
+    """Return each replica's mean over data points, (S, N) -> S numbers.
 
     Parameters
     ----------

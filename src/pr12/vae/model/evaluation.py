@@ -57,7 +57,7 @@ def elbo(
 
 
 def reconstruction(parameters: Parameters, x: Tensor, batch: int) -> tuple[Tensor, Tensor]:
-    """Give log p(x|z) in nats at the encoder's mean, and the mean squared error, each (S,).
+    """Return log p(x|z) in nats at the encoder's mean, and the mean squared error, each (S,).
 
     Parameters
     ----------

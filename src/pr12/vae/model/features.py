@@ -44,7 +44,7 @@ def initial(widths: Sequence[int], seed: int) -> Parameters:
 
 
 def features(parameters: Parameters, x: Tensor) -> Tensor:
-    """Give the last hidden units, after their ReLU.
+    """Return the last hidden units, after their ReLU.
 
     Parameters
     ----------
@@ -70,7 +70,7 @@ def features(parameters: Parameters, x: Tensor) -> Tensor:
 
 
 def logits(parameters: Parameters, x: Tensor) -> Tensor:
-    """Give the classes' logits.
+    """Return the classes' logits.
 
     Parameters
     ----------
@@ -127,10 +127,17 @@ the data have 9; give it the data that it was trained on
     names = {f"{index}.{part}" for index in layers for part in ("weight", "bias")}
     if len(layers) < 2 or parameters.keys() != names:
         raise UserError(f"{path} is no classifier; give a file that vae.classifier wrote")
-    own = parameters["0.weight"].shape[0]
-    if own != pixels:
+    weights = [parameters[f"{index}.weight"] for index in layers]
+    biases = [parameters[f"{index}.bias"] for index in layers]
+    flat = all(weight.dim() == 2 for weight in weights)
+    if not flat or any(w.shape[1:] != b.shape for w, b in zip(weights, biases, strict=True)):
+        raise UserError(f"{path} is no classifier; give a file that vae.classifier wrote")
+    if any(one.shape[1] != other.shape[0] for one, other in pairwise(weights)):
+        raise UserError(f"{path} has layers that do not follow each other; train it anew")
+    inputs = weights[0].shape[0]
+    if inputs != pixels:
         raise UserError(
-            f"{path} classifies images of {own} pixels and the data have {pixels}; "
+            f"{path} classifies images of {inputs} pixels and the data have {pixels}; "
             "give it the data that it was trained on"
         )
     return {name: value.to(determinism.device()) for name, value in parameters.items()}

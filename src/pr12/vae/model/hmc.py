@@ -151,11 +151,11 @@ def transition(
     before = _energy(point, momentum).nan_to_num(nan=torch.inf, posinf=torch.inf)
     after = _energy(proposal, end_momentum)
     accepted = after.isfinite() & (uniform.double().log() < before - after)
-    kept = accepted[..., None]
+    moved = accepted[..., None]
     return Point(
-        torch.where(kept, proposal.position, point.position),
+        torch.where(moved, proposal.position, point.position),
         torch.where(accepted, proposal.log_density, point.log_density),
-        torch.where(kept, proposal.gradient, point.gradient),
+        torch.where(moved, proposal.gradient, point.gradient),
     ), accepted
 
 
@@ -258,12 +258,12 @@ def sample(
     (torch.Size([5, 1, 4, 2]), torch.Size([5, 1, 4]), torch.Size([1, 4]))
     """
     point = evaluate(log_density, start)
-    kept, outcomes = [], []
+    points, outcomes = [], []
     for _ in range(transitions):
         point, accepted = transition(log_density, point, step_size, leapfrog_steps, generators)
-        kept.append(point)
+        points.append(point)
         outcomes.append(accepted)
-    positions = torch.stack([own.position for own in kept])
-    log_densities = torch.stack([own.log_density for own in kept])
+    positions = torch.stack([each.position for each in points])
+    log_densities = torch.stack([each.log_density for each in points])
     acceptance = torch.stack(outcomes).double().mean(dim=0)
     return Chain(positions, log_densities, acceptance, step_size)

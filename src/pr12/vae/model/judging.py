@@ -22,7 +22,7 @@ class Judge(NamedTuple):
 
 
 def encoded(saved: Saved, x: Tensor) -> networks.Normal:
-    """Give q(z|x) at the end of the training, a batch at a time.
+    """Return q(z|x) at the end of the training, a batch at a time.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ def encoded(saved: Saved, x: Tensor) -> networks.Normal:
 
 
 def streams(saved: Saved, purpose: str) -> list[torch.Generator]:
-    """Give one stream a replica; systems share them, and so the draws that they are judged by."""
+    """Return one stream a replica; systems share them, and so the draws that they are judged by."""
     replicas = saved.parameters["decoder.mean.weight"].shape[1]
     return [
         determinism.generator(replica, purpose, determinism.device()) for replica in range(replicas)
@@ -70,22 +70,22 @@ def fitted(codes: Tensor, noise: Tensor) -> Tensor:
     tensor([[[5.0000],
              [6.4142]]])
     """
-    roots = [distances.symmetric_root(distances.covariance(own.double())) for own in codes]
+    roots = [distances.symmetric_root(distances.covariance(z.double())) for z in codes]
     scaled = noise.double() @ torch.stack(roots)
     return (codes.double().mean(dim=1, keepdim=True) + scaled).float()
 
 
 def frechet(judge: Judge, saved: Saved, z: Tensor) -> list[float]:
-    """Give each replica's Fréchet distance of decoded codes (S, N, Z) from the test images."""
+    """Return each replica's Fréchet distance of decoded codes (S, N, Z) from the test images."""
     real = features.features(judge.classifier, judge.test)
     images = [networks.decode(saved_nets.at(saved, -1), part) for part in z.split(BATCH, dim=1)]
     return [
-        distances.frechet(features.features(judge.classifier, own), real)
-        for own in torch.cat(images, dim=1)
+        distances.frechet(features.features(judge.classifier, x), real)
+        for x in torch.cat(images, dim=1)
     ]
 
 
 def floor(judge: Judge) -> float:
-    """Give the Fréchet distance of training images, no more than there are tests, from tests."""
+    """Return the Fréchet distance of training images, no more than there are tests, from tests."""
     train, test = judge.train[: len(judge.test)], judge.test
     return distances.frechet(*(features.features(judge.classifier, x) for x in (train, test)))

@@ -5,7 +5,7 @@ from torch import Tensor
 
 
 def plane_codes(grid: int) -> Tensor:
-    """Give the codes of Fig. 4: a grid of the unit square through the inverse Gaussian CDF.
+    """Return the codes of Fig. 4: a grid of the unit square through the inverse Gaussian CDF.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ def plane_codes(grid: int) -> Tensor:
 
 
 def walk(starts: Tensor, ends: Tensor, steps: int) -> Tensor:
-    """Give the codes on straight lines from starts to ends, both included.
+    """Return the codes on straight lines from starts to ends, both included.
 
     Parameters
     ----------

@@ -72,7 +72,7 @@ def importance_at(
     chunk: int,
     generators: Sequence[torch.Generator],
 ) -> Tensor:
-    """Give `importance` at several numbers of samples in one pass.
+    """Return `importance` at several numbers of samples in one pass.
 
     Parameters
     ----------
@@ -97,7 +97,7 @@ def importance_at(
     scale = (0.5 * proposal_log_variance).exp()
     log_normaliser = 0.5 * (networks.LOG_2PI + proposal_log_variance.double()).sum(dim=-1)
     total = torch.full_like(log_normaliser, -torch.inf)
-    done, found = 0, []
+    done, estimates = 0, []
     for count in samples:
         while done < count:
             size = min(chunk, count - done)
@@ -110,8 +110,8 @@ def importance_at(
             log_weights = log_joint(z).double() - log_proposal
             total = torch.logaddexp(total, log_weights.logsumexp(dim=-1))
             done += size
-        found.append(total - math.log(count))
-    return torch.stack(found)
+        estimates.append(total - math.log(count))
+    return torch.stack(estimates)
 
 
 def reciprocal_importance(
@@ -137,10 +137,8 @@ def reciprocal_importance(
         Codes (S, B, 1, Z) to log p(x, z) in nats, shape (S, B, 1).
     start : Tensor
         Where the chains start, float32, shape (S, B, Z).
-    step_size : float
-        Of the first leapfrog step; each chain tunes its own.
-    leapfrog_steps : int
-        Of a trajectory; 4 in the paper.
+    step_size, leapfrog_steps : float, int
+        Of the first trajectory; each chain tunes its own step size, and 4 steps are the paper's.
     burn_in : int
         Transitions that are not kept.
     samples : int
@@ -167,12 +165,7 @@ def reciprocal_importance(
     >>> bool(estimate.abs().max() < 0.5)
     True
     """
-    latent_dim = start.shape[-1]
-    if latent_dim > MOST_LATENTS:
-        raise UserError(
-            f"the estimator of App. D is sound for at most {MOST_LATENTS} latent dimensions, not "
-            f"{latent_dim}; estimate by importance sampling or annealing instead"
-        )
+    _check_latents(start.shape[-1])
     start = start[:, :, None]
     steps = torch.full(start.shape[:-1], step_size, device=start.device)
     start, steps = hmc.burn_in(log_joint, start, steps, leapfrog_steps, burn_in, generators)
@@ -180,6 +173,14 @@ def reciprocal_importance(
     log_fitted = _log_fitted_normal(chain.positions[:samples], chain.positions[samples:])
     log_ratios = log_fitted - chain.log_densities[samples:]
     return (math.log(samples) - log_ratios.logsumexp(dim=0)).squeeze(dim=-1)
+
+
+def _check_latents(latent_dim: int) -> None:
+    if latent_dim > MOST_LATENTS:
+        raise UserError(
+            f"the estimator of App. D is sound for at most {MOST_LATENTS} latent dimensions, not "
+            f"{latent_dim}; estimate by importance sampling or annealing instead"
+        )
 
 
 def _log_fitted_normal(fit_to: Tensor, at: Tensor) -> Tensor:
@@ -194,12 +195,12 @@ def _log_fitted_normal(fit_to: Tensor, at: Tensor) -> Tensor:
     whitened = torch.linalg.solve_triangular(factor, (at - mean)[..., None], upper=False)[..., 0]
     log_volume = factor.diagonal(dim1=-2, dim2=-1).log().sum(dim=-1)
     log_norm = log_volume + 0.5 * at.shape[-1] * networks.LOG_2PI
-    found = -0.5 * (whitened * whitened).sum(dim=-1) - log_norm
-    return torch.where(failed == 0, found, torch.nan)
+    log_density = -0.5 * (whitened * whitened).sum(dim=-1) - log_norm
+    return torch.where(failed == 0, log_density, torch.nan)
 
 
 def sigmoidal_schedule(count: int) -> Tensor:
-    """Give inverse temperatures from 0 to 1, dense at both ends (Wu et al., arXiv 1611.04273).
+    """Return inverse temperatures from 0 to 1, dense at both ends (Wu et al., arXiv 1611.04273).
 
     Parameters
     ----------
@@ -241,12 +242,8 @@ def annealed(
     ----------
     log_likelihood : callable
         Codes (S, B, K, Z) to log p(x|z) in nats, shape (S, B, K).
-    points : int
-        B.
-    latent_dim : int
-        Z.
-    chains : int
-        K, for each data point.
+    points, latent_dim, chains : int
+        B, Z, and K for each data point.
     inverse_temperatures : Tensor
         Rising from 0 to 1, such as `sigmoidal_schedule`.
     step_size : float
@@ -274,15 +271,7 @@ def annealed(
     """
     betas = inverse_temperatures.tolist()
     shape = (points, max(1, chains // 4), latent_dim)
-    point = hmc.evaluate(log_likelihood, networks.normals(generators, *shape))
-    steps = torch.full((len(generators), points, 1), step_size, device=point.position.device)
-    step_sizes = []
-    for beta in betas[1:]:
-        step_sizes.append(steps)
-        point, accepted = _tempered_transition(
-            log_likelihood, point, beta, steps, leapfrog_steps, generators
-        )
-        steps = hmc.tuned(steps, accepted)
+    step_sizes = _pilot(log_likelihood, shape, betas[1:], step_size, leapfrog_steps, generators)
     shape = (points, chains, latent_dim)
     point = hmc.evaluate(log_likelihood, networks.normals(generators, *shape))
     log_weights = torch.zeros_like(point.log_density)
@@ -292,6 +281,27 @@ def annealed(
             log_likelihood, point, beta, steps, leapfrog_steps, generators
         )
     return log_weights.logsumexp(dim=-1) - math.log(chains)
+
+
+def _pilot(
+    log_likelihood: Callable[[Tensor], Tensor],
+    shape: tuple[int, int, int],
+    betas: Sequence[float],
+    step_size: float,
+    leapfrog_steps: int,
+    generators: Sequence[torch.Generator],
+) -> list[Tensor]:
+    """Return step sizes (S, B, 1), one a temperature, found by chains of a shape (B, K, Z)."""
+    point = hmc.evaluate(log_likelihood, networks.normals(generators, *shape))
+    steps = torch.full((len(generators), shape[0], 1), step_size, device=point.position.device)
+    step_sizes = []
+    for beta in betas:
+        step_sizes.append(steps)
+        point, accepted = _tempered_transition(
+            log_likelihood, point, beta, steps, leapfrog_steps, generators
+        )
+        steps = hmc.tuned(steps, accepted)
+    return step_sizes
 
 
 def _tempered_transition(

@@ -1,15 +1,15 @@
 """The networks of Auto-Encoding Variational Bayes (Kingma & Welling 2013).
 
 Functions of a dictionary of parameters. Every parameter has a leading replica dimension S (one
-replica per seed), so that all seeds of a case are computed by the same batched products.
+replica per seed), so that all seeds of a case are computed by the same batched products::
 
-q(z|x)  encoder: tanh layers, then mean and log-variance of a diagonal Gaussian (App. C.2)
-p(z)    N(0, I)
-p(x|z)  decoder: tanh layers, then
-        bernoulli  logits of the pixels (App. C.1)
-        gaussian   means squashed to (0, 1) by a sigmoid, and a log-variance per pixel (Sec. 5)
-        linear     means without squashing and one log-variance for all pixels: with no hidden
-                   layer this is probabilistic PCA (Tipping & Bishop 1999)
+    q(z|x)  encoder: tanh layers, then mean and log-variance of a diagonal Gaussian (App. C.2)
+    p(z)    N(0, I)
+    p(x|z)  decoder: tanh layers, then
+            bernoulli  logits of the pixels (App. C.1)
+            gaussian   means squashed to (0, 1) by a sigmoid, and a log-variance per pixel (Sec. 5)
+            linear     means without squashing and one log-variance for all pixels: with no hidden
+                       layer this is probabilistic PCA (Tipping & Bishop 1999)
 """
 
 import itertools
@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from pr12.core import determinism
+from pr12.vae.params import Mcem, Train
 
 Parameters = dict[str, Tensor]
 LOG_2PI = math.log(2 * math.pi)
@@ -73,8 +74,14 @@ def scaled(
     return Architecture(pixels, widths, latent_dim, likelihood)
 
 
+def of_case(params: Train | Mcem, pixels: int) -> Architecture:
+    """Return the architecture of a case's nets on images of so many pixels."""
+    sizes = params.hidden, params.width_scale, params.latent_dim
+    return scaled(pixels, *sizes, params.likelihood)
+
+
 def layers(architecture: Architecture) -> dict[str, tuple[int, int]]:
-    """Give every affine layer's name with its numbers of inputs and outputs.
+    """Return every affine layer's name with its numbers of inputs and outputs.
 
     Parameters
     ----------
@@ -87,17 +94,17 @@ def layers(architecture: Architecture) -> dict[str, tuple[int, int]]:
     (500, 784)
     """
     pixels, hidden, latent_dim, likelihood = architecture
-    found = {}
+    sizes_by_layer = {}
     for side, widths, outputs in (
         ("encoder", (pixels, *hidden), latent_dim),
         ("decoder", (latent_dim, *reversed(hidden)), pixels),
     ):
         for index, sizes in enumerate(itertools.pairwise(widths)):
-            found[f"{side}.{index}"] = sizes
-        found[f"{side}.mean"] = (widths[-1], outputs)
+            sizes_by_layer[f"{side}.{index}"] = sizes
+        sizes_by_layer[f"{side}.mean"] = (widths[-1], outputs)
         if side == "encoder" or likelihood == "gaussian":
-            found[f"{side}.log_variance"] = (widths[-1], outputs)
-    return found
+            sizes_by_layer[f"{side}.log_variance"] = (widths[-1], outputs)
+    return sizes_by_layer
 
 
 def initial(
@@ -166,14 +173,14 @@ class _RoundedProduct(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, x: Tensor, weight: Tensor) -> Tensor:
-        """Give x W, shapes (S, B, I) and (S, I, O)."""
+        """Return x W, shapes (S, B, I) and (S, I, O)."""
         factors = x.bfloat16(), weight.bfloat16()
         ctx.save_for_backward(*factors)
         return torch.bmm(*factors).float()
 
     @staticmethod
     def backward(ctx, gradient: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        """Give the gradients of x and of W, of those that are asked for."""
+        """Return the gradients of x and of W, of those that are asked for."""
         x, weight = ctx.saved_tensors
         rounded = gradient.bfloat16()
         wanted = ctx.needs_input_grad
@@ -199,7 +206,7 @@ def _hidden(parameters: Parameters, side: str, x: Tensor) -> Tensor:
 
 
 def encode(parameters: Parameters, x: Tensor) -> Normal:
-    """Give q(z|x) (Sec. 3, App. C.2).
+    """Return q(z|x) (Sec. 3, App. C.2).
 
     Parameters
     ----------
@@ -274,13 +281,13 @@ def outputs(parameters: Parameters, z: Tensor) -> tuple[Tensor, Tensor | None]:
     if "decoder.log_variance.weight" in parameters:
         return mean, _affine(parameters, "decoder.log_variance", h).view(shape)
     if "decoder.log_variance" in parameters:
-        own = parameters["decoder.log_variance"]
-        return mean, own.view(-1, *[1] * (mean.dim() - 1)).expand_as(mean)
+        one = parameters["decoder.log_variance"]
+        return mean, one.view(-1, *[1] * (mean.dim() - 1)).expand_as(mean)
     return mean, None
 
 
 def decode(parameters: Parameters, z: Tensor) -> Tensor:
-    """Give the mean of p(x|z).
+    """Return the mean of p(x|z).
 
     Parameters
     ----------

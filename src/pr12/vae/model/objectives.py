@@ -43,7 +43,7 @@ def importance(parameters: Parameters, x: Tensor, samples: int, generators: Gene
 
 
 def wake_sleep(parameters: Parameters, x: Tensor, samples: int, generators: Generators) -> Tensor:
-    """Give the two objectives of the wake-sleep algorithm (Hinton et al. 1995), added.
+    """Return the two objectives of the wake-sleep algorithm (Hinton et al. 1995), added.
 
     Wake: the decoder learns log p(x|z) at codes of the recognition net. Sleep: the encoder learns
     log q(z|x) of dreams, x and z drawn from the model. No gradient passes through a draw, and the
@@ -58,12 +58,12 @@ def wake_sleep(parameters: Parameters, x: Tensor, samples: int, generators: Gene
 
 
 def autoencoder(parameters: Parameters, x: Tensor, samples: int, generators: Generators) -> Tensor:
-    """Give a plain autoencoder's log p(x|z) at the encoder's mean: no noise and no prior."""
+    """Return a plain autoencoder's log p(x|z) at the encoder's mean: no noise and no prior."""
     return densities.log_likelihood(parameters, x, networks.encode(parameters, x).mean)
 
 
 def log_weights(parameters: Parameters, x: Tensor, q: Normal, z: Tensor) -> Tensor:
-    """Give log p(x, z) - log q(z|x) at given codes.
+    """Return log p(x, z) - log q(z|x) at given codes.
 
     Parameters
     ----------

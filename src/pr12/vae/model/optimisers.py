@@ -16,7 +16,7 @@ from pr12.vae.model.networks import Parameters
 
 
 def start(parameters: Parameters, name: Literal["adagrad", "adam"]) -> dict[str, Any]:
-    """Give the state before the first step.
+    """Return the state before the first step.
 
     Parameters
     ----------
@@ -30,8 +30,8 @@ def start(parameters: Parameters, name: Literal["adagrad", "adam"]) -> dict[str,
     >>> sorted(start({"a": torch.zeros(2)}, "adagrad"))
     ['steps', 'sums']
     """
-    kept = ("sums",) if name == "adagrad" else ("means", "squares")
-    state = {key: [torch.zeros_like(value) for value in parameters.values()] for key in kept}
+    names = ("sums",) if name == "adagrad" else ("means", "squares")
+    state = {key: [torch.zeros_like(value) for value in parameters.values()] for key in names}
     where = next(iter(parameters.values())).device
     return state | {"steps": [torch.zeros((), device=where) for _ in parameters]}
 

@@ -1,8 +1,11 @@
 """What a training leaves: parameters at several moments, and what they belong to, in one file."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import torch
 
 from pr12.core import determinism, tensor_files
 from pr12.vae.model.networks import Architecture, Parameters, initial
@@ -28,12 +31,31 @@ def save(path: Path | str, saved: Saved) -> None:
     saved : Saved
         Parameters, each (P, S, ...), and what they belong to.
     """
-    said = saved.architecture._asdict() | {
+    description = saved.architecture._asdict() | {
         "objective": saved.objective,
         "samples_seen": list(saved.samples_seen),
     }
     # One text only: safetensors writes several in an order that changes from run to run.
-    tensor_files.write_tensors(path, saved.parameters, {"model": json.dumps(said, sort_keys=True)})
+    tensor_files.write_tensors(
+        path, saved.parameters, {"model": json.dumps(description, sort_keys=True)}
+    )
+
+
+def of_state(state: Mapping[str, Any], architecture: Architecture, objective: str) -> Saved:
+    """Return what the last state of a training leaves.
+
+    Parameters
+    ----------
+    state : mapping
+        As `training.advanced` gives it; its snapshots are joined.
+    architecture : Architecture
+        Of the nets.
+    objective : str
+        What they were trained by.
+    """
+    moments = state["snapshots"]
+    joined = {name: torch.stack([moment[name] for moment in moments]) for name in moments[0]}
+    return Saved(architecture, objective, tuple(state["samples_seen"]), joined)
 
 
 def load(path: Path | str, pixels: int | None = None) -> Saved:
@@ -50,7 +72,7 @@ def load(path: Path | str, pixels: int | None = None) -> Saved:
     ------
     UserError
         If the file is no model of this paper, its tensors are not those of its architecture, or
-        it belongs to images of another size.
+        it belongs to images of another size, or its training diverged.
 
     Examples
     --------
@@ -70,19 +92,19 @@ data have 9; give it the data of its own case
     """
     tensors = tensor_files.read_tensors(path)
     try:
-        said = json.loads(tensor_files.read_metadata(path)["model"])
-        objective, samples_seen = said.pop("objective"), tuple(said.pop("samples_seen"))
-        architecture = Architecture(**said)._replace(hidden=tuple(said["hidden"]))
-    except (AttributeError, KeyError, TypeError, ValueError):
+        description = json.loads(tensor_files.read_metadata(path)["model"])
+        objective, samples_seen = description.pop("objective"), description.pop("samples_seen")
+        moments = tuple(samples_seen)
+        architecture = Architecture(**description)._replace(hidden=tuple(description["hidden"]))
+        nets = initial(architecture, [0], "normal", 1.0)
+    except (AttributeError, KeyError, TypeError, ValueError, RuntimeError, ZeroDivisionError):
         raise UserError(f"{path} is no model of vae; give a file that vae.train wrote") from None
-    wanted = {
-        name: value.shape[1:] for name, value in initial(architecture, [0], "normal", 1.0).items()
-    }
+    wanted = {name: value.shape[1:] for name, value in nets.items()}
     if objective == "mcem":  # it has no encoder
         wanted = {name: shape for name, shape in wanted.items() if name.startswith("decoder")}
     for name in sorted(wanted.keys() | tensors.keys()):
-        found = tensors[name].shape[2:] if name in tensors else None
-        if found is None or name not in wanted or found != wanted[name]:
+        shape = tensors[name].shape[2:] if name in tensors else None
+        if shape is None or name not in wanted or shape != wanted[name]:
             raise UserError(
                 f"{path} holds parameters of another architecture than it names (at {name}); "
                 "delete it and run its training again"
@@ -92,12 +114,14 @@ data have 9; give it the data of its own case
             f"{path} was trained on images of {architecture.pixels} pixels and the data have "
             f"{pixels}; give it the data of its own case"
         )
+    if not all(bool(torch.isfinite(value).all()) for value in tensors.values()):
+        raise UserError(f"{path} has parameters that are no finite numbers; train it anew")
     moved = {name: value.to(determinism.device()) for name, value in tensors.items()}
-    return Saved(architecture, objective, samples_seen, moved)
+    return Saved(architecture, objective, moments, moved)
 
 
 def at(saved: Saved, moment: int) -> Parameters:
-    """Give the parameters at one moment of the training.
+    """Return the parameters at one moment of the training.
 
     Parameters
     ----------
@@ -113,7 +137,6 @@ def at(saved: Saved, moment: int) -> Parameters:
 
     Examples
     --------
-    >>> import torch
     >>> saved = Saved(Architecture(4, (), 2, "linear"), "sgvb_b", (1, 2), {"a": torch.eye(2)})
     >>> at(saved, -1)
     {'a': tensor([0., 1.])}

@@ -9,9 +9,68 @@ import torch
 from torch import Tensor
 
 from pr12.core import determinism
+from pr12.vae.model import optimisers
+from pr12.vae.model.networks import Parameters
 from pr12.workflow.errors import UserError
 
 ROWS = 50  # of the history; each is a point from which a killed training goes on
+
+
+def begin(parameters: Parameters, optimiser: str) -> dict[str, Any]:
+    """Return what the states of all trainings share before the first step.
+
+    Parameters
+    ----------
+    parameters : dict of str to Tensor
+        The initial ones, each (S, ...).
+    optimiser : {"adagrad", "adam"}
+        Which.
+
+    Examples
+    --------
+    >>> sorted(begin({"a": torch.zeros(1)}, "adam"))
+    ['history', 'optimiser', 'parameters', 'samples_seen', 'snapshots', 'streams']
+    """
+    return {
+        "parameters": parameters,
+        "snapshots": [],
+        "samples_seen": [],
+        "optimiser": optimisers.start(parameters, optimiser),
+        "streams": [],
+        "history": [],
+    }
+
+
+def advanced(
+    state: dict[str, Any],
+    parameters: Parameters,
+    generators: Iterable[torch.Generator],
+    row: dict[str, Any],
+    snapshot: bool,
+) -> dict[str, Any]:
+    """Return a state with a new row of the history.
+
+    Parameters
+    ----------
+    state : dict
+        The one before; it stays as it is.
+    parameters : dict of str to Tensor
+        Those of now, which are copied.
+    generators : iterable of torch.Generator
+        In the order in which `restore` sets them.
+    row : dict
+        As `row` gives it.
+    snapshot : bool
+        Whether the parameters are kept for the evaluation.
+    """
+    copies = {name: value.detach().clone() for name, value in parameters.items()}
+    return state | {
+        "parameters": copies,
+        "streams": [generator.get_state() for generator in generators],
+        "history": [*state["history"], row],
+        "snapshots": [*state["snapshots"], *([copies] if snapshot else [])],
+        "samples_seen": [*state["samples_seen"], *([row["samples_seen"]] if snapshot else [])],
+    }
 
 
 def epochs_seen(snapshots: Sequence[int], batch_size: int, examples: int) -> list[int]:
@@ -182,13 +241,14 @@ def row(
     return {"samples_seen": samples_seen, "train/objective_nats": means}
 
 
-def describe(row: dict[str, Any]) -> str:
-    """Return one row of the history as a line: the objective's mean over the replicas.
+def describe(state: dict[str, Any]) -> str:
+    """Return the last row of the history as a line: the objective's mean over the replicas.
 
     Examples
     --------
-    >>> describe({"samples_seen": 100, "train/objective_nats": [-3.0, -2.0]})
+    >>> describe({"history": [{"samples_seen": 100, "train/objective_nats": [-3.0, -2.0]}]})
     '100 samples  objective -2.50 nats'
     """
+    row = state["history"][-1]
     reached = row["train/objective_nats"]
     return f"{row['samples_seen']} samples  objective {sum(reached) / len(reached):.2f} nats"

@@ -1,0 +1,1 @@
+"""Claims as people ask for them, and where their numbers come from."""

@@ -1,0 +1,1 @@
+"""What came out, in few words: counts, groups, sentences, cards. Computed from the claims."""
