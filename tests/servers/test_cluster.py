@@ -265,7 +265,7 @@ def test_a_killed_snakemake_takes_over_the_jobs_that_ran_on(untrained, trained, 
     training = training_processes(untrained)
     for pid in training:  # it shall not end before the next start
         os.kill(pid, signal.SIGSTOP)
-    assert "--unlock" in run(untrained, cluster, *goal, code=1)[-2000:]
+    assert "--unlock" in run(untrained, cluster, *goal, code=2)[-2000:]
     untrained.snakemake("--unlock")
     again = submit(untrained, cluster, *goal)
     waiting = f"waiting for Slurm jobs {number} that an earlier run started here; "
