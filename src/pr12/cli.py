@@ -65,7 +65,11 @@ def main() -> None:
 
 
 def _tool(
-    module: str, tool: Any, text: str, **paths: tuple[type, bool, str]
+    module: str,
+    tool: Any,
+    text: str,
+    defaults: dict[str, Any] | None = None,
+    **paths: tuple[type, bool, str],
 ) -> Callable[..., None]:
     """Return the command of a tool; of its paths each has a type, whether it is needed, a help."""
     described = {}
@@ -78,7 +82,7 @@ def _tool(
             inspect.Parameter.empty if needed else None,
         )
     command = options.command(
-        _answered, module, tool.Settings, tool.DEFAULTS, tool.TEXTS, described
+        _answered, module, tool.Settings, defaults or tool.DEFAULTS, tool.TEXTS, described
     )
     command.__doc__ = text
     return command
@@ -110,9 +114,21 @@ quality.command("score")(
             "Folder: a file for each case, or a folder of organs.",
         ),
         images=(typer.Argument, True, "Folder of their images: files, or DICOM folders."),
-        reference=(typer.Option, True, "Trusted: images/ and labels/, or a data set of nnU-Net."),
-        out=(typer.Option, True, "Folder for table, plot and page."),
+        reference=(typer.Option, False, "Trusted: images/ and labels/, or a data set of nnU-Net."),
         calibration=(typer.Option, False, "Folder with images/, segmentations/ and labels/."),
+        model=(typer.Option, False, "In place of both: what pr12 quality fit wrote."),
+        out=(typer.Option, True, "Folder for tables, plot, page and maps."),
+    )
+)
+quality.command("fit")(
+    _tool(
+        "pr12.rca.predict.fit",
+        quality_settings,
+        "Score references once, so that new cases cost their own registrations alone.",
+        {name: quality_settings.DEFAULTS[name] for name in quality_settings.FITTED},
+        reference=(typer.Argument, True, "Trusted: images/ and labels/, or a data set of nnU-Net."),
+        calibration=(typer.Option, False, "Folder with images/, segmentations/ and labels/."),
+        out=(typer.Option, True, "Folder for the model."),
     )
 )
 

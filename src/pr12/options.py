@@ -13,7 +13,6 @@ import types
 import typing
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import fields
 from typing import Annotated, Any
 
 import typer
@@ -161,8 +160,8 @@ def command(
 
     hints = typing.get_type_hints(settings, include_extras=True)
     entries = dict(paths)
-    for field in fields(settings):
-        entries[field.name] = option(hints[field.name], defaults[field.name], texts[field.name])
+    for name, default in defaults.items():
+        entries[name] = option(hints[name], default, texts[name])
     run.__signature__ = inspect.Signature(
         [
             inspect.Parameter(

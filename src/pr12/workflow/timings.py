@@ -3,12 +3,16 @@
 import math
 import os
 import platform
-import resource
 import sys
 import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
+
+try:
+    import resource
+except ModuleNotFoundError:  # Windows, where the tools for people's own files run, too
+    resource = None
 
 from pr12.workflow import files
 from pr12.workflow.errors import UserError
@@ -70,19 +74,26 @@ def measured() -> dict[str, Any]:
     """
     torch = sys.modules.get("torch")  # steps without torch must not pay for it here
     cuda = torch is not None and torch.cuda.is_available()
-    usage, ended = (resource.getrusage(who) for who in (resource.RUSAGE_SELF,
-                                                        resource.RUSAGE_CHILDREN))  # fmt: skip
-    cpu = sum(each.ru_utime + each.ru_stime for each in (usage, ended))
-    workers = _workers()
+    ours, workers = _ours(), _workers()
     return {
         "seconds": round(_age(), 3),
-        "cpu_seconds": round(cpu + sum(worker.cpu_seconds for worker in workers), 3),
-        # Linux counts in KiB
-        "peak_memory_bytes": usage.ru_maxrss * 1024 + sum(w.memory_bytes for w in workers),
+        "cpu_seconds": round(ours.cpu_seconds + sum(w.cpu_seconds for w in workers), 3),
+        "peak_memory_bytes": ours.memory_bytes + sum(w.memory_bytes for w in workers),
         "machine": platform.node(),
         "device": torch.cuda.get_device_name() if cuda else "cpu",
         "threads": torch.get_num_threads() if torch else 1,
     }
+
+
+def _ours() -> Used:
+    """Return what this process and its ended children took; memory is unknown on Windows."""
+    if resource is None:
+        return Used(time.process_time(), 0)
+    usage, ended = (
+        resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    )
+    cpu = sum(each.ru_utime + each.ru_stime for each in (usage, ended))
+    return Used(cpu, usage.ru_maxrss * 1024)  # Linux counts in KiB
 
 
 def _age() -> float:

@@ -10,7 +10,7 @@ from PIL import Image
 from scipy import ndimage
 
 from pr12.rca.data import intensity, phantom
-from pr12.rca.model import measures
+from pr12.rca.model import conformal, measures
 from pr12.rca.model.registration import Effort
 from pr12.rca.predict import calibration, damage, plot, summary
 from pr12.rca.predict import cases as predict_cases
@@ -32,7 +32,7 @@ def case(number=0, labels=None, spacing=(1.0, 1.0), size=48, name="a"):
     image, ours = phantom.slice_of((9, number), size, 1.0)
     labels = ours if labels is None else labels
     view = View(np.zeros((4, 4), np.uint8), np.zeros((4, 4), int), (1.0, 1.0), "")
-    return Case(name, image, labels, spacing, view, {}, (), str(number))
+    return Case(name, image, labels, spacing, (view,), {}, (), str(number))
 
 
 # --- scores ---
@@ -55,8 +55,9 @@ def test_dice_is_the_overlap_of_each_structure_that_the_reference_has(seed, stru
 def test_a_segmentation_scores_highest_on_its_own_image():
     ours = case()
     maps = np.stack([ours.labels, np.roll(ours.labels, 6, axis=0), np.zeros_like(ours.labels)])
-    scores, similarity = predict_scores.score(ours, maps, ours, EFFORT, 3)
+    scores, similarity, carried = predict_scores.score(ours, maps, ours, EFFORT, 3)
     assert similarity > 0.99
+    assert (carried == ours.labels).mean() > 0.98
     assert scores.shape == (3, 3)
     assert scores[0].min() > 0.95
     assert scores[1].max() < 0.8
@@ -80,7 +81,8 @@ def test_what_itk_cannot_register_is_no_score(monkeypatch):
 
     monkeypatch.setattr(predict_scores.registration, "correspondence", fails)
     ours = case()
-    scores, similarity = predict_scores.score(ours, ours.labels[None], ours, EFFORT, 3)
+    scores, similarity, carried = predict_scores.score(ours, ours.labels[None], ours, EFFORT, 3)
+    assert carried is None
     assert np.isnan(scores).all()
     assert np.isnan(similarity)
 
@@ -119,7 +121,7 @@ def test_damage_is_measured_in_millimetres(kind):
     image = thin.astype(np.float32)
     both = []
     for labels, spacing in ((thin, (1.0, 1.0)), (thin[::4], (4.0, 1.0))):
-        ours = Case("a", image, np.ascontiguousarray(labels), spacing, None, {}, (), "")
+        ours = Case("a", image, np.ascontiguousarray(labels), spacing, (), {}, (), "")
         reals = [damage.damaged(ours, [], EFFORT, 1, seed)[1][:, 0] for seed in range(20)]
         both.append(np.mean(reals, axis=0))
     chosen = [index for index, (ours, _) in enumerate(damage.DAMAGES) if ours == kind]
@@ -140,8 +142,10 @@ def test_labels_of_other_references_are_carried_over():
     assert len(maps) == len(real) == len(damage.DAMAGES) + 2
     assert (real[-2:] > 0.3).all()
     assert (real[-2:] < 1).all()
-    expected, _ = predict_scores.score(others[1], others[1].labels[None], ours, EFFORT, 3)
-    assert real[-1] == pytest.approx(expected[0])
+    scores, _, expected = predict_scores.score(ours, maps[-1:], others[1], EFFORT, 3)
+    assert np.array_equal(maps[-1], expected)
+    assert scores.min() == 1  # why that reference does not judge it
+    assert real[-1] == pytest.approx(predict_scores.dice(maps[-1], ours.labels, 3))
 
 
 def test_a_structure_that_a_reference_lacks_is_no_calibration():
@@ -158,7 +162,7 @@ def test_the_smallest_and_the_largest_structure_can_be_damaged(shape, filled):
     if filled == "one":
         labels[...] = 0
         labels[(0,) * len(shape)] = 1
-    ours = Case("a", labels.astype(np.float32), labels, (1.0,) * len(shape), None, {}, (), "")
+    ours = Case("a", labels.astype(np.float32), labels, (1.0,) * len(shape), (), {}, (), "")
     _, real, _ = damage.damaged(ours, [], EFFORT, 1, 0)
     assert ((real >= 0) & (real <= 1)).all()
 
@@ -185,7 +189,18 @@ def test_carried_labels_are_not_judged_by_their_own_reference():
 # --- calibration ---
 
 
-def test_intervals_cover_as_they_promise():
+def points(raw, real, patients=None, structure=0):
+    """Gather what is known of one structure of subjects with K segmentations each."""
+    names = [str(n) for n in range(len(raw))] if patients is None else patients
+    return calibration.points(raw, real, names, [[""] * len(each) for each in raw], structure)
+
+
+def calibrated(*given, coverage=0.9, threshold=0.7, missed=0.1):
+    return calibration.calibrate(points(*given), coverage, threshold, missed)
+
+
+@pytest.mark.parametrize("maps", [1, 10])
+def test_intervals_bounds_and_flags_hold_as_they_promise(maps):
     # Real Dice is a curve of the raw score with noise that subjects share
     stream = np.random.default_rng(0)
 
@@ -195,13 +210,22 @@ def test_intervals_cover_as_they_promise():
         noise = stream.normal(0, 0.05, raw.shape)
         return raw, np.clip(raw**0.5 + shared + noise, 0, 1)
 
-    covered = []
-    for _ in range(300):
-        raw, real = subjects(40, 10)
-        ((ours,), _) = calibration.calibrate(list(raw), list(real), 1, 0.9)
-        new, truth = subjects(20, 1)
-        covered.append(np.mean(np.abs(ours.steps(new) - truth) <= ours.half))
-    assert np.mean(covered) == pytest.approx(0.9, abs=0.02)
+    covered, above, passed = [], [], []
+    for _ in range(150):
+        raw, real = subjects(40, maps)
+        ours, _ = calibrated(list(raw), list(real))
+        new, truth = (each.ravel() for each in subjects(40, 1))
+        low, high, at_least = calibration.interval(ours, new, 0.9)
+        covered.append(np.mean((low <= truth) & (truth <= high)))
+        above.append(np.mean(at_least <= truth))
+        passed.append(np.mean(new[truth < 0.7] > ours.cutoff))
+    assert np.mean(covered) == pytest.approx(0.9, abs=0.025)
+    assert np.mean(above) == pytest.approx(0.9, abs=0.025)
+    assert np.mean(passed) <= 0.1
+    low, high = calibration.realised(40, 0.9)
+    if maps == 1:  # then the spread between data sets is that of the Beta law
+        share = np.mean((np.array(covered) >= low - 0.05) & (np.array(covered) <= high + 0.05))
+        assert share > 0.85
 
 
 @pytest.mark.parametrize("coverage", [0.5, 0.8, 0.9, 0.95, 0.99])
@@ -209,35 +233,67 @@ def test_as_many_subjects_as_are_needed_are_enough_and_one_less_is_not(coverage)
     count = calibration.needed(coverage)
     raw = [np.array([[index / count]]) for index in range(count)]
     real = [score + 0.03 * (-1) ** (index // 2) for index, score in enumerate(raw)]
-    assert calibration.calibrate(raw, real, 1, coverage)[0] != [None]
-    assert calibration.calibrate(raw[1:], real[1:], 1, coverage) == ([None], {})
+    assert calibrated(raw, real, coverage=coverage)[0] is not None
+    assert calibrated(raw[1:], real[1:], coverage=coverage) == (None, "")
 
 
-def test_subjects_are_counted_and_not_their_segmentations():
-    many = [np.linspace(0, 1, 500)[:, None]] * 16
-    assert calibration.calibrate(many, many, 1, 0.9) == ([None], {})
+def test_patients_are_counted_and_not_their_segmentations():
+    many = [np.linspace(0, 1, 500)[:, None]] * 8
+    assert calibrated(many, many) == (None, "")
+    stream = np.random.default_rng(2)
+    raw = list(stream.uniform(0, 1, (16, 1, 1)))
+    real = [each + stream.normal(0, 0.02, each.shape) for each in raw]
+    assert calibrated(raw, real)[0].patients == 16
+    both = [f"p{index // 2}" for index in range(16)]  # left and right of eight patients
+    assert calibrated(raw, real, both) == (None, "")
+
+
+def test_no_map_has_seen_the_patient_that_it_is_asked_about():
+    stream = np.random.default_rng(3)
+    raw = list(stream.uniform(0, 1, (30, 2, 1)))
+    real = [each + stream.normal(0, 0.1, each.shape) for each in raw]
+    patients = [f"p{index // 2}" for index in range(30)]
+    ours, _ = calibrated(raw, real, patients)
+    by_patient = {}
+    for patient, fold in zip(np.repeat(patients, 2), ours.fold, strict=True):
+        by_patient.setdefault(patient, set()).add(int(fold))
+    assert {len(folds) for folds in by_patient.values()} == {1}
+    assert len(ours.folds) == calibration.FOLDS
+    # The residuals of one fold follow from the others alone
+    chosen = ours.fold == 0
+    rest = [np.concatenate(part).ravel()[~chosen] for part in (raw, real)]
+    steps = conformal.isotonic_map(*(np.append(part, 0.0) for part in rest))
+    expected = np.concatenate(real).ravel()[chosen] - steps(np.concatenate(raw).ravel()[chosen])
+    assert ours.residuals[chosen] == pytest.approx(expected)
 
 
 def test_a_structure_is_calibrated_by_the_subjects_that_have_it():
     stream = np.random.default_rng(1)
-    raw = [stream.uniform(0, 1, (4, 2)) for _ in range(17)]
+    raw = [stream.uniform(0, 1, (4, 2)) for _ in range(9)]
     real = [ours + stream.normal(0, 0.02, ours.shape) for ours in raw]
     for ours in real[:3]:
         ours[:, 1] = np.nan
-    (first, second), reasons = calibration.calibrate(raw, real, 2, 0.9)
-    assert first.half < 0.1
-    assert second is None
-    assert reasons == {}
-    assert calibration.calibrate(raw, real, 2, 0.8)[0][1] is not None
+    assert calibrated(raw, real, None, 0)[0] is not None
+    assert calibrated(raw, real, None, 1) == (None, "")
+    assert calibrated(raw, real, None, 1, coverage=0.8)[0] is not None
 
 
 def test_no_score_at_all_is_no_quality_at_all():
     raw = [np.array([[0.8 + 0.02 * index]]) for index in range(8)]
     real = [score + 0.03 * (-1) ** (index // 2) for index, score in enumerate(raw)]
-    ((ours,), _) = calibration.calibrate(raw, real, 1, 0.5)
+    ours, _ = calibrated(raw, real, coverage=0.5)
     assert float(ours.steps(np.array([0.0]))[0]) == 0
     assert float(ours.steps(np.array([0.4]))[0]) < 0.5
-    assert ours.lowest == 0.8
+    assert ours.raw.min() == 0.8
+
+
+def test_too_few_failures_promise_nothing():
+    raw = [np.array([[0.3 + 0.03 * index]]) for index in range(20)]
+    real = [score + 0.03 * (-1) ** (index // 2) for index, score in enumerate(raw)]
+    ours, _ = calibrated(raw, real, threshold=0.46)
+    assert (ours.failures, ours.cutoff) == (6, None)
+    ours, _ = calibrated(raw, real, threshold=0.46, missed=0.2)
+    assert ours.cutoff == pytest.approx(0.48)
 
 
 # --- cases ---
@@ -351,7 +407,8 @@ def test_a_large_image_is_averaged_down_whole_whatever_is_segmented(tmp_path):
     np.testing.assert_array_equal(ours.image, other.image)
     assert (ours.origin, ours.spacing) == (other.origin, other.spacing)
     assert any(note.startswith("averaged down by ") for note in ours.notes)
-    assert ours.view.grey.shape == (120, 120)  # the whole slice is shown
+    sides = {view.grey.shape for view in ours.views}
+    assert sides == {(120, 120), (60, 120)}  # whole slices are shown
 
 
 def test_what_is_small_enough_is_not_averaged(tmp_path):
@@ -411,15 +468,16 @@ def test_the_slice_with_most_label_is_shown_from_the_top():
     grey = RANDOM.random((5, 6, 7))
     labels = np.zeros((5, 6, 7), int)
     labels[1, 2, 3:5] = labels[3, 4, 1] = 9
-    plain = predict_cases.view(grey, labels, (1.0, 1.0, 1.0), upright=True)
+    plain, *others = predict_cases.views(grey, labels, (1.0, 1.0, 1.0), upright=True)
     assert plain.place == "slice 2 of 5"
+    assert [view.place for view in others] == ["slice 3 of 6", "slice 2 of 7"]
     assert np.array_equal(plain.labels, labels[1])
-    thick = predict_cases.view(grey, labels, (1.0, 3.0, 2.0), upright=True)
+    thick, *_ = predict_cases.views(grey, labels, (1.0, 3.0, 2.0), upright=True)
     assert (thick.place, thick.spacing) == ("slice 3 of 6", (1.0, 2.0))
     assert np.array_equal(thick.labels, labels[::-1, 2])
-    unknown = predict_cases.view(grey, labels, (1.0, 3.0, 2.0), upright=False)
+    unknown, *_ = predict_cases.views(grey, labels, (1.0, 3.0, 2.0), upright=False)
     assert np.array_equal(unknown.labels, labels[:, 2])
-    empty = predict_cases.view(grey, 0 * labels, (1.0, 1.0, 1.0), upright=True)
+    empty, *_ = predict_cases.views(grey, 0 * labels, (1.0, 1.0, 1.0), upright=True)
     assert empty.place == "slice 3 of 5"
 
 
@@ -431,7 +489,7 @@ def with_labels(values, name="a"):
     view = View(np.zeros(labels.shape, np.uint8), labels, (1.0, 1.0), "")
     image = np.zeros(labels.shape, np.float32)
     real = dict.fromkeys(set(values) - {0}, 0.5)
-    return Case(name, image, labels, (1.0, 1.0), view, real, (), "")
+    return Case(name, image, labels, (1.0, 1.0), (view,), real, (), "")
 
 
 def alike(reference, ours, wanted=None):
@@ -446,7 +504,7 @@ def test_structures_are_numbered_over_all_files():
     assert structures == (4, 70, 300)
     assert labels == [[2, 0, 3], [1, 1, 0]]
     assert actual["case"][0].real == {2: 0.5, 3: 0.5}
-    assert actual["case"][0].view.labels[0].tolist() == [2, 0, 3]
+    assert actual["case"][0].views[0].labels[0].tolist() == [2, 0, 3]
 
 
 def test_structures_that_are_not_asked_for_are_background():
@@ -489,7 +547,7 @@ def test_white_is_what_it_is_elsewhere(reference, ours, expected):
 def rows(count, structures=(1, 2), **given):
     return [
         [
-            Row(f"case {index}", s, index / count, 0.5, 0.0, 1.0, index < 2, 3, **given)
+            Row(f"case {index}", s, index / count, 0.5, 0.0, 1.0, flagged=index < 2, **given)
             for s in structures
         ]
         for index in range(count)
@@ -498,9 +556,9 @@ def rows(count, structures=(1, 2), **given):
 
 def summarised(by_case, structures=(1, 2), **given):
     view = View(np.zeros((8, 9), np.uint8), np.eye(8, 9, dtype=int), (1.0, 2.0), "slice 1 of 2")
-    views = {ours[0].case: view for ours in by_case}
+    views = {ours[0].case: (view,) * 3 for ours in by_case}
     texts = {"warnings": [], "calibration": "", "method": ""}
-    return summary.Summary(by_case, views, structures, [], 0.7, 0.9, **(texts | given))
+    return summary.Summary(by_case, views, {}, structures, [], 0.7, 0.9, **(texts | given))
 
 
 def size(png):
@@ -524,7 +582,7 @@ def test_what_has_no_interval_or_no_number_is_drawn_and_shown():
     assert size(plot.plot(ours))[0] > 0
     page = predict_page.page(ours, b"")
     assert "no &lt;b&gt;reference&lt;/b&gt;" in page
-    assert "1 of 1 predictions are below 0.7, in 1 of 2 cases." in page
+    assert "1 of 1 predictions are flagged, in 1 of 2 cases (a Dice below 0.7 is a failure)." in page
     assert size(plot.plot(summarised([[Row("a", 1)]])))[0] > 0
 
 
@@ -551,4 +609,4 @@ def test_contours_lie_on_the_border_of_their_structure():
 def test_a_file_that_could_not_be_used_has_a_line_of_its_own(tmp_path):
     predict_rows.write(tmp_path / "a.csv", [], [Unused("x\udcff", "said\nin two lines")])
     text = (tmp_path / "a.csv").read_text(encoding="utf-8")
-    assert text.endswith('\nx\\udcff,,,,,,,,"said\nin two lines"\n')
+    assert text.endswith("\nx\\udcff" + 14 * "," + '"said\nin two lines"\n')

@@ -1,7 +1,6 @@
 """What must not pass without a word in users' folders: headers, numbers, calibration, loss."""
 
 import csv
-import fcntl
 import json
 import os
 import struct
@@ -9,6 +8,7 @@ import subprocess
 import sys
 from io import BytesIO
 
+import filelock
 import numpy as np
 import pytest
 import SimpleITK as sitk  # noqa: N813
@@ -16,8 +16,9 @@ from PIL import Image
 
 import bad_inputs
 from pr12.rca.predict import __main__ as predict
-from pr12.rca.predict import cases, page, plot
+from pr12.rca.predict import cases, page, plot, running
 from pr12.rca.predict.reading import picture
+from pr12.rca.predict.settings import Settings
 from pr12.workflow import address, step
 from pr12.workflow.errors import UserError
 
@@ -100,11 +101,11 @@ def start(folder, params=None, **paths):
     line += ["--params", json.dumps(QUICK | (params or {}))]
     try:
         with step.start(
-            predict.Settings,
+            Settings,
             reads=["images", "segmentations", "reference"],
             optional=["calibration"],
             writes=["out"],
-            arguments=predict.with_defaults(line),
+            arguments=running.with_defaults(line),
         ) as job:
             code = predict.main(job)
     except SystemExit as stopped:
@@ -214,10 +215,14 @@ def out_is_a_file(folder):
     (folder / "out").write_text("")
 
 
+HELD = []  # a lock that nobody knows any more is released
+
+
 def another_run(folder):
     (folder / "out").mkdir()
-    lock = os.open(folder / "out", os.O_RDONLY)
-    fcntl.flock(lock, fcntl.LOCK_EX)
+    lock = filelock.FileLock(folder / "out" / running.LOCK)
+    lock.acquire()
+    HELD.append(lock)
 
 
 def no_reference_structure(folder):
@@ -489,20 +494,21 @@ def test_scores_that_are_high_where_the_real_dice_is_zero_are_no_calibration(tmp
 # --- killed and interrupted ---
 
 
-def test_the_folder_of_another_run_is_left_alone_and_old_ones_are_removed(tmp_path):
+def test_scores_and_parts_of_other_runs_are_removed(tmp_path):
     folders(tmp_path)
     start(tmp_path)
     (tmp_path / "out/.predictions.99.part.csv").write_text("half")
-    (first,) = tmp_path.glob("out/.resume_*")
+    first = {*tmp_path.glob("out/.scores/*")}
     start(tmp_path, {"smoothing": 2.0})
-    (second,) = tmp_path.glob("out/.resume_*")
-    assert first != second
+    second = {*tmp_path.glob("out/.scores/*")}
+    assert first
+    assert second
+    assert not first & second
     assert not list(tmp_path.glob("out/*.part.*"))
-    assert sorted(path.name for path in (tmp_path / "out").iterdir())[1:] == [
-        "index.html",
-        "predictions.csv",
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        ".lock", ".scores", "disagreement", "index.html", "predictions.csv", "predictions.json",
         "predictions.png",
-    ]
+    }  # fmt: skip
 
 
 @pytest.mark.slow
@@ -528,6 +534,6 @@ def test_kills_at_any_moment_end_in_the_same_bytes(tmp_path):
         except subprocess.TimeoutExpired:
             continue
     assert run(killed).returncode == 0
-    for name in ("predictions.csv", "predictions.png", "index.html"):
+    for name in ("predictions.csv", "predictions.json", "predictions.png", "index.html"):
         assert (killed / name).read_bytes() == (whole / name).read_bytes()
-    assert len(list(killed.iterdir())) == 4
+    assert {path.name for path in killed.iterdir()} == {path.name for path in whole.iterdir()}

@@ -18,6 +18,7 @@ from pr12.rca.predict.reading.picture import NO_NAMES, Picture
 from pr12.workflow.errors import UserError
 
 AS_IT_IS = Scale(0.0, 1.0)
+LARGEST = 400  # pixels of a side of what is shown
 # How notes begin that are said of a case alone, and not on the terminal
 QUIET = ("averaged down", "the first of ", "the reference ")
 
@@ -42,7 +43,7 @@ class Unused(NamedTuple):
 
 
 class View(NamedTuple):
-    """The slice of a case that is shown: grey values, labels, and the size of a pixel in mm."""
+    """A slice of a case that is shown: grey values, labels, and the size of a pixel in mm."""
 
     grey: np.ndarray  # uint8
     labels: np.ndarray
@@ -57,7 +58,7 @@ class Case(NamedTuple):
     image: np.ndarray  # float32
     labels: np.ndarray  # whole numbers, as in the file, or 0 to S (`predict_structures`)
     spacing: tuple[float, ...]  # mm, along each axis of the arrays
-    view: View
+    views: tuple[View, ...]  # of a volume three, the one across the thickest voxels first
     real: dict[int, float]  # Dice by structure, where the truth is known
     notes: tuple[str, ...]
     content: str  # digest of the image: equal for equal images, whatever was segmented in them
@@ -171,7 +172,7 @@ def _case(
     by = blocks.scale(refined, str(files.image))
     held = blocks.content(labels)
     content = hashlib.sha256(blocks.scaled(refined, by).tobytes()).hexdigest()
-    shown = view(image.array, labels, image.spacing, image.direction is not None, by, held)
+    shown = views(image.array, labels, image.spacing, image.direction is not None, by, held)
     factors = blocks.reduction(labels.shape, image.spacing, largest)
     small = grids.coarser(image, blocks.means(image.array, by, factors), factors)
     small, small_labels, straightened = grids.straightened(
@@ -203,15 +204,15 @@ def _case(
     )
 
 
-def view(
+def views(
     image: np.ndarray,
     labels: np.ndarray,
     spacing: tuple[float, ...],
     upright: bool,
     by: Scale = AS_IT_IS,
     held: Content | None = None,
-) -> View:
-    """Return the slice with the most labelled voxels, across the axis of the thickest voxels.
+) -> tuple[View, ...]:
+    """Return the slice across each axis with the most labelled voxels, of a picture the whole.
 
     Parameters
     ----------
@@ -229,23 +230,40 @@ def view(
     held : Content, optional
         Of the label map, where it is known.
 
+    Returns
+    -------
+    tuple of View
+        Of at most `LARGEST` pixels a side; the slice across the thickest voxels comes first.
+
     Examples
     --------
     >>> labels = np.zeros((3, 2, 2), int)
     >>> labels[2, 0, 0] = 1
-    >>> view(np.zeros((3, 2, 2)), labels, (1.0, 1.0, 1.0), True).place
-    'slice 3 of 3'
+    >>> [view.place for view in views(np.zeros((3, 2, 2)), labels, (1.0, 1.0, 1.0), True)]
+    ['slice 3 of 3', 'slice 1 of 2', 'slice 1 of 2']
     """
-    pixels, place = (image, labels), ""
-    if image.ndim == 3:
-        axis = spacing.index(max(spacing))
-        counts = (held or blocks.content(labels)).profiles[axis].sum(axis=0)
+    if image.ndim == 2:
+        return (_view(image, labels, spacing, "", by),)
+    profiles = (held or blocks.content(labels)).profiles
+    shown = []
+    for axis in sorted(range(3), key=lambda axis: -spacing[axis]):
+        counts = profiles[axis].sum(axis=0)
         index = int(counts.argmax()) if counts.any() else len(counts) // 2
         slice_of = (slice(None),) * axis + (index,)  # `take` would copy the volume
-        pixels = tuple(part[slice_of] for part in pixels)
+        pixels = [part[slice_of] for part in (image, labels)]
         if axis and upright:
-            pixels = tuple(part[::-1] for part in pixels)
-        place = f"slice {index + 1} of {len(counts)}"
-        spacing = tuple(step for other, step in enumerate(spacing) if other != axis)
-    grey = np.rint(255 * blocks.scaled(pixels[0], by)).astype(np.uint8)
-    return View(grey, np.ascontiguousarray(pixels[1], np.int32), spacing, place)
+            pixels = [part[::-1] for part in pixels]
+        sides = tuple(step for other, step in enumerate(spacing) if other != axis)
+        shown.append(_view(*pixels, sides, f"slice {index + 1} of {len(counts)}", by))
+    return tuple(shown)
+
+
+def _view(
+    image: np.ndarray, labels: np.ndarray, spacing: tuple[float, ...], place: str, by: Scale
+) -> View:
+    """Return a slice, of each so many pixels one: all cases are kept in memory."""
+    steps = [max(1, round(side / LARGEST)) for side in image.shape]
+    every = tuple(slice(None, None, step) for step in steps)
+    grey = np.rint(255 * blocks.scaled(image[every], by)).astype(np.uint8)
+    labels = np.ascontiguousarray(labels[every], np.int32)
+    return View(grey, labels, tuple(np.multiply(spacing, steps).tolist()), place)

@@ -5,8 +5,8 @@ moved, eroded or dilated, deformed and cut off, by a share of its own size; and 
 other references are carried over by registration, affine alone and deformable, as a segmenter by
 atlas does. These are a third of all: their errors lie where images are ambiguous, which misleads
 the scores, too, so that synthetic damage alone makes predictions too high. The undamaged labels
-are not among them, for no segmenter draws them. Intervals that are calibrated on such damage hold
-for errors of that kind.
+are not among them, for no segmenter draws them. What is calibrated on such damage holds for errors
+of that kind: `pr12.rca.predict.calibration.by_kind` measures how far for others.
 """
 
 from collections.abc import Sequence
@@ -57,7 +57,7 @@ def damaged(
     Examples
     --------
     >>> labels = np.pad(np.ones((6, 6), np.uint8), 5)
-    >>> case = Case("a", labels.astype(np.float32), labels, (1.0, 1.0), None, {}, (), "")
+    >>> case = Case("a", labels.astype(np.float32), labels, (1.0, 1.0), (), {}, (), "")
     >>> result, real, carried = damaged(case, [], Effort(0, (1,), 0, 1.0), 1, 0)
     >>> len(result) == len(DAMAGES), float(real[5, 0].round(2)), carried
     (True, 0.93, 0)
@@ -84,6 +84,22 @@ def damaged(
     segmentations = np.concatenate([maps, *carried])
     real = np.stack([dice(labels, case.labels, structures) for labels in segmentations])
     return segmentations, real, len(carried)
+
+
+def kinds(maps: int) -> list[str]:
+    """Return the kind of damage of each of a reference's segmentations.
+
+    Parameters
+    ----------
+    maps : int
+        How many `damaged` gave.
+
+    Examples
+    --------
+    >>> kinds(13)[-2:]
+    ['cut', 'carried']
+    """
+    return [kind for kind, _ in DAMAGES] + ["carried"] * (maps - len(DAMAGES))
 
 
 def _radius(voxels: int, spacing: tuple[float, ...]) -> float:

@@ -8,8 +8,7 @@ from pr12.core.parallel import spread
 from pr12.rca.predict import cases as predict_cases
 from pr12.rca.predict.cases import Case, Files, Unused
 from pr12.rca.predict.reading import files as user_files
-from pr12.rca.predict.reading import formats, layouts, names
-from pr12.workflow import files as workflow_files
+from pr12.rca.predict.reading import layouts, names
 from pr12.workflow import progress
 from pr12.workflow.errors import UserError
 
@@ -87,37 +86,8 @@ def _find_calibration(folder: Path) -> tuple[list[Files], dict[str, str]]:
     return files, lost | dict.fromkeys([*unpaired, *lone], "calibration")
 
 
-def digest(files: Mapping[str, Sequence[Files]]) -> dict[str, list[list[str]]]:
-    """Return names and digests of all files, empty for one that cannot be read.
-
-    Parameters
-    ----------
-    files : mapping of str to sequence of Files
-        As `find` returns them.
-    """
-
-    def sha256(path: Path) -> str:
-        try:
-            every = [(part.name, workflow_files.sha256(part)) for part in formats.parts(path)]
-        except OSError:  # it is told as a file that cannot be used
-            return ""
-        return every[0][1] if path.is_file() and len(every) == 1 else str(every)
-
-    return {
-        kind: [
-            [case.name, *(sha256(path) for path in case[1:4] if path), *_named(case)]
-            for case in cases
-        ]
-        for kind, cases in files.items()
-    }
-
-
-def _named(case: Files) -> list[str]:
-    return [f"{number} {name}" for number, name in sorted(case.names.items())]
-
-
 def read(
-    files: Mapping[str, Sequence[Files]], largest: int
+    files: Mapping[str, Sequence[Files]], largest: int, references: Sequence[Case] = ()
 ) -> tuple[dict[str, list[Case]], list[Unused]]:
     """Read all files, and list what cannot be used.
 
@@ -127,6 +97,8 @@ def read(
         As `find` returns them.
     largest : int
         Voxels of an image that are registered at most.
+    references : sequence of Case
+        Of a model, if no reference is to be read.
 
     Raises
     ------
@@ -136,11 +108,12 @@ def read(
     work = [(kind, case) for kind, listed in files.items() for case in listed]
     results = spread(predict_cases.read, ((case, largest) for _, case in work))
     results = list(progress.follow(results, len(work), _describe))
-    kinds = Counter(
-        (result.image.ndim, result.placed)
+    trusted = [
+        result
         for (kind, _), result in zip(work, results, strict=True)
         if kind == "reference" and isinstance(result, Case)
-    )
+    ]
+    kinds = Counter((case.image.ndim, case.placed) for case in [*trusted, *references])
     most = max(kinds, key=kinds.__getitem__, default=(0, False))
     cases: dict[str, list[Case]] = {kind: [] for kind in files}
     unused: dict[str, list[Unused]] = {kind: [] for kind in files}
@@ -156,6 +129,8 @@ def read(
                 f"none of {len(unused[kind])} {KINDS[kind]} can be used; the first: "
                 f"{unused[kind][0].note}"
             )
+    if references:
+        cases["reference"] = list(references)
     by_content = {case.content: case.name for case in cases["reference"]}
     for kind in [kind for kind in cases if kind != "reference"]:
         cases[kind] = [_with_twin(case, by_content.get(case.content)) for case in cases[kind]]

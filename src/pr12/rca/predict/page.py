@@ -14,10 +14,12 @@ from pr12.rca.model import measures
 from pr12.rca.predict import summary as predict_summary
 from pr12.rca.predict.cases import View
 from pr12.rca.predict.rows import Row
-from pr12.rca.predict.summary import Summary
+from pr12.rca.predict.summary import Disputed, Summary
 
 SIDE = 320  # pixels of the longer side of a picture
+FEW = 8  # structures of a case that are shown before one asks for more
 LINE = 2  # width of a contour
+RED = (255, 46, 12)  # of what all references dispute
 
 
 def overlay(view: View) -> bytes:
@@ -42,8 +44,7 @@ def overlay(view: View) -> bytes:
     ...     picture.size, picture.getpixel((160, 160)), picture.getpixel((90, 81))
     ((320, 320), (0, 0, 0), (213, 94, 0))
     """
-    lengths = np.multiply(view.grey.shape, view.spacing)
-    height, width = np.maximum(np.rint(SIDE * lengths / lengths.max()).astype(int), 16).tolist()
+    height, width = _size(view)
     grey = Image.fromarray(view.grey).resize((width, height), Image.Resampling.BICUBIC)
     labels = Image.fromarray(view.labels.astype(np.int32))
     shown = np.asarray(labels.resize((width, height), Image.Resampling.NEAREST))
@@ -79,8 +80,9 @@ def page(summary: Summary, picture: bytes) -> str:
         calibration=summary.calibration,
         method=summary.method,
         plot=_address(picture),
-        interval=f"{100 * summary.coverage:g} % interval"
-        if predict_summary.has_intervals(summary.by_case)
+        interval=_heading(summary),
+        at_least=f"{100 * summary.coverage:g} % at least"
+        if any(row.at_least is not None for rows in summary.by_case for row in rows)
         else "",
         threshold=round(100 * summary.threshold, 2),
         cards=[_card(rows, summary) for rows in summary.by_case],
@@ -89,22 +91,73 @@ def page(summary: Summary, picture: bytes) -> str:
     return predict_summary.printable(text)
 
 
+def _heading(summary: Summary) -> str:
+    if not predict_summary.has_intervals(summary.by_case):
+        return ""
+    rough = all(row.low is None for rows in summary.by_case for row in rows)
+    return "rough range" if rough else f"{100 * summary.coverage:g} % interval"
+
+
+def heat(disputed: Disputed) -> bytes:
+    """Draw where references disagree with a segmentation: the redder, the more of them.
+
+    Parameters
+    ----------
+    disputed : Disputed
+        Of a case.
+
+    Returns
+    -------
+    bytes
+        A PNG of the size of `overlay`'s.
+
+    Examples
+    --------
+    >>> grey = np.full((4, 4), 200, np.uint8)
+    >>> view = View(grey, np.zeros((4, 4), int), (1.0, 1.0), "")
+    >>> share = np.pad(np.full((4, 2), 255, np.uint8), ((0, 0), (0, 2)))
+    >>> with Image.open(io.BytesIO(heat(Disputed(view, share)))) as picture:
+    ...     picture.size, picture.getpixel((10, 10)), picture.getpixel((310, 10))
+    ((320, 320), (241, 63, 34), (160, 160, 160))
+    """
+    height, width = _size(disputed.view)
+    grey, share = (
+        np.asarray(Image.fromarray(each).resize((width, height), Image.Resampling.BILINEAR))
+        for each in (disputed.view.grey, disputed.share)
+    )
+    strength = 0.85 * share[..., None] / 255
+    pixels = (1 - strength) * 0.8 * grey[..., None] + strength * np.array(RED)
+    stream = io.BytesIO()
+    Image.fromarray(np.rint(pixels).astype(np.uint8)).save(stream, "PNG", optimize=True)
+    return stream.getvalue()
+
+
+def _size(view: View) -> tuple[int, int]:
+    """Return height and width of a picture whose pixels are square."""
+    lengths = np.multiply(view.grey.shape, view.spacing)
+    height, width = np.maximum(np.rint(SIDE * lengths / lengths.max()).astype(int), 16).tolist()
+    return height, width
+
+
 def _card(rows: Sequence[Row], summary: Summary) -> dict[str, Any]:
     """Return what the template says of one case; notes of several structures are joined."""
     by_note: dict[str, list[str]] = {}
     for row in rows:
         for note in row.notes:
             by_note.setdefault(note, []).append(str(row.structure))
-    view = summary.views[rows[0].case]
+    views, disputed = summary.views[rows[0].case], summary.disputed.get(rows[0].case)
+    lines = [
+        _line(row, predict_summary.colour(summary.structures.index(row.structure))) for row in rows
+    ]
+    if len(lines) > FEW:  # the worst are seen first
+        lines.sort(key=lambda line: (line["at"] is None, line["at"]))
     return {
         "name": rows[0].case,
         "flagged": any(row.flagged for row in rows),
-        "picture": _address(overlay(view)),
-        "place": view.place,
-        "rows": [
-            _line(row, predict_summary.colour(summary.structures.index(row.structure)))
-            for row in rows
-        ],
+        "pictures": [{"image": _address(overlay(view)), "place": view.place} for view in views],
+        "disputed": disputed and {"image": _address(heat(disputed)), "place": disputed.view.place},
+        "rows": lines[:FEW],
+        "more": lines[FEW:],
         "notes": [
             note if len(numbers) == len(rows) else f"Structure {', '.join(numbers)}: {note}"
             for note, numbers in by_note.items()
@@ -116,15 +169,18 @@ def _line(row: Row, shown: str) -> dict[str, Any]:
     def place(value: float | None) -> float | None:
         return None if value is None else round(100 * value, 2)
 
+    ends = predict_summary.ends(row)
     return {
         "structure": row.structure,
         "colour": shown,
         "flagged": row.flagged,
         "predicted": "–" if row.predicted_dice is None else f"{row.predicted_dice:.2f}",
-        "interval": "" if row.low is None else f"{row.low:.2f} to {row.high:.2f}",
+        "interval": f"{ends[0]:.2f}–{ends[1]:.2f}" if ends else "",
+        "at_least": "" if row.at_least is None else f"{row.at_least:.2f}",
+        "distance": "" if row.hd95_mm is None else f"{row.hd95_mm:.1f} mm",
         "at": place(row.predicted_dice),
-        "low": place(row.low),
-        "high": place(row.high),
+        "low": place(ends[0] if ends else None),
+        "high": place(ends[1] if ends else None),
     }
 
 

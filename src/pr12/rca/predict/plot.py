@@ -41,8 +41,8 @@ def plot(summary: Summary) -> bytes:
                 "linestyle": "none",
             }
             values = [row.predicted_dice for row in rows]
-            ends = [(row.low, row.high) for row in rows]
-            if all(low is not None for low, _ in ends):
+            ends = [predict_summary.ends(row) for row in rows]
+            if all(ends):
                 style["xerr"] = [
                     [value - low for value, (low, _) in zip(values, ends, strict=True)],
                     [high - value for value, (_, high) in zip(values, ends, strict=True)],
@@ -58,11 +58,12 @@ def plot(summary: Summary) -> bytes:
         axes.tick_params(axis="y", length=0)
         axes.set_xlabel("predicted Dice")
         of = f"the worst {len(shown)} of {len(predicted)}" if len(predicted) > len(shown) else "all"
-        lines = (
-            f", with {100 * summary.coverage:g} % intervals"
-            if predict_summary.has_intervals(shown)
-            else ""
+        kind = (
+            "rough ranges"
+            if all(row.low is None for rows in shown for row in rows)
+            else f"{100 * summary.coverage:g} % intervals"
         )
+        lines = f", with {kind}" if predict_summary.has_intervals(shown) else ""
         axes.set_title(f"Predicted Dice of {of} cases{lines}")
         plots.legend(figure, "lower center")
         stream = io.BytesIO()

@@ -1,13 +1,15 @@
 """The table of `pr12.rca.predict`: one row per case and structure, worst case first."""
 
 import csv
+import json
 import math
 from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from pr12.rca.predict import calibration as predict_calibration
 from pr12.rca.predict import scores as predict_scores
 from pr12.rca.predict.calibration import Calibration
 from pr12.rca.predict.cases import Case, Unused
@@ -24,10 +26,16 @@ class Row(NamedTuple):
     structure: int | str | None = None  # its name, or its number where it has none
     predicted_dice: float | None = None
     raw_score: float | None = None
-    low: float | None = None
+    low: float | None = None  # of the interval
     high: float | None = None
+    at_least: float | None = None  # with the nominal probability
+    rough_low: float | None = None  # where damaged references stand in for a calibration
+    rough_high: float | None = None
     flagged: bool | None = None
     references_used: int | None = None
+    disagreement: float | None = None  # of the references, over voxels that one labels so
+    hd95_mm: float | None = None  # to the references' majority
+    surface_mm: float | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -42,6 +50,8 @@ class Reading(NamedTuple):
     reasons: Mapping[int, str]  # index of a structure -> why it is not calibrated
     estimator: str
     threshold: float  # what is predicted to be lower is flagged
+    coverage: float
+    honest: bool  # calibrated by cases whose truth is known, not by damaged references
 
 
 def rows_of(case: Case, scored: Scored, reading: Reading) -> list[Row]:
@@ -58,7 +68,7 @@ def rows_of(case: Case, scored: Scored, reading: Reading) -> list[Row]:
     """
     present = set(np.unique(case.labels).tolist())
     scores = scored.scores[0]
-    raw = predict_scores.estimated(scores[None], reading.estimator)[0].tolist()
+    raw = predict_scores.estimated(scored, reading.estimator)[0].tolist()
     used = (~np.isnan(scores)).sum(axis=0).tolist()
     of_case = (*_similarity(scored.similarity), *case.notes)
     rows = []
@@ -77,7 +87,13 @@ def rows_of(case: Case, scored: Scored, reading: Reading) -> list[Row]:
             notes += (
                 "it may be there under a number that no reference has, so it is not predicted",
             )
-        row = Row(case.name, structure, references_used=used[index], notes=(*notes, *of_case))
+        row = Row(
+            case.name,
+            structure,
+            references_used=used[index],
+            notes=(*notes, *of_case),
+            **_measured(scored, index),
+        )
         rows.append(_predicted(row, raw[index], index, reading) if predictable else row)
     return rows
 
@@ -92,6 +108,16 @@ def _similarity(similarity: np.ndarray) -> tuple[str, ...]:
     )
 
 
+def _measured(scored: Scored, index: int) -> dict[str, float | None]:
+    """Return how far the references' majority lies from a structure, where it is known."""
+    values = scored.distances[index].tolist()
+    names = ("disagreement", "hd95_mm", "surface_mm")
+    return {
+        name: None if math.isnan(value) else value
+        for name, value in zip(names, values, strict=True)
+    }
+
+
 def _predicted(row: Row, raw: float, index: int, reading: Reading) -> Row:
     calibration = reading.calibrations[index]
     if calibration is None:
@@ -102,18 +128,25 @@ def _predicted(row: Row, raw: float, index: int, reading: Reading) -> Row:
             flagged=raw < reading.threshold,
             notes=(f"not calibrated{reason}: this is the raw score", *row.notes),
         )
-    predicted = float(calibration.steps(np.array([raw]))[0])
-    notes = row.notes
-    if 0 < raw < calibration.lowest:
-        notes = ("its score is below all of the calibration: the interval may not hold", *notes)
-    return row._replace(
+    score = np.array([raw])
+    predicted = float(calibration.steps(score)[0])
+    low, high, at_least = (
+        float(end[0]) for end in predict_calibration.interval(calibration, score, reading.coverage)
+    )
+    row = row._replace(
         predicted_dice=predicted,
         raw_score=raw,
-        low=max(predicted - calibration.half, 0.0),
-        high=min(predicted + calibration.half, 1.0),
-        flagged=predicted < reading.threshold,
-        notes=notes,
+        # A failure that is calibrated too high must not pass
+        flagged=predicted < reading.threshold
+        or (reading.honest and calibration.cutoff is not None and raw <= calibration.cutoff),
     )
+    if not reading.honest:
+        return row._replace(rough_low=low, rough_high=high)
+    row = row._replace(low=low, high=high, at_least=at_least)
+    if 0 < raw < calibration.raw.min():
+        note = "its score is below all of the calibration: the interval may not hold"
+        row = row._replace(notes=(note, *row.notes))
+    return row
 
 
 def worst_first(by_case: Sequence[list[Row]]) -> list[list[Row]]:
@@ -154,13 +187,13 @@ def write(path: Path, by_case: Sequence[list[Row]], unused: Sequence[Unused]) ->
     --------
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp()) / "a.csv"
-    >>> row = Row("a", 1, 2 / 3, 0.5, 0.4, 0.9, True, 7, ("odd, but",))
+    >>> row = Row("a", 1, 2 / 3, 0.5, 0.4, 0.9, 0.5, flagged=True, notes=("odd, but",))
     >>> write(path, [[row]], [Unused("b", "no")])
-    >>> print(path.read_text())
-    case,structure,predicted_dice,raw_score,low,high,flagged,references_used,note
-    a,1,0.6667,0.5000,0.4000,0.9000,true,7,"odd, but"
-    b,,,,,,,,no
-    <BLANKLINE>
+    >>> for line in path.read_text().splitlines():
+    ...     line.split(",")[:7], line.split(",")[9]
+    (['case', 'structure', 'predicted_dice', 'raw_score', 'low', 'high', 'at_least'], 'flagged')
+    (['a', '1', '0.6667', '0.5000', '0.4000', '0.9000', '0.5000'], 'true')
+    (['b', '', '', '', '', '', ''], '')
     """
     lines = [row for rows in by_case for row in rows]
     lines += [Row(lost.case, notes=(lost.note,)) for lost in unused]
@@ -172,6 +205,47 @@ def write(path: Path, by_case: Sequence[list[Row]], unused: Sequence[Unused]) ->
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow([*Row._fields[:-1], "note"])
         writer.writerows([_cell(value) for value in row] for row in lines)
+
+
+def write_json(
+    path: Path, by_case: Sequence[list[Row]], unused: Sequence[Unused], about: Mapping[str, Any]
+) -> None:
+    """Write predictions.json: the same for a program, with what is said of all cases.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    by_case, unused
+        As in `write`.
+    about : mapping
+        Of the run.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "a.json"
+    >>> write_json(path, [[Row("a", "liver", 0.75, notes=("odd",))]], [], {"threshold": 0.7})
+    >>> content = json.loads(path.read_text())
+    >>> content["threshold"], content["cases"][0]["structures"][0]["predicted_dice"]
+    (0.7, 0.75)
+    """
+    cases = [
+        {
+            "case": rows[0].case,
+            "flagged": any(row.flagged for row in rows),
+            "structures": [
+                {name: value for name, value in row._asdict().items() if name != "case"}
+                for row in rows
+            ],
+        }
+        for rows in by_case
+    ]
+    lost = [{"case": each.case, "kind": each.kind, "note": each.note} for each in unused]
+    content = {**about, "cases": cases, "unused": lost}
+    text = json.dumps(content, indent=1, ensure_ascii=True, allow_nan=False)
+    with files.atomic(path) as temporary:
+        temporary.write_text(text + "\n", encoding="ascii")
 
 
 def _cell(value: str | float | bool | tuple[str, ...] | None) -> str:

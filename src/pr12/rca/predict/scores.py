@@ -1,7 +1,10 @@
-"""The scores of segmentations on references, for `pr12.rca.predict`: parallel and resumable.
+"""The scores of segmentations by references, for `pr12.rca.predict`: parallel and resumable.
 
-The paper's direction (Valindria et al. 2017, Sec. III): the segmented image is the atlas, moved to
-each reference. One registration of two images serves all structures and all label maps.
+The direction that the report finds best: the references' labels are carried to the case (Robinson
+et al. 2019) by one registration each, and the segmentation is compared with them. The paper's
+direction (Valindria et al. 2017, Sec. III) carries the segmentation to the references and needs as
+many registrations; here all label maps of a case share them, what differs can be shown on the case,
+and distances are in its mm.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,18 +12,20 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from scipy.spatial import cKDTree
 
 from pr12.core.parallel import spread
 from pr12.rca.data import scan_files
 from pr12.rca.model import estimates, registration
-from pr12.rca.model.measures import MEASURES
+from pr12.rca.model.measures import MEASURES, surface
 from pr12.rca.model.registration import Effort, propagate
 from pr12.rca.predict.cases import Case
 from pr12.workflow import progress
+from pr12.workflow.errors import UserError
 
 
 class Subject(NamedTuple):
-    """One image with K segmentations of it, to be scored on R references."""
+    """One image with K segmentations of it, to be scored by R references."""
 
     case: Case
     segmentations: np.ndarray  # (K, *image), 0 to S
@@ -34,6 +39,9 @@ class Scored(NamedTuple):
     scores: np.ndarray  # float32, (K, R, S), NaN where a reference cannot judge
     real: np.ndarray  # (K, S)
     similarity: np.ndarray  # float32, (R,): correlation of intensities after registration, or NaN
+    voted: np.ndarray  # float32, (K, S): Dice with the references' majority, NaN without one
+    disagreement: np.ndarray  # float32, image: share of references that differ from the first map
+    distances: np.ndarray  # (S, 3), of it: mean disagreement, HD95 and mean distance, mm
 
 
 def dice(first: np.ndarray, second: np.ndarray, structures: int) -> np.ndarray:
@@ -91,17 +99,17 @@ def matched(fixed: Case, moving: Case, effort: Effort) -> np.ndarray | None:
 
 def score(
     case: Case, segmentations: np.ndarray, reference: Case, effort: Effort, structures: int
-) -> tuple[np.ndarray, float]:
-    """Score the segmentations of one case on one reference.
+) -> tuple[np.ndarray, float, np.ndarray | None]:
+    """Score the segmentations of one case by one reference.
 
     Parameters
     ----------
     case : Case
-        The image that is moved.
+        Whose image stays.
     segmentations : ndarray
         Shape (K, *image), 0 to S.
     reference : Case
-        With its true labels, 0 to S.
+        With its true labels, 0 to S, which are carried to the case.
     effort : Effort
         Of the registration.
     structures : int
@@ -114,14 +122,46 @@ def score(
     similarity : float
         Correlation of both images' intensities where they overlap after registration; NaN where
         there is none.
+    carried : ndarray or None
+        The reference's labels on the case; None where the images cannot be registered.
     """
-    correspondence = matched(reference, case, effort)
+    correspondence = matched(case, reference, effort)
     if correspondence is None:
-        return np.full((len(segmentations), structures), np.nan, np.float32), np.nan
-    carried = propagate(segmentations, correspondence)
-    scores = np.stack([dice(labels, reference.labels, structures) for labels in carried])
-    moved = propagate(case.image[None], correspondence)[0]
-    return scores.astype(np.float32), similarity(moved, reference.image, correspondence > 0)
+        return np.full((len(segmentations), structures), np.nan, np.float32), np.nan, None
+    carried = propagate(reference.labels[None], correspondence)[0]
+    scores = np.stack([dice(labels, carried, structures) for labels in segmentations])
+    every = np.arange(1, structures + 1)
+    ours = np.stack([np.isin(every, labels) for labels in segmentations])
+    # What a reference has outside of this image, and the segmentation inside, is wrong there
+    wrong = np.isin(every, reference.labels) & ours & np.isnan(scores)
+    scores = np.where(wrong, 0.0, scores)
+    moved = propagate(reference.image[None], correspondence)[0]
+    near = similarity(moved, case.image, correspondence > 0)
+    return scores.astype(np.float32), near, carried
+
+
+def vote(carried: np.ndarray, structures: int) -> np.ndarray:
+    """Return the label that most references have at each voxel; of equals the smallest.
+
+    Parameters
+    ----------
+    carried : ndarray
+        Shape (R, *image), 0 to S.
+    structures : int
+        S; one at a time is counted, so that memory does not grow with it.
+
+    Examples
+    --------
+    >>> vote(np.array([[0, 2], [1, 2], [1, 1]]), 2).tolist()
+    [1, 2]
+    """
+    winner = np.zeros(carried.shape[1:], carried.dtype)
+    most = (carried == 0).sum(axis=0)
+    for structure in range(1, structures + 1):
+        count = (carried == structure).sum(axis=0)
+        winner[count > most] = structure
+        most = np.maximum(most, count)
+    return winner
 
 
 def similarity(first: np.ndarray, second: np.ndarray, inside: np.ndarray) -> float:
@@ -153,7 +193,7 @@ def scored(
     structures: int,
     folder: Path,
 ) -> dict[str, Scored]:
-    """Score subjects on references, and keep each in a file as soon as it is done.
+    """Score subjects by references, and keep each in a file as soon as it is done.
 
     Parameters
     ----------
@@ -190,7 +230,7 @@ def scored(
     )
     for key, result in zip(missing, shown, strict=True):
         scan_files.write_arrays(part(folder, key), result._asdict())
-    return {key: Scored(**scan_files.read_arrays(part(folder, key))[0]) for key in keys}
+    return {key: read(part(folder, key)) for key in keys}
 
 
 def part(folder: Path, key: str) -> Path:
@@ -206,39 +246,129 @@ def part(folder: Path, key: str) -> Path:
     return folder / f"{key}.safetensors"
 
 
+def read(path: Path) -> Scored:
+    """Return a scored subject.
+
+    Parameters
+    ----------
+    path : Path
+        As `part` gives it.
+
+    Raises
+    ------
+    UserError
+        If the file is no such one.
+    """
+    arrays, _ = scan_files.read_arrays(path)
+    if arrays.keys() != set(Scored._fields):
+        raise UserError(f"{path} holds no scores; delete it and run again")
+    return Scored(**arrays)
+
+
 def _bare(case: Case) -> Case:
     """Leave out what a registration does not need: it is sent to another process."""
-    return case._replace(view=None)
+    return case._replace(views=())
 
 
 def _by_subject(
-    missing: Mapping[str, Subject], results: Iterator[tuple[np.ndarray, float]], structures: int
+    missing: Mapping[str, Subject],
+    results: Iterator[tuple[np.ndarray, float, np.ndarray | None]],
+    structures: int,
 ) -> Iterator[Scored]:
     for subject in missing.values():
         maps, references = subject.judged.shape
         scores = np.full((maps, references, structures), np.nan, np.float32)
         similar = np.full(references, np.nan, np.float32)
-        for index in np.flatnonzero(subject.judged.any(axis=0)):
-            scores[:, index], similar[index] = next(results)
+        carried: dict[int, np.ndarray] = {}
+        for index in np.flatnonzero(subject.judged.any(axis=0)).tolist():
+            scores[:, index], similar[index], labels = next(results)
+            if labels is not None:
+                carried[index] = labels
         scores[~subject.judged] = np.nan
-        yield Scored(scores, subject.real, similar)
+        yield _scored(subject, scores, similar, carried, structures)
+
+
+def _scored(
+    subject: Subject,
+    scores: np.ndarray,
+    similar: np.ndarray,
+    carried: Mapping[int, np.ndarray],
+    structures: int,
+) -> Scored:
+    """Compare each segmentation with the majority of those that may judge it."""
+    voted = np.full((len(scores), structures), np.nan, np.float32)
+    majorities: dict[tuple[int, ...], np.ndarray] = {}  # most maps have the same judges
+    for index, labels in enumerate(subject.segmentations):
+        judges = tuple(each for each in carried if subject.judged[index, each])
+        if judges and judges not in majorities:
+            majorities[judges] = vote(np.stack([carried[each] for each in judges]), structures)
+        if judges:
+            voted[index] = dice(labels, majorities[judges], structures)
+    first, shown = subject.segmentations[0], np.zeros((), np.float32)
+    away = np.full((structures, 3), np.nan)
+    ours = [labels for index, labels in carried.items() if subject.judged[0, index]]
+    # Damaged labels are many, and nobody looks at where they differ
+    if ours and len(subject.segmentations) == 1:
+        shown = np.mean([labels != first for labels in ours], axis=0, dtype=np.float32)
+        majority = majorities[tuple(each for each in carried if subject.judged[0, each])]
+        for index in range(structures):
+            inside = (first == index + 1) | np.any([labels == index + 1 for labels in ours], axis=0)
+            if inside.any():
+                pair = (first == index + 1, majority == index + 1)
+                away[index] = shown[inside].mean(), *distances(*pair, subject.case.spacing)
+    return Scored(scores, subject.real, similar, voted, shown, away)
+
+
+def distances(
+    first: np.ndarray, second: np.ndarray, spacing: tuple[float, ...]
+) -> tuple[float, float]:
+    """Return HD95 and the mean distance of two sets of voxels' surfaces.
+
+    Parameters
+    ----------
+    first, second : ndarray
+        bool, of one shape.
+    spacing : tuple of float
+        Of a voxel, mm.
+
+    Returns
+    -------
+    tuple of float
+        In mm: the 95th percentile of the distances from each surface to the other, the greater of
+        both directions (as MONAI counts it), and the mean of all; NaN where a set is empty.
+
+    Examples
+    --------
+    >>> square = np.zeros((9, 9), bool)
+    >>> square[2:6, 2:6] = True
+    >>> distances(square, np.roll(square, 1, axis=0), (2.0, 2.0))[0]
+    2.0
+    """
+    if not first.any() or not second.any():
+        return np.nan, np.nan
+    points = [np.argwhere(surface(each)) * np.array(spacing) for each in (first, second)]
+    there, _ = cKDTree(points[1]).query(points[0])
+    back, _ = cKDTree(points[0]).query(points[1])
+    furthest = max(np.percentile(there, 95), np.percentile(back, 95))
+    return float(furthest), float(np.concatenate([there, back]).mean())
 
 
 def _describe(result: Scored) -> str:
     """Return the first segmentation's scores: no names, for a bar takes brackets for its own."""
-    best = estimated(result.scores[:1], "max")[0]
+    best = estimated(result, "max")[0]
     return "raw scores " + " ".join(f"{value:.2f}" for value in best[:8])
 
 
-def estimated(scores: np.ndarray, estimator: str) -> np.ndarray:
-    """Predict the Dice of segmentations from their scores on the references.
+def estimated(scored: Scored, estimator: str) -> np.ndarray:
+    """Predict the Dice of segmentations from their scores by the references.
 
     Parameters
     ----------
-    scores : ndarray
-        Dice, shape (K, R, S); NaN where a reference cannot judge.
+    scored : Scored
+        Of a subject.
     estimator : str
-        As `pr12.rca.model.estimates.estimate` knows it.
+        As `pr12.rca.model.estimates.estimate` knows it, or ``vote``: the Dice with the references'
+        majority.
 
     Returns
     -------
@@ -248,10 +378,15 @@ def estimated(scores: np.ndarray, estimator: str) -> np.ndarray:
     Examples
     --------
     >>> scores = np.array([[[0.2, np.nan], [0.6, np.nan]]])
-    >>> estimated(scores, "max").tolist(), estimated(scores, "mean").tolist()
-    ([[0.6, nan]], [[0.4, nan]])
+    >>> subject = Scored(scores, None, None, np.array([[0.5, np.nan]]), None, None)
+    >>> [estimated(subject, each).tolist() for each in ("max", "mean", "vote")]
+    [[[0.6, nan]], [[0.4, nan]], [[0.5, nan]]]
     """
-    measures = np.full((1, *scores.shape, len(MEASURES)), np.nan)
-    measures[0, ..., MEASURES.index("dice")] = scores
+    if estimator == "vote":
+        # Where the majority sees no structure and a reference has one, it is not there
+        judged = ~np.isnan(scored.scores).all(axis=1)
+        return np.where(judged, np.nan_to_num(scored.voted, nan=0.0), np.nan)
+    measures = np.full((1, *scored.scores.shape, len(MEASURES)), np.nan)
+    measures[0, ..., MEASURES.index("dice")] = scored.scores
     predicted = estimates.estimate(measures, estimator)[0, ..., MEASURES.index("dice")]
     return predicted + 0.0  # no score of minus zero

@@ -18,7 +18,11 @@ class Settings:
 
     threshold: Annotated[float, Interval(ge=0, le=1)]
     coverage: Annotated[float, Interval(ge=0.5, le=0.99)]
-    estimator: Literal["max", "mean", "top3"]
+    missed: Annotated[float, Interval(ge=0.01, le=0.5)]
+    estimator: Literal["max", "mean", "top3", "vote"]
+    fail_on_flag: bool
+    patients: str | None
+    jobs: Annotated[int, Ge(1)] | None
     structures: Annotated[tuple[str, ...], MinLen(1)] | None
     affine_iterations: Annotated[int, Ge(0)]
     deformable_iterations: Annotated[int, Ge(0)]
@@ -30,7 +34,11 @@ class Settings:
 DEFAULTS = {
     "threshold": 0.7,
     "coverage": 0.9,
+    "missed": 0.1,
     "estimator": "max",
+    "fail_on_flag": False,
+    "patients": None,
+    "jobs": None,
     "structures": None,
     "affine_iterations": 40,
     "deformable_iterations": 25,
@@ -39,9 +47,13 @@ DEFAULTS = {
     "largest_voxels": 262_144,
 }
 TEXTS = {
-    "threshold": "A predicted Dice below it is flagged.",
-    "coverage": "Nominal coverage of the intervals.",
-    "estimator": "Over references; the paper's is max.",
+    "threshold": "A Dice below it is a failure.",
+    "coverage": "Nominal coverage of the intervals, and of the bound from below.",
+    "missed": "Share of failures that may pass without a flag.",
+    "estimator": "Over references; the paper's is max, vote compares with their majority.",
+    "fail_on_flag": "Exit code 3 if a case is flagged.",
+    "patients": "Regular expression that finds the patient in a case's name, such as '^p[0-9]+'.",
+    "jobs": "Processes; by default one for each core.",
     "structures": "Structure that counts, by name or number; by default all. Once for each.",
     "affine_iterations": "Of the affine registration, at each resolution.",
     "deformable_iterations": "Of the deformable registration, at each resolution.",
@@ -49,6 +61,12 @@ TEXTS = {
     "smoothing": "Of the displacements, voxels.",
     "largest_voxels": "Larger images are averaged down to so many voxels.",
 }
+# What a model is made with; the rest is asked of scores, and may be asked again
+FITTED = (
+    "patients", "jobs", "structures", "affine_iterations", "deformable_iterations", "shrink",
+    "smoothing", "largest_voxels",
+)  # fmt: skip
+KEPT = FITTED[2:]  # cases are scored as the model was
 
 
 def in_words(values: Mapping[str, Any]) -> dict[str, Any]:

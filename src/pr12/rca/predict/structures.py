@@ -214,7 +214,9 @@ def _exchanged(case: Case, table: dict[int, int]) -> Case:
         return case
     return case._replace(
         labels=numbering.replaced(case.labels, table),
-        view=case.view and case.view._replace(labels=numbering.replaced(case.view.labels, table)),
+        views=tuple(
+            view._replace(labels=numbering.replaced(view.labels, table)) for view in case.views
+        ),
         real={table.get(value, value): dice for value, dice in case.real.items()},
     )
 
@@ -222,8 +224,7 @@ def _exchanged(case: Case, table: dict[int, int]) -> Case:
 def _renumbered(case: Case, structures: tuple[int, ...]) -> Case:
     return case._replace(
         labels=numbered(case.labels, structures),
-        view=case.view  # a model's reference has none
-        and case.view._replace(labels=numbered(case.view.labels, structures)),
+        views=tuple(view._replace(labels=numbered(view.labels, structures)) for view in case.views),
         real={
             structures.index(value) + 1: dice
             for value, dice in case.real.items()

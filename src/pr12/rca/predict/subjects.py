@@ -1,5 +1,6 @@
 """What `pr12.rca.predict` scores: cases, calibration cases, and references with damaged labels."""
 
+import hashlib
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ from pr12.rca.predict import damage
 from pr12.rca.predict import scores as predict_scores
 from pr12.rca.predict.cases import Case
 from pr12.rca.predict.scores import Scored, Subject
-from pr12.workflow import progress
+from pr12.workflow import address, progress
 
 
 def plain(case: Case, references: Sequence[Case], structures: int) -> Subject:
@@ -61,8 +62,8 @@ def damaged(
     chosen = [sources[: damage.CARRIED] for sources in chosen]
     work = (
         (
-            references[index]._replace(view=None),
-            [references[other]._replace(view=None) for other in sources],
+            references[index]._replace(views=()),
+            [references[other]._replace(views=()) for other in sources],
             effort,
             structures,
             zlib.crc32(references[index].content.encode()),  # its damage is its own
@@ -83,47 +84,82 @@ def _others(case: Case, references: Sequence[Case]) -> np.ndarray:
     return np.array([reference.content != case.content for reference in references])
 
 
-def scored(
-    cases: Mapping[str, Sequence[Case]],
-    source: str,
+def keys(
+    kind: str,
+    cases: Sequence[Case],
+    references: Sequence[Case],
     structures: int,
     effort: Effort,
-    enough: bool,
-    folder: Path,
-) -> dict[str, list[Scored]]:
-    """Score the cases, and what calibrates them if there are enough; go on from what is there.
+) -> list[str]:
+    """Return under which key the scores of each case are kept: that of all they depend on.
 
     Parameters
     ----------
-    cases : mapping of str to sequence of Case
-        Of each folder, their labels 0 to S.
-    source : str
-        Which of them calibrate: ``calibration``, or ``reference``, which is damaged for it.
+    kind : str
+        ``case``, ``calibration`` or ``reference``, whose labels are damaged.
+    cases : sequence of Case
+        Their labels 0 to S.
+    references : sequence of Case
+        R of them.
     structures : int
         S.
     effort : Effort
         Of the registrations.
-    enough : bool
-        Whether there are as many of them as intervals need.
-    folder : Path
-        Where the scores are written, each as soon as it is there.
     """
-    references = cases["reference"]
-    kinds = {"case": cases["case"], source: cases[source] if enough else []}
-    keys = {kind: [f"{kind}_{i:05d}" for i in range(len(listed))] for kind, listed in kinds.items()}
-    wanted = {
-        kind: [i for i, key in enumerate(named) if not predict_scores.part(folder, key).exists()]
-        for kind, named in keys.items()
+    code = [address.source_digest(name) for name in (__name__, predict_scores.__name__)]
+    trusted = [_content(reference) for reference in references]
+    shared = [code, kind == "reference", structures, list(effort), trusted]
+    return [address.digest(shared, _content(case), sorted(case.real.items())) for case in cases]
+
+
+def _content(case: Case) -> str:
+    """Return the digest of what is registered and compared of a case."""
+    parts = (case.image, case.labels, np.array(case.spacing))
+    arrays = b"".join(np.ascontiguousarray(part).tobytes() for part in parts)
+    return hashlib.sha256(arrays + case.content.encode()).hexdigest()
+
+
+def scored(
+    cases: Mapping[str, Sequence[Case]],
+    references: Sequence[Case],
+    structures: int,
+    effort: Effort,
+    folder: Path,
+) -> dict[str, list[Scored]]:
+    """Score cases, calibration cases and damaged references; take what was scored before.
+
+    Parameters
+    ----------
+    cases : mapping of str to sequence of Case
+        Kind -> those to be scored, their labels 0 to S.
+    references : sequence of Case
+        R of them.
+    structures : int
+        S.
+    effort : Effort
+        Of the registrations.
+    folder : Path
+        Where the scores are written, each as soon as it is there; what is of no use there any more
+        is removed.
+    """
+    named = {
+        kind: keys(kind, listed, references, structures, effort) for kind, listed in cases.items()
     }
     missing = {}
-    for kind, indices in wanted.items():
+    for kind, listed in cases.items():
+        indices = [
+            index
+            for index, key in enumerate(named[kind])
+            if key not in missing and not predict_scores.part(folder, key).exists()
+        ]
         if kind == "reference":
             subjects = damaged(indices, references, effort, structures)
             subjects = progress.follow(subjects, len(indices), lambda _: "references damaged")
         else:
-            listed = (kinds[kind][i] for i in indices)
-            subjects = (plain(case, references, structures) for case in listed)
-        missing |= {keys[kind][i]: subject for i, subject in zip(indices, subjects, strict=True)}
-    every = [key for named in keys.values() for key in named]
+            subjects = (plain(listed[index], references, structures) for index in indices)
+        missing |= {named[kind][i]: subject for i, subject in zip(indices, subjects, strict=True)}
+    every = list(dict.fromkeys(key for listed in named.values() for key in listed))
     results = predict_scores.scored(every, missing, references, effort, structures, folder)
-    return {kind: [results[key] for key in named] for kind, named in keys.items()}
+    for path in {*folder.iterdir()} - {predict_scores.part(folder, key) for key in every}:
+        path.unlink()
+    return {kind: [results[key] for key in listed] for kind, listed in named.items()}

@@ -6,6 +6,7 @@ map has another shape and all its structures lie inside of the image, as those o
 """
 
 import math
+import tempfile
 from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
@@ -277,6 +278,39 @@ def straightened(image: Picture, labels: np.ndarray) -> tuple[Picture, np.ndarra
     ]  # fmt: skip
     note = f"{off}, and it was resampled to right angles"
     return Picture(resampled[0], *grid, image.notes), resampled[1], (note,)
+
+
+def compressed(
+    array: np.ndarray,
+    spacing: tuple[float, ...],
+    origin: tuple[float, ...] | None,
+    direction: tuple[float, ...] | None,
+) -> bytes:
+    """Return numbers at each voxel as a .nii.gz file, which viewers lay on the image.
+
+    Parameters
+    ----------
+    array : ndarray
+        On a grid as `coarser` and `straightened` leave it.
+    spacing : tuple of float
+        Along each axis of the array, mm.
+    origin, direction : tuple of float, or None
+        As SimpleITK counts; None for an image without header.
+
+    Examples
+    --------
+    >>> compressed(np.ones((2, 3), np.float32), (1.0, 2.0), None, None)[:2].hex()
+    '1f8b'
+    """
+    image = sitk.GetImageFromArray(array.astype(np.float32))
+    image.SetSpacing(spacing[::-1])
+    if origin is not None and direction is not None:
+        image.SetOrigin(origin)
+        image.SetDirection(direction)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "map.nii.gz"
+        sitk.WriteImage(image, path, useCompression=True)
+        return path.read_bytes()
 
 
 def _corners(sides: Sequence[tuple[float, float]]) -> np.ndarray:
