@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk  # noqa: N813
 
-from pr12.rca.predict import fit, plot, running, scores
+from pr12.rca.predict import fit, patients, plot, running, scores
 from pr12.rca.predict.settings import FITTED, Settings
 from pr12.workflow import address, step
 from pr12.workflow.errors import UserError
@@ -196,13 +196,13 @@ def test_a_structure_that_the_model_has_not_is_no_number(tmp_path):
 def test_patients_come_from_names_or_from_a_table(tmp_path):
     table = tmp_path / "patients.csv"
     table.write_text("case,patient,age\na,p1,3\nb,p1,4\n")
-    assert fit.patients(["a", "b"], None, table) == ["p1", "p1"]
-    assert fit.patients(["p1_l", "p2_l"], "^(p[0-9])_", table) == ["p1", "p2"]
+    assert patients.patients(["a", "b"], None, table) == ["p1", "p1"]
+    assert patients.patients(["p1_l", "p2_l"], "^(p[0-9])_", table) == ["p1", "p2"]
     with pytest.raises(UserError, match="needs the columns case and patient, and a line for each"):
-        fit.patients(["a", "c"], None, table)
+        patients.patients(["a", "c"], None, table)
     table.write_text("name\na\n")
     with pytest.raises(UserError, match="needs the columns case and patient"):
-        fit.patients(["a"], None, table)
+        patients.patients(["a"], None, table)
 
 
 def test_two_sides_of_a_patient_are_one(tmp_path, capsys):

@@ -582,7 +582,9 @@ def test_what_has_no_interval_or_no_number_is_drawn_and_shown():
     assert size(plot.plot(ours))[0] > 0
     page = predict_page.page(ours, b"")
     assert "no &lt;b&gt;reference&lt;/b&gt;" in page
-    assert "1 of 1 predictions are flagged, in 1 of 2 cases (a Dice below 0.7 is a failure)." in page
+    assert (
+        "1 of 1 predictions are flagged, in 1 of 2 cases (a Dice below 0.7 is a failure)." in page
+    )
     assert size(plot.plot(summarised([[Row("a", 1)]])))[0] > 0
 
 

@@ -27,7 +27,7 @@ at the end, in the table and on the page); 2 a mistake, nothing is written; 3 wi
 case is flagged; 130 interrupted.
 """
 
-from pr12.rca.predict import calibration, fit, folders, models, result, running
+from pr12.rca.predict import calibration, folders, models, patients, result, running
 from pr12.rca.predict import structures as predict_structures
 from pr12.rca.predict import subjects as predict_subjects
 from pr12.rca.predict.settings import DEFAULTS
@@ -56,17 +56,17 @@ def main(job: step.Job) -> int:
         known = (
             models.laid_on(model.past, numbers)
             if model
-            else fit.past(cases, numbers, settings, paths)
+            else patients.past(cases, numbers, settings, paths)
         )
         least = calibration.needed(settings.coverage)
         scored = predict_subjects.scored(
-            {"case": cases["case"]} | ({} if model else fit.wanted(known, cases, least)),
+            {"case": cases["case"]} | ({} if model else patients.wanted(known, cases, least)),
             cases["reference"],
             len(structures),
             running.effort(settings, cases["reference"]),
             out / running.SCORES,
         )
-        known = known if model else fit.with_scores(known, scored)
+        known = known if model else patients.with_scores(known, scored)
         reading = result.reading(cases, known, structures, settings)
         summary = result.summary(cases, scored["case"], known, reading, settings)
         summary = summary._replace(unused=[*unread, *renamed, *unpaired])

@@ -7,121 +7,15 @@ reference/ and calibration/ are as `pr12.rca.predict` reads them. The model is a
 used; 1 the model is written, and a file could not be used; 2 a mistake; 130 interrupted.
 """
 
-import csv
-import re
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
-from pathlib import Path
 
-from pr12.rca.predict import calibration, folders, models, running
+from pr12.rca.predict import calibration, folders, models, patients, running
 from pr12.rca.predict import structures as predict_structures
 from pr12.rca.predict import subjects as predict_subjects
-from pr12.rca.predict.cases import Case
-from pr12.rca.predict.models import Model, Past
-from pr12.rca.predict.settings import DEFAULTS, FITTED, KEPT, Settings
+from pr12.rca.predict.models import Model
+from pr12.rca.predict.settings import DEFAULTS, FITTED, KEPT
 from pr12.workflow import step
-from pr12.workflow.errors import UserError
-
-TABLE = "patients.csv"  # in the folder of calibration cases
-
-
-def patients(names: Sequence[str], pattern: str | None, table: Path | None) -> list[str]:
-    """Return the patient of each case: cases of one patient are not independent.
-
-    Parameters
-    ----------
-    names : sequence of str
-        Of the cases.
-    pattern : str or None
-        A regular expression that finds the patient in a name; its first group, if it has one.
-    table : Path or None
-        CSV with columns ``case`` and ``patient``; the pattern goes before.
-
-    Raises
-    ------
-    UserError
-        If the pattern is none, or a case has no patient.
-
-    Examples
-    --------
-    >>> patients(["p01_left", "p01_right"], "^p[0-9]+", None), patients(["a", "b"], None, None)
-    (['p01', 'p01'], ['a', 'b'])
-    """
-    if pattern is not None:
-        try:
-            matches = [re.search(pattern, name) for name in names]
-        except re.error as error:
-            raise UserError(f"patients is no regular expression: {error}") from None
-        for name, match in zip(names, matches, strict=True):
-            if match is None:
-                raise UserError(f"patients={pattern} finds no patient in the name {name}; mend it")
-        return [match[1] if match.re.groups else match[0] for match in matches]
-    if table is None or not table.is_file():
-        return list(names)
-    try:
-        with table.open(newline="", encoding="utf-8-sig") as stream:
-            known = {row["case"]: row["patient"] for row in csv.DictReader(stream)}
-        return [known[name] for name in names]
-    except (KeyError, UnicodeError, csv.Error) as error:
-        raise UserError(
-            f"{table} needs the columns case and patient, and a line for each case ({error})"
-        ) from None
-
-
-def past(
-    cases: Mapping[str, Sequence[Case]],
-    structures: Sequence[int],
-    settings: Settings,
-    paths: Mapping[str, Path],
-) -> Past:
-    """Say what calibrates, and leave out what scores it.
-
-    Parameters
-    ----------
-    cases : mapping of str to sequence of Case
-        Calibration cases, or references, whose labels will be damaged.
-    structures : sequence of int
-        S numbers.
-    settings : Settings
-        The command's.
-    paths : mapping of str to Path
-        ``calibration``, if it is there.
-    """
-    source = "calibration" if "calibration" in cases else "reference"
-    names = [case.name for case in cases[source]]
-    folder = paths.get("calibration")
-    of = patients(names, settings.patients, folder and folder / TABLE) if folder else names
-    return Past(source, len(names), tuple(structures), (), of)
-
-
-def wanted(past: Past, cases: Mapping[str, Sequence[Case]], least: int) -> dict[str, list[Case]]:
-    """Return what must be scored to calibrate: nothing if there are too few patients.
-
-    Parameters
-    ----------
-    past : Past
-        Without scores.
-    cases : mapping of str to sequence of Case
-        Of each folder.
-    least : int
-        Patients that are needed.
-    """
-    return {past.source: list(cases[past.source]) if len({*past.patients}) >= least else []}
-
-
-def with_scores(past: Past, scored: Mapping[str, Sequence]) -> Past:
-    """Return what calibrates with its scores.
-
-    Parameters
-    ----------
-    past : Past
-        Without them.
-    scored : mapping
-        By kind.
-    """
-    ours = scored[past.source]
-    return past._replace(scored=ours, patients=past.patients if ours else [])
 
 
 def main(job: step.Job) -> int:
@@ -132,16 +26,16 @@ def main(job: step.Job) -> int:
         cases, unread = folders.read(listed, settings.largest_voxels)
         references = cases["reference"]
         cases, structures, renamed = predict_structures.numbered_alike(cases, settings.structures)
-        known = past(cases, structures, settings, paths)
+        known = patients.past(cases, structures, settings, paths)
         effort = running.effort(settings, references)
         scored = predict_subjects.scored(
-            wanted(known, cases, calibration.needed(0.5)),
+            patients.wanted(known, cases, calibration.needed(0.5)),
             cases["reference"],
             len(structures),
             effort,
             out / running.SCORES,
         )
-        known = with_scores(known, scored)
+        known = patients.with_scores(known, scored)
         kept = {name: getattr(settings, name) for name in KEPT}
         bare = [case._replace(views=()) for case in references]
         models.write(out, Model(bare, kept, known))

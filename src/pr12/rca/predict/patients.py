@@ -1,0 +1,112 @@
+"""Whose cases calibrate, and what of them must be scored, for `pr12.rca.predict`."""
+
+import csv
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from pr12.rca.predict.cases import Case
+from pr12.rca.predict.models import Past
+from pr12.rca.predict.scores import Scored
+from pr12.rca.predict.settings import Settings
+from pr12.workflow.errors import UserError
+
+TABLE = "patients.csv"  # in the folder of calibration cases
+
+
+def patients(names: Sequence[str], pattern: str | None, table: Path | None) -> list[str]:
+    """Return the patient of each case: cases of one patient are not independent.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Of the cases.
+    pattern : str or None
+        A regular expression that finds the patient in a name; its first group, if it has one.
+    table : Path or None
+        CSV with columns ``case`` and ``patient``; the pattern goes before.
+
+    Raises
+    ------
+    UserError
+        If the pattern is none, or a case has no patient.
+
+    Examples
+    --------
+    >>> patients(["p01_left", "p01_right"], "^p[0-9]+", None), patients(["a", "b"], None, None)
+    (['p01', 'p01'], ['a', 'b'])
+    """
+    if pattern is not None:
+        try:
+            matches = [re.search(pattern, name) for name in names]
+        except re.error as error:
+            raise UserError(f"patients is no regular expression: {error}") from None
+        for name, match in zip(names, matches, strict=True):
+            if match is None:
+                raise UserError(f"patients={pattern} finds no patient in the name {name}; mend it")
+        return [match[1] if match.re.groups else match[0] for match in matches]
+    if table is None or not table.is_file():
+        return list(names)
+    try:
+        with table.open(newline="", encoding="utf-8-sig") as stream:
+            known = {row["case"]: row["patient"] for row in csv.DictReader(stream)}
+        return [known[name] for name in names]
+    except (KeyError, UnicodeError, csv.Error) as error:
+        raise UserError(
+            f"{table} needs the columns case and patient, and a line for each case ({error})"
+        ) from None
+
+
+def past(
+    cases: Mapping[str, Sequence[Case]],
+    structures: Sequence[int],
+    settings: Settings,
+    paths: Mapping[str, Path],
+) -> Past:
+    """Say what calibrates, and leave out what scores it.
+
+    Parameters
+    ----------
+    cases : mapping of str to sequence of Case
+        Calibration cases, or references, whose labels will be damaged.
+    structures : sequence of int
+        S numbers.
+    settings : Settings
+        The command's.
+    paths : mapping of str to Path
+        ``calibration``, if it is there.
+    """
+    source = "calibration" if "calibration" in cases else "reference"
+    names = [case.name for case in cases[source]]
+    folder = paths.get("calibration")
+    of = patients(names, settings.patients, folder and folder / TABLE) if folder else names
+    return Past(source, len(names), tuple(structures), (), of)
+
+
+def wanted(past: Past, cases: Mapping[str, Sequence[Case]], least: int) -> dict[str, list[Case]]:
+    """Return what must be scored to calibrate: nothing if there are too few patients.
+
+    Parameters
+    ----------
+    past : Past
+        Without scores.
+    cases : mapping of str to sequence of Case
+        Of each folder.
+    least : int
+        Patients that are needed.
+    """
+    return {past.source: list(cases[past.source]) if len({*past.patients}) >= least else []}
+
+
+def with_scores(past: Past, scored: Mapping[str, Sequence[Scored]]) -> Past:
+    """Return what calibrates with its scores.
+
+    Parameters
+    ----------
+    past : Past
+        Without them.
+    scored : mapping
+        By kind.
+    """
+    ours = scored[past.source]
+    return past._replace(scored=ours, patients=past.patients if ours else [])
