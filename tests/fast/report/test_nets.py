@@ -29,11 +29,7 @@ def test_dvc_lists_the_nets_of_all_papers(run):
         for net in nets.listed(ROOT, paper, run):
             path = f"build/${{run}}/nets/{paper}/{net.name}.safetensors"
             listed[net.name] = {"path": path, "type": "model", "desc": net.about}
-    written = yaml.safe_load((ROOT / "dvc.yaml").read_text())
-    assert listed == written["artifacts"]
-    # A stage that copies nothing would be 19 lines of dvc.lock
-    with_nets = {paper for paper in PAPERS if nets.listed(ROOT, paper, run)}
-    assert set(written["stages"]["nets"]["foreach"]) == with_nets
+    assert listed == yaml.safe_load((ROOT / "dvc.yaml").read_text())["artifacts"]
 
 
 @pytest.mark.parametrize(
