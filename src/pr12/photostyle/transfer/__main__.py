@@ -17,6 +17,9 @@ much longer.
 Pixels of alpha 0 show no colour, so what their file hides there is not used: they are of no class,
 and the output keeps their alpha. Transparent pixels of a mask are one class, in both masks.
 
+With fast the colours of each class are moved in closed form, as two Gaussians (Monge-Kantorovich):
+seconds, no network, and no more than what colours can say.
+
 Ctrl-C keeps what is reached: it is finished and written, with exit code 130; a second one ends at
 once and writes nothing. With --resume the same command goes on from there, or from where a killed
 run was, and ends in the same bytes as a run that nothing has stopped.
@@ -25,19 +28,14 @@ run was, and ends in the same bytes as a run that nothing has stopped.
 import json
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
 
-from pr12.core import determinism
-from pr12.photostyle.transfer import checkpoint as checkpoints
+from pr12.core import parallel
+from pr12.photostyle.transfer import closed_form
 from pr12.photostyle.transfer import inputs as transfer_inputs
 from pr12.photostyle.transfer import output as transfer_output
-from pr12.photostyle.transfer import problem, stages
-from pr12.photostyle.transfer.checkpoint import warn
 from pr12.photostyle.transfer.settings import DEFAULTS, Settings
-from pr12.workflow import progress, step
+from pr12.workflow import step
 from pr12.workflow.errors import UserError
-
-EVERY = 20  # iterations between checkpoints
 
 
 def with_defaults(arguments: Sequence[str]) -> list[str]:
@@ -71,63 +69,29 @@ def with_defaults(arguments: Sequence[str]) -> list[str]:
 
 
 def main(job: step.Job) -> None:
-    """Read, optimise, carry to full size and write."""
+    """Read, change colours and write."""
     settings, output = job.params, job.paths["output"]
     sources = {name: path for name, path in job.paths.items() if name != "output"}
     transfer_output.check_output(output, list(sources.values()))
     if settings.style_weight == settings.content_weight == 0:
         raise UserError("style_weight and content_weight are both 0; give one above 0")
-    weights = problem.weights_file(settings.architecture, sources.get("weights"))
+    if settings.fast and (settings.resume or "weights" in sources):
+        raise UserError("fast takes no network and no time; leave weights and resume out")
+    if not settings.fast:
+        from pr12.photostyle.transfer import optimised  # torch: seconds that fast does not need
+
+        optimised.run(job, settings, sources, output)
+        return
     inputs = transfer_inputs.read(sources, settings.size)
     for text in (*inputs.warnings, *transfer_output.lost(output, inputs.whole)):
-        warn(text)
+        print(f"warning: {text}", file=sys.stderr)
     print(f"classes: {inputs.classes}", file=sys.stderr)
-    determinism.deterministic()
-    checkpoint = checkpoints.beside(output, job, weights)
-    state = checkpoints.read(checkpoint) if settings.resume else None
-    prepared = problem.problem(inputs, settings, weights)
-    rows = stages.steps(prepared, settings, inputs, state)
-    try:
-        for reached in progress.follow(
-            rows, stages.total(settings), stages.describe, done=stages.done(state)
-        ):
-            state = stages.state_of(reached)
-            if reached.step.iteration % EVERY == 0:
-                checkpoints.save(checkpoint, state)
-    except KeyboardInterrupt:
-        if state is None:
-            _end("nothing is reached yet and nothing is written")
-        print(f"interrupted; finishing {output}; Ctrl-C again ends at once", file=sys.stderr)
-        goes_on = _goes_on(checkpoints.save(checkpoint, state))
-        transfer_output.write_result(output, state["step"]["image"], inputs, settings)
-        _end(f"wrote {output} as far as it is; {goes_on}")
-    if state is None:
-        raise UserError(
-            f"no step lowers the loss of the start, so nothing is done and {output} is not "
-            f"written; give a style that is not the content, or smaller or more equal weights than "
-            f"style_weight {settings.style_weight:g} and content_weight {settings.content_weight:g}"
-        )
-    try:
-        transfer_output.write_result(output, state["step"]["image"], inputs, settings)
-    except KeyboardInterrupt:
-        _end(f"{output} is not written; {_goes_on(checkpoints.save(checkpoint, state))}")
-    except UserError:
-        checkpoints.save(checkpoint, state)  # so that the optimisation is not lost with the disk
-        raise
-    checkpoint.path.unlink(missing_ok=True)
-    print(f"wrote {output}{stages.stopped(state, settings)}", file=sys.stderr)
-
-
-def _goes_on(saved: bool) -> str:
-    """Say whether the same command can go on from here."""
-    if saved:
-        return "the same command with --resume goes on"
-    return "with --resume the same command goes on from the checkpoint before, if there is one"
-
-
-def _end(text: str) -> NoReturn:
-    print(f"interrupted; {text}", file=sys.stderr)
-    raise SystemExit(130)
+    labels = inputs.content_labels, inputs.style_labels
+    by_class = closed_form.maps(inputs.content, inputs.style, *labels)
+    shares = closed_form.weights(inputs.content, labels[0], list(by_class))
+    pixels = closed_form.applied(inputs.whole.pixels, by_class, shares, parallel.workers())
+    transfer_output.write_photograph(output, inputs.whole._replace(pixels=pixels))
+    print(f"wrote {output}", file=sys.stderr)
 
 
 if __name__ == "__main__":
@@ -144,4 +108,5 @@ if __name__ == "__main__":
         try:
             main(job)
         except KeyboardInterrupt:
-            _end("the output is not written")
+            print("interrupted; the output is not written", file=sys.stderr)
+            raise SystemExit(130) from None

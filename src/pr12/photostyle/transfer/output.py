@@ -8,12 +8,11 @@ import tempfile
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import tifffile
 from PIL import Image
-from torch import Tensor
 
 from pr12.photostyle.data import common_classes
 from pr12.photostyle.model import local_affine
@@ -22,6 +21,9 @@ from pr12.photostyle.transfer.images import Photograph
 from pr12.photostyle.transfer.inputs import Inputs
 from pr12.workflow import files
 from pr12.workflow.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 KINDS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".tif": "TIFF", ".tiff": "TIFF"}
 OPTIONS = {
@@ -131,7 +133,7 @@ def lost(path: Path, photograph: Photograph) -> list[str]:
     return losses
 
 
-def write_result(path: Path, image: Tensor, inputs: Inputs, wishes: Wishes) -> None:
+def write_result(path: Path, image: "Tensor", inputs: Inputs, wishes: Wishes) -> None:
     """Smooth a result, carry it to the size of the content, and write it.
 
     Parameters

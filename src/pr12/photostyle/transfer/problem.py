@@ -17,7 +17,7 @@ from pr12.photostyle.data.weights_file import read_weights
 from pr12.photostyle.model import backbones, deep_photo_style, network_weights, optimise
 from pr12.photostyle.model.backbones import Features
 from pr12.photostyle.model.deep_photo_style import Wanted, Weights
-from pr12.photostyle.transfer import images, matched_start
+from pr12.photostyle.transfer import closed_form, images, matched_start
 from pr12.photostyle.transfer.inputs import Inputs
 from pr12.workflow import address
 from pr12.workflow.errors import UserError
@@ -112,7 +112,8 @@ def _start(inputs: Inputs, wishes: Wishes) -> Tensor:
     if wishes.start == "content":
         return _as_image(inputs.content)
     labels = inputs.content_labels, inputs.style_labels
-    start = matched_start.matched(inputs.content, inputs.style, *labels)
+    moved = closed_form.transported if wishes.start == "closed_form" else matched_start.matched
+    start = moved(inputs.content, inputs.style, *labels)
     return _as_image(images.extended(start, labels[0] != common_classes.UNUSED))
 
 

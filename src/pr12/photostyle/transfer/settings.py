@@ -28,11 +28,12 @@ class Settings:
     iterations: Annotated[int, Ge(1)]
     photorealistic_iterations: Annotated[int, Ge(0)]
     history: Annotated[int, Ge(1)]
-    start: Literal["matched", "content", "noise"]
+    start: Literal["matched", "closed_form", "content", "noise"]
     seed: int
     smoothing_radius: Annotated[int, Ge(0)]
     smoothing_epsilon: Annotated[float, Gt(0)]
     resume: bool
+    fast: bool
 
 
 DEFAULTS = {
@@ -54,6 +55,7 @@ DEFAULTS = {
     "smoothing_radius": 15,
     "smoothing_epsilon": 1e-5,
     "resume": False,
+    "fast": False,
 }
 TEXTS = {
     "architecture": "Network, a name of torchvision such as vgg19.",
@@ -69,9 +71,11 @@ TEXTS = {
     "iterations": "Of the first stage.",
     "photorealistic_iterations": "Of the second stage.",
     "history": "Steps that L-BFGS remembers.",
-    "start": "Begin from the content with the style's colours, from the content, or from noise.",
+    "start": "Begin from the content with the style's colours (closed_form: and their covariance), "
+    "from the content, or from noise.",
     "seed": "Of the noise and of untrained weights.",
     "smoothing_radius": "Of the local affine smoothing, pixels; 0: none.",
     "smoothing_epsilon": "Of the smoothing: the variance below which it smooths.",
     "resume": "Go on from the checkpoint of a run that was stopped.",
+    "fast": "Closed form by class: seconds, no network.",
 }
