@@ -108,7 +108,7 @@ def test_a_fit_goes_on_where_it_was_and_refuses_a_second_one(tmp_path, monkeypat
     monkeypatch.setattr(scores, "score", lambda *given: calls.append(given) or score(*given))
     fitted(tmp_path)
     assert len(calls) == 6
-    with running.alone({"out": tmp_path / "model"}):
+    with running.alone({"out": tmp_path / "model"}, "predictions.csv"):
         assert "another run is writing into out=" in failed(capsys, fitted, tmp_path)
 
 
@@ -161,10 +161,16 @@ def test_a_damaged_model_is_one_sentence(tmp_path, capsys, damage, words):
         (
             {},
             {"reference": None, "model": "model", "calibration": "reference"},
-            "belong to pr12 quality fit",
+            "calibration=DIR belongs to the fit of a model",
         ),
-        ({"patients": "("}, {"calibration": "calibration"}, "patients is no regular expression"),
+        ({"patients": "("}, {"calibration": "calibration"}, "patients=( is no regular expression"),
         ({"patients": "x"}, {"calibration": "calibration"}, "finds no patient in the name c0"),
+        ({"patients": "x*"}, {"calibration": "calibration"}, "finds no patient in the name c0"),
+        ({"patients": "c0|(c)"}, {"calibration": "calibration"}, "finds no patient in the name c0"),
+        ({"patients": "^r"}, {}, "patients are those of calibration=DIR, which is not given"),
+        ({"jobs": 10_000}, {}, "jobs is 10000, and there are"),
+        ({}, {"out": "images/a/b"}, "lies in images="),
+        ({}, {"out": "model"}, "holds model.json of another command"),
     ],
 )
 def test_what_does_not_belong_together_is_one_sentence(tmp_path, capsys, params, paths, words):
@@ -198,11 +204,20 @@ def test_patients_come_from_names_or_from_a_table(tmp_path):
     table.write_text("case,patient,age\na,p1,3\nb,p1,4\n")
     assert patients.patients(["a", "b"], None, table) == ["p1", "p1"]
     assert patients.patients(["p1_l", "p2_l"], "^(p[0-9])_", table) == ["p1", "p2"]
-    with pytest.raises(UserError, match="needs the columns case and patient, and a line for each"):
+    with pytest.raises(UserError, match="has no line for the case c; add one"):
         patients.patients(["a", "c"], None, table)
-    table.write_text("name\na\n")
-    with pytest.raises(UserError, match="needs the columns case and patient"):
-        patients.patients(["a"], None, table)
+    table.write_text("case,patient\na, p1 \nb,p1\n")
+    assert patients.patients(["a", "b"], None, table) == ["p1", "p1"]
+    for text, words in (
+        ("name\na\n", "is no table with the columns case and patient"),
+        ("case;patient\na;p1\n", "is no table with the columns case and patient"),
+        ("case,patient\na,\n", "has no patient for the case a; fill it in"),
+        ("case,patient\na\n", "has no patient for the case a; fill it in"),
+        ("case,patient\na,p1\na,p2\n", "has two patients for the case a; leave one"),
+    ):
+        table.write_text(text)
+        with pytest.raises(UserError, match=words):
+            patients.patients(["a"], None, table)
 
 
 def test_two_sides_of_a_patient_are_one(tmp_path, capsys):
@@ -218,6 +233,30 @@ def test_two_sides_of_a_patient_are_one(tmp_path, capsys):
 
 
 # --- what comes out ---
+
+
+def test_what_the_tool_did_not_write_stays(tmp_path):
+    toy(tmp_path, 2)
+    run(tmp_path, PARAMS | QUICK)
+    own = {}
+    for name in (".movie.part.1", ".scores/x.txt", ".scores/mine.safetensors",
+                 "disagreement/mine.nii.gz"):  # fmt: skip
+        own[name] = put(tmp_path / "out" / name.rpartition("/")[0], name.rpartition("/")[2], b"a")
+    for folder in ("images", "segmentations"):
+        (tmp_path / folder / "bad.png").unlink()
+    run(tmp_path, PARAMS | QUICK)
+    assert all(path.read_bytes() == b"a" for path in own.values())
+    assert (tmp_path / "out/disagreement/good.nii.gz").is_file()
+    assert not (tmp_path / "out/disagreement/bad.nii.gz").exists()
+
+
+def test_one_patient_calibrates_nothing_and_is_no_crash(tmp_path):
+    toy(tmp_path, 2)
+    folder = calibration(tmp_path, 2)
+    (folder / "patients.csv").write_text("case,patient\nc0,a\nc1,a\n")
+    model = fitted(tmp_path, calibration=folder)
+    rows = run(tmp_path, PARAMS | QUICK, reference=None, model=model)
+    assert {row["low"] for row in rows} == {""}
 
 
 def test_flags_end_in_a_code_of_their_own_if_asked(tmp_path):
@@ -317,7 +356,7 @@ runpy.run_module("pr12.cli", run_name="__main__")
 def test_it_runs_where_windows_and_macos_lack_parts_of_the_library(tmp_path):
     toy(tmp_path, 2)
     fast = ["--affine-iterations", "5", "--deformable-iterations", "3"]
-    fit_line = ["fit", tmp_path / "reference", "-o", tmp_path / "model", *fast, "--jobs", "2"]
+    fit_line = ["fit", tmp_path / "reference", "-o", tmp_path / "model", *fast, "--jobs", "1"]
     score_line = [
         "score", tmp_path / "segmentations", tmp_path / "images", "--model", tmp_path / "model",
         "-o", tmp_path / "out", "--coverage", "0.5", "--fail-on-flag",

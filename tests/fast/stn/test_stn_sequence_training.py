@@ -91,14 +91,13 @@ def train(wanted, images, labels, state=None):
     return epochs.train(train_sequences.task(wanted, images, labels), wanted.seeds, state)
 
 
-@pytest.mark.parametrize(("optimiser", "learning_rate"), [("sgd", 0.003), ("adam", 0.003)])
-@pytest.mark.parametrize("bfloat16", [False, True])
+@pytest.mark.parametrize(("optimiser", "bfloat16"), [("sgd", True), ("adam", False)])
 @pytest.mark.slow
-def test_a_network_learns(optimiser, learning_rate, bfloat16):
+def test_a_network_learns(optimiser, bfloat16):
     images, labels = pictures(64, classes=2)
     wanted = params(
         network="multi", seeds=[3], epochs=20, decay_epochs=20, optimiser=optimiser, dropout=0.0,
-        learning_rate=learning_rate, bfloat16=bfloat16,
+        learning_rate=0.003, bfloat16=bfloat16,
     )  # fmt: skip
     *_, last = train(wanted, images, labels)
     losses = [row["train/loss_nats"] for row in last["history"]]

@@ -42,9 +42,10 @@ def main(job: step.Job) -> int:
     settings, paths, out = job.params, job.paths, job.paths["out"]
     if ("model" in paths) == ("reference" in paths):
         raise UserError("give either reference=DIR or model=MODEL, which has the references")
-    if "model" in paths and ("calibration" in paths or settings.patients):
-        raise UserError("calibration=DIR and patients belong to pr12 quality fit; leave them out")
-    with running.alone(paths), running.processes(settings):
+    if "model" in paths and "calibration" in paths:
+        raise UserError("calibration=DIR belongs to the fit of a model; leave it out, or fit anew")
+    patients.check(settings, paths)
+    with running.alone(paths, "model.json"), running.processes(settings):
         model = models.read(paths["model"]) if "model" in paths else None
         if model:
             settings = models.with_settings(settings, model, paths["model"])
@@ -71,8 +72,6 @@ def main(job: step.Job) -> int:
         summary = result.summary(cases, scored["case"], known, reading, settings)
         summary = summary._replace(unused=[*unread, *renamed, *unpaired])
         result.write(out, summary, cases["case"], scored["case"])
-        for other in out.glob(".*.part.*"):  # of a run that was killed
-            other.unlink()
     code = result.tell(out, summary, reading)
     flagged = any(row.flagged for rows in summary.by_case for row in rows)
     return FLAGGED if settings.fail_on_flag and flagged else code

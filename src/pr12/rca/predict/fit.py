@@ -21,7 +21,8 @@ from pr12.workflow import step
 def main(job: step.Job) -> int:
     """Read, score and write; return the exit code."""
     settings, paths, out = job.params, job.paths, job.paths["out"]
-    with running.alone(paths), running.processes(settings):
+    patients.check(settings, paths)
+    with running.alone(paths, "predictions.csv"), running.processes(settings):
         listed, unpaired = folders.find(paths)
         cases, unread = folders.read(listed, settings.largest_voxels)
         references = cases["reference"]

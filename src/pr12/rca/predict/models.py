@@ -54,7 +54,8 @@ def write(folder: Path, model: Model) -> None:
         With one reference at least.
     """
     (folder / "model.json").unlink(missing_ok=True)
-    arrays = {"references": {}, "scores": {}}
+    # A file of safetensors needs a tensor, also where nothing calibrates
+    arrays = {"references": {}, "scores": {"subjects": np.array(len(model.past.scored))}}
     for index, case in enumerate(model.references):
         arrays["references"] |= {f"{index}/image": case.image, f"{index}/labels": case.labels}
     for index, subject in enumerate(model.past.scored):
@@ -180,11 +181,15 @@ def with_settings(settings: Settings, model: Model, folder: Path) -> Settings:
         given, ours = (_plain(each) for each in (getattr(settings, name), model.kept[name]))
         if given not in (ours, _plain(DEFAULTS[name])):
             raise UserError(
-                f"--params.{name} is {given} and the model {folder} was fitted with {ours}; leave "
-                f"{name} out, or fit another model"
+                f"--params.{name} is {_said(given)} and the model {folder} was fitted with "
+                f"{_said(ours)}; leave it out, or fit another model"
             )
     kept = {name: _tuple(value) for name, value in model.kept.items()}
     return dataclasses.replace(settings, **kept)
+
+
+def _said(value: Any) -> str:
+    return "its default" if value is None else str(value)
 
 
 def _plain(value: Any) -> Any:

@@ -40,21 +40,64 @@ def patients(names: Sequence[str], pattern: str | None, table: Path | None) -> l
         try:
             matches = [re.search(pattern, name) for name in names]
         except re.error as error:
-            raise UserError(f"patients is no regular expression: {error}") from None
-        for name, match in zip(names, matches, strict=True):
-            if match is None:
-                raise UserError(f"patients={pattern} finds no patient in the name {name}; mend it")
-        return [match[1] if match.re.groups else match[0] for match in matches]
+            raise UserError(
+                f"patients={pattern} is no regular expression ({error}); give one such as ^p[0-9]+"
+            ) from None
+        patient_of = [match and match[1 if match.re.groups else 0] for match in matches]
+        for name, patient in zip(names, patient_of, strict=True):
+            if not patient:
+                raise UserError(
+                    f"patients={pattern} finds no patient in the name {name}; give an expression "
+                    "that finds one in every name, such as ^p[0-9]+"
+                )
+        return patient_of
     if table is None or not table.is_file():
         return list(names)
+    known = _table(table)
+    for name in names:
+        if name not in known:
+            raise UserError(
+                f"{table} has no line for the case {name}; add one, with the name without ending"
+            )
+    return [known[name] for name in names]
+
+
+def _table(path: Path) -> dict[str, str]:
+    """Return the patient of each case in a table."""
+    known: dict[str, str] = {}
     try:
-        with table.open(newline="", encoding="utf-8-sig") as stream:
-            known = {row["case"]: row["patient"] for row in csv.DictReader(stream)}
-        return [known[name] for name in names]
-    except (KeyError, UnicodeError, csv.Error) as error:
+        with path.open(newline="", encoding="utf-8-sig") as stream:
+            lines = list(csv.DictReader(stream))
+        for line in lines:
+            case, patient = ((line[key] or "").strip() for key in ("case", "patient"))
+            if not patient:
+                raise UserError(f"{path} has no patient for the case {case}; fill it in")
+            if known.setdefault(case, patient) != patient:
+                raise UserError(f"{path} has two patients for the case {case}; leave one")
+    except (KeyError, UnicodeError, csv.Error):
         raise UserError(
-            f"{table} needs the columns case and patient, and a line for each case ({error})"
+            f"{path} is no table with the columns case and patient, parted by commas; write it so"
         ) from None
+    return known
+
+
+def check(settings: Settings, paths: Mapping[str, Path]) -> None:
+    """Refuse to look for patients where no calibration cases are given.
+
+    Parameters
+    ----------
+    settings : Settings
+        The command's.
+    paths : mapping of str to Path
+        The command's.
+
+    Raises
+    ------
+    UserError
+        If so.
+    """
+    if settings.patients is not None and "calibration" not in paths:
+        raise UserError("patients are those of calibration=DIR, which is not given; leave it out")
 
 
 def past(

@@ -21,6 +21,7 @@ from pr12.rca.predict.summary import Disputed, Summary
 from pr12.workflow import files
 from pr12.workflow.errors import UserError
 
+WRITTEN = ("predictions.csv", "predictions.json", "predictions.png", "index.html")
 MOST_LINES = 20  # of what is missing, on the terminal
 
 
@@ -238,6 +239,7 @@ def write(out: Path, summary: Summary, cases: Sequence[Case], scored: Sequence[S
         Theirs.
     """
     picture = plot.plot(summary)
+    before = rows.cases_of(out / "predictions.json")
     rows.write(out / "predictions.csv", summary.by_case, summary.unused)
     about = {
         "threshold": summary.threshold,
@@ -257,16 +259,17 @@ def write(out: Path, summary: Summary, cases: Sequence[Case], scored: Sequence[S
             temporary.write_bytes(
                 grids.compressed(share, case.spacing, case.origin, case.direction)
             )
-    for path in {*(out / "disagreement").glob("*.nii.gz")} - {
-        out / "disagreement" / name for name in maps
-    }:
-        path.unlink()  # of a case that is gone
+    for name in {f"{case}.nii.gz" for case in before} - maps.keys():
+        (out / "disagreement" / name).unlink(missing_ok=True)  # of a case that is gone
     for name, content in (
         ("predictions.png", picture),
         ("index.html", page.page(summary, picture).encode()),
     ):
         with files.atomic(out / name) as temporary:
             temporary.write_bytes(content)
+    for path in map(out.joinpath, WRITTEN):  # parts of a run that was killed
+        for part in out.glob(f".{path.stem}.*.part{path.suffix}"):
+            part.unlink()
 
 
 def tell(out: Path, summary: Summary, reading: Reading) -> int:

@@ -248,6 +248,25 @@ def write_json(
         temporary.write_text(text + "\n", encoding="ascii")
 
 
+def cases_of(path: Path) -> set[str]:
+    """Return the cases that an earlier run wrote, none if there was none.
+
+    Parameters
+    ----------
+    path : Path
+        Of its predictions.json.
+
+    Examples
+    --------
+    >>> cases_of(Path("/nowhere"))
+    set()
+    """
+    try:
+        return {each["case"] for each in json.loads(path.read_text("ascii"))["cases"]}
+    except (OSError, ValueError, KeyError, TypeError):
+        return set()
+
+
 def _cell(value: str | float | bool | tuple[str, ...] | None) -> str:
     if isinstance(value, tuple):
         return "; ".join(value)

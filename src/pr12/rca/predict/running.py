@@ -77,7 +77,20 @@ def cores() -> int:
 
 @contextmanager
 def processes(settings: Settings) -> Iterator[None]:
-    """Grant as many processes as were asked for; what was granted before goes without asking."""
+    """Grant as many processes as were asked for; what was granted before goes without asking.
+
+    Parameters
+    ----------
+    settings : Settings
+        The command's.
+
+    Raises
+    ------
+    UserError
+        If more processes are asked for than there are cores: each takes memory.
+    """
+    if settings.jobs and settings.jobs > cores():
+        raise UserError(f"jobs is {settings.jobs}, and there are {cores()} cores; give no more")
     before = os.environ.get("OMP_NUM_THREADS")
     if settings.jobs or not before:
         os.environ["OMP_NUM_THREADS"] = str(settings.jobs or cores())
@@ -91,20 +104,28 @@ def processes(settings: Settings) -> Iterator[None]:
 
 
 @contextmanager
-def alone(paths: Mapping[str, Path]) -> Iterator[None]:
+def alone(paths: Mapping[str, Path], other: str) -> Iterator[None]:
     """Keep other runs out of the output folder, which must be one that can be written to.
 
     Parameters
     ----------
     paths : mapping of str to Path
         Of the command; ``out`` is the folder.
+    other : str
+        File by which a folder of the other command is known, which must not be mixed with.
 
     Raises
     ------
     UserError
-        If it lies in an input, cannot be written to, or another run writes into it.
+        If it lies in an input, is of another command, cannot be written to, or another run writes
+        into it.
     """
     out = paths["out"]
+    for name, path in paths.items():
+        if name != "out" and path.resolve() in (out.resolve(), *out.resolve().parents):
+            raise UserError(f"out={out} lies in {name}={path}; give a folder of its own")
+    if (out / other).exists():
+        raise UserError(f"out={out} holds {other} of another command; give a folder of its own")
     try:
         out.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=out).close()
@@ -112,9 +133,6 @@ def alone(paths: Mapping[str, Path]) -> Iterator[None]:
         raise UserError(
             f"cannot write into the folder out={out}: {error.strerror}; give another folder"
         ) from error
-    for name, path in paths.items():
-        if name != "out" and out.resolve() in (path.resolve(), *path.resolve().glob("*/")):
-            raise UserError(f"out={out} lies in {name}={path}; give a folder of its own")
     try:
         with filelock.FileLock(out / LOCK, timeout=0):  # ends with the process, even if killed
             yield

@@ -1,6 +1,7 @@
 """What `pr12.rca.predict` scores: cases, calibration cases, and references with damaged labels."""
 
 import hashlib
+import re
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -14,6 +15,8 @@ from pr12.rca.predict import scores as predict_scores
 from pr12.rca.predict.cases import Case
 from pr12.rca.predict.scores import Scored, Subject
 from pr12.workflow import address, progress
+
+KEY = re.compile(r"[0-9a-f]{10}")  # what is called otherwise is not of this tool
 
 
 def plain(case: Case, references: Sequence[Case], structures: int) -> Subject:
@@ -160,6 +163,7 @@ def scored(
         missing |= {named[kind][i]: subject for i, subject in zip(indices, subjects, strict=True)}
     every = list(dict.fromkeys(key for listed in named.values() for key in listed))
     results = predict_scores.scored(every, missing, references, effort, structures, folder)
-    for path in {*folder.iterdir()} - {predict_scores.part(folder, key) for key in every}:
+    written = {path for path in folder.glob("*.safetensors") if KEY.fullmatch(path.stem)}
+    for path in written - {predict_scores.part(folder, key) for key in every}:
         path.unlink()
     return {kind: [results[key] for key in listed] for kind, listed in named.items()}

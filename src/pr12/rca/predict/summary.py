@@ -228,7 +228,7 @@ def _uncalibrated(reading: Reading, past: Past) -> list[str]:
         f"predictions of structure {_listed(few, reading)} are raw scores without "
         f"{what[:-1]}: {what} of {100 * reading.coverage:g} % coverage need at least "
         f"{predict_calibration.needed(reading.coverage)} {kind} that have the structure, and there "
-        f"are {past.count} in all"
+        f"are {past.count} in all" + ("; their flags promise nothing" if reading.honest else "")
     ]
     return (sentences if few else []) + [
         f"predictions of structure {reading.structures[index]} are raw scores without "
