@@ -5,6 +5,7 @@ are judged, as the tool would. How many references are needed is asked of the sa
 """
 
 import argparse
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -59,19 +60,25 @@ def main() -> None:
     parser.add_argument("--calibration", type=int, default=40, help="subjects that calibrate")
     parser.add_argument("--deals", type=int, default=10, help="of each seed")
     args = parser.parse_args()
-    (real, metadata), (reverse, _) = (
-        score_files.read_scores(path) for path in (args.real, args.reverse)
+    # Where nothing failed, or nothing is promised
+    warnings.filterwarnings("ignore", "Mean of empty slice")
+    (real, names), (reverse, others) = score_files.read_both(
+        {"real": args.real, "scores": args.reverse}
     )
-    segmenters = metadata["segmenters"].split()
+    segmenters = names["segmenters"]
     seeds = sorted({seed for seed, _ in reverse})
     stream = np.random.default_rng(0)
     by_seed = {}
     for seed in seeds:
         splits = [split for split in ("calibration", "test") if (seed, split) in reverse]
-        by_seed[seed] = tuple(
-            np.concatenate([some[seed, split] for split in splits])[..., DICE]
-            for some in (real, reverse)
-        )
+        pairs = [
+            (
+                real[seed, split][score_files.rows(names, others, seed, split)][..., DICE],
+                reverse[seed, split][..., DICE],
+            )
+            for split in splits
+        ]
+        by_seed[seed] = tuple(np.concatenate(part) for part in zip(*pairs, strict=True))
     print(
         f"{args.deals} deals of each of {len(seeds)} seeds, {args.calibration} subjects calibrate"
     )
