@@ -196,6 +196,19 @@ def test_a_structure_that_the_model_has_not_is_no_number(tmp_path):
     assert float(by_structure["1"]["predicted_dice"]) > 0.5
 
 
+@pytest.mark.parametrize("calibrated", [False, True])
+def test_so_many_references_judge_as_are_asked_for(tmp_path, monkeypatch, calibrated):
+    toy(tmp_path, 5)
+    calls, score = [], scores.score
+    monkeypatch.setattr(scores, "score", lambda *given: calls.append(given) or score(*given))
+    more = {"calibration": calibration(tmp_path, 3)} if calibrated else {}
+    rows = run(tmp_path, PARAMS | QUICK | {"references": 2}, **more)
+    assert {row["references_used"] for row in rows} == {"2"}
+    assert len({given[2].name for given in calls[:4]}) == 2  # the same for both cases
+    # Damaged references are judged by two others; what was carried from one of them by the other
+    assert len(calls) == 2 * 2 + (3 * 2 if calibrated else 5 * 2)
+
+
 # --- patients ---
 
 

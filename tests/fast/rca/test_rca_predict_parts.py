@@ -170,7 +170,7 @@ def test_the_smallest_and_the_largest_structure_can_be_damaged(shape, filled):
 def test_carried_labels_are_not_judged_by_their_own_reference():
     cases = [case(number) for number in range(3)]
     cases.append(cases[0]._replace(name="twin"))
-    actual = list(predict_subjects.damaged([0, 2], cases, EFFORT, 3))
+    actual = list(predict_subjects.damaged([0, 2], cases, EFFORT, 3, 8))
     plain = len(damage.DAMAGES)
     assert [ours.case.name for ours in actual] == ["a", "a"]
     # Reference 0 and its twin do not judge each other

@@ -65,6 +65,7 @@ def main(job: step.Job) -> int:
             cases["reference"],
             len(structures),
             running.effort(settings, cases["reference"]),
+            settings.references,
             out / running.SCORES,
         )
         known = known if model else patients.with_scores(known, scored)

@@ -34,6 +34,7 @@ def main(job: step.Job) -> int:
             cases["reference"],
             len(structures),
             effort,
+            settings.references,
             out / running.SCORES,
         )
         known = patients.with_scores(known, scored)

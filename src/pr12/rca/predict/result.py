@@ -147,7 +147,9 @@ def summary(
             settings.missed,
             _points(past, len(reading.structures), reading.estimator),
         ),
-        method=predict_summary.method(len(cases["reference"]), reading.estimator),
+        method=predict_summary.method(
+            min(settings.references, len(cases["reference"])), reading.estimator
+        ),
     )
 
 

@@ -23,6 +23,7 @@ class Settings:
     fail_on_flag: bool
     patients: str | None
     jobs: Annotated[int, Ge(1)] | None
+    references: Annotated[int, Ge(1)]
     structures: Annotated[tuple[str, ...], MinLen(1)] | None
     affine_iterations: Annotated[int, Ge(0)]
     deformable_iterations: Annotated[int, Ge(0)]
@@ -39,6 +40,7 @@ DEFAULTS = {
     "fail_on_flag": False,
     "patients": None,
     "jobs": None,
+    "references": 8,
     "structures": None,
     "affine_iterations": 40,
     "deformable_iterations": 25,
@@ -54,6 +56,7 @@ TEXTS = {
     "fail_on_flag": "Exit code 3 if a case is flagged.",
     "patients": "Regular expression that finds the patient in a case's name, such as '^p[0-9]+'.",
     "jobs": "Processes; by default one for each core.",
+    "references": "That judge a case, drawn once of all: more cost time, and hardly say more.",
     "structures": "Structure that counts, by name or number; by default all. Once for each.",
     "affine_iterations": "Of the affine registration, at each resolution.",
     "deformable_iterations": "Of the deformable registration, at each resolution.",
@@ -63,8 +66,8 @@ TEXTS = {
 }
 # What a model is made with; the rest is asked of scores, and may be asked again
 FITTED = (
-    "patients", "jobs", "structures", "affine_iterations", "deformable_iterations", "shrink",
-    "smoothing", "largest_voxels",
+    "patients", "jobs", "references", "structures", "affine_iterations", "deformable_iterations",
+    "shrink", "smoothing", "largest_voxels",
 )  # fmt: skip
 KEPT = FITTED[2:]  # cases are scored as the model was
 

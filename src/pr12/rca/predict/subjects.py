@@ -19,7 +19,7 @@ from pr12.workflow import address, progress
 KEY = re.compile(r"[0-9a-f]{10}")  # what is called otherwise is not of this tool
 
 
-def plain(case: Case, references: Sequence[Case], structures: int) -> Subject:
+def plain(case: Case, references: Sequence[Case], structures: int, most: int) -> Subject:
     """Return a case with its one segmentation, and its real Dice if that is known.
 
     Parameters
@@ -30,15 +30,21 @@ def plain(case: Case, references: Sequence[Case], structures: int) -> Subject:
         R of them; those with the case's own image do not judge.
     structures : int
         S.
+    most : int
+        References that judge it.
     """
     real = np.full((1, structures), np.nan)
     for number, dice in case.real.items():
         real[0, number - 1] = dice
-    return Subject(case, case.labels[None], _others(case, references)[None], real)
+    return Subject(case, case.labels[None], _judges(case, references, most)[None], real)
 
 
 def damaged(
-    wanted: Sequence[int], references: Sequence[Case], effort: Effort, structures: int
+    wanted: Sequence[int],
+    references: Sequence[Case],
+    effort: Effort,
+    structures: int,
+    most: int,
 ) -> Iterator[Subject]:
     """Yield references with damaged labels, which the other references judge.
 
@@ -55,6 +61,8 @@ def damaged(
         Of the registrations that carry labels over.
     structures : int
         S.
+    most : int
+        References that judge each.
     """
     others = [_others(references[index], references) for index in wanted]
     chosen = [
@@ -74,9 +82,8 @@ def damaged(
         for index, sources in zip(wanted, chosen, strict=True)
     )
     results = spread(damage.damaged, work)
-    for index, judges, sources, (maps, real, carried) in zip(
-        wanted, others, chosen, results, strict=True
-    ):
+    for index, sources, (maps, real, carried) in zip(wanted, chosen, results, strict=True):
+        judges = _judges(references[index], references, most)
         judged = np.repeat(judges[None], len(maps), axis=0)
         for map_index, source in zip(range(len(maps) - carried, len(maps)), sources, strict=True):
             judged[map_index] &= _others(references[source], references)
@@ -87,12 +94,22 @@ def _others(case: Case, references: Sequence[Case]) -> np.ndarray:
     return np.array([reference.content != case.content for reference in references])
 
 
+def _judges(case: Case, references: Sequence[Case], most: int) -> np.ndarray:
+    """Tell which references judge a case: some of those of other images, the same for all cases."""
+    order = np.random.default_rng(0).permutation(len(references))
+    allowed = _others(case, references)
+    judges = np.zeros(len(references), bool)
+    judges[[index for index in order if allowed[index]][:most]] = True
+    return judges
+
+
 def keys(
     kind: str,
     cases: Sequence[Case],
     references: Sequence[Case],
     structures: int,
     effort: Effort,
+    most: int,
 ) -> list[str]:
     """Return under which key the scores of each case are kept: that of all they depend on.
 
@@ -108,10 +125,12 @@ def keys(
         S.
     effort : Effort
         Of the registrations.
+    most : int
+        References that judge each.
     """
     code = [address.source_digest(name) for name in (__name__, predict_scores.__name__)]
     trusted = [_content(reference) for reference in references]
-    shared = [code, kind == "reference", structures, list(effort), trusted]
+    shared = [code, kind == "reference", structures, list(effort), most, trusted]
     return [address.digest(shared, _content(case), sorted(case.real.items())) for case in cases]
 
 
@@ -127,6 +146,7 @@ def scored(
     references: Sequence[Case],
     structures: int,
     effort: Effort,
+    most: int,
     folder: Path,
 ) -> dict[str, list[Scored]]:
     """Score cases, calibration cases and damaged references; take what was scored before.
@@ -141,12 +161,15 @@ def scored(
         S.
     effort : Effort
         Of the registrations.
+    most : int
+        References that judge each.
     folder : Path
         Where the scores are written, each as soon as it is there; what is of no use there any more
         is removed.
     """
     named = {
-        kind: keys(kind, listed, references, structures, effort) for kind, listed in cases.items()
+        kind: keys(kind, listed, references, structures, effort, most)
+        for kind, listed in cases.items()
     }
     missing = {}
     for kind, listed in cases.items():
@@ -156,10 +179,10 @@ def scored(
             if key not in missing and not predict_scores.part(folder, key).exists()
         ]
         if kind == "reference":
-            subjects = damaged(indices, references, effort, structures)
+            subjects = damaged(indices, references, effort, structures, most)
             subjects = progress.follow(subjects, len(indices), lambda _: "references damaged")
         else:
-            subjects = (plain(listed[index], references, structures) for index in indices)
+            subjects = (plain(listed[index], references, structures, most) for index in indices)
         missing |= {named[kind][i]: subject for i, subject in zip(indices, subjects, strict=True)}
     every = list(dict.fromkeys(key for listed in named.values() for key in listed))
     results = predict_scores.scored(every, missing, references, effort, structures, folder)
