@@ -18,7 +18,15 @@ from pr12.core import tensor_files
 from pr12.photostyle.data import common_classes, package_photographs
 from pr12.photostyle.model import backbones, matting, optimise
 from pr12.photostyle.transfer import __main__ as transfer
-from pr12.photostyle.transfer import checkpoint, images, inputs, matched_start, problem, stages
+from pr12.photostyle.transfer import (
+    checkpoint,
+    images,
+    inputs,
+    matched_start,
+    optimised,
+    problem,
+    stages,
+)
 from pr12.workflow import address, progress, step
 from pr12.workflow.errors import UserError
 from pr12.workflow.params import make
@@ -729,7 +737,7 @@ def test_resume_without_a_checkpoint_starts_afresh(pair, capsys):
 
 
 def test_checkpoints_are_written_now_and_then(pair, tmp_path, monkeypatch):
-    monkeypatch.setattr(transfer, "EVERY", 2)
+    monkeypatch.setattr(optimised, "EVERY", 2)
     written = []
     save = checkpoint.save
     monkeypatch.setattr(
@@ -772,7 +780,7 @@ def test_a_damaged_checkpoint_is_said_to_be_damaged(pair, tmp_path, monkeypatch,
 
 
 def test_a_checkpoint_that_cannot_be_written_is_a_warning(pair, monkeypatch, capsys):
-    monkeypatch.setattr(transfer, "EVERY", 2)
+    monkeypatch.setattr(optimised, "EVERY", 2)
     transferred(pair)
     whole = pair["output"].read_bytes()
 
