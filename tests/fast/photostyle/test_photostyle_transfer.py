@@ -592,7 +592,7 @@ BAD_INPUTS = [
         ["layer", "earlier layer"],
     ),
     ("pooling", params(pooling="median"), ["pooling", "average, max"]),
-    ("start", params(start="grey"), ["start", "matched, content, noise"]),
+    ("start", params(start="grey"), ["start", "matched, closed_form, content, noise"]),
     ("size-0", params(size=0), ["size", "at least 1"]),
     ("size-negative", params(size=-700), ["size", "at least 1"]),
     ("size-fraction", params(size=7.5), ["size", "whole number"]),

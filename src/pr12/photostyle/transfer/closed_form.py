@@ -18,7 +18,7 @@ from pr12.photostyle.data.common_classes import UNUSED
 from pr12.photostyle.model import local_affine
 
 GAIN = 4.0  # by which no direction of colour is stretched more: what was noise would be seen
-STRIP = 256  # rows that are worked on at once: memory does not grow with the photograph
+STRIP = 16  # rows that are worked on at once: what a processor keeps near, and little memory
 EDGES = {"radius": 8, "epsilon": 1e-4}  # of the masks
 BORDER = 0.02  # of the longest side: so far from a border of the masks colours have a say
 COLOUR_NOISE = 4.0  # variance of Lab that every class has
