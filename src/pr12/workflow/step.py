@@ -260,13 +260,13 @@ def _check_paths(
             raise UserError(f"the path {name} is missing; add {name}=PATH")
     for name in (*reads, *optional):
         if name in paths and not _exists(name, paths[name]) and not _incomplete(paths[name]):
-            raise UserError(f"the input {name}={paths[name]} does not exist; check the path")
+            raise UserError(f"the input {name}={paths[name]} does not exist")
     names: dict[str, str] = {}  # real path -> name
     for name in (*reads, *optional, *writes):
         real = os.path.realpath(paths[name]) if name in paths else name
         if name in writes and real in names:
             raise UserError(
-                f"{names[real]} and {name} are one path, {paths[name]}; give each its own"
+                f"{names[real]} and {name} are one path, {paths[name]}; give each one of its own"
             )
         names[real] = name
 
