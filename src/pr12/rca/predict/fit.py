@@ -38,9 +38,9 @@ def main(job: step.Job) -> int:
             out / running.SCORES,
         )
         known = patients.with_scores(known, scored)
-        kept = {name: getattr(settings, name) for name in KEPT}
+        scoring = {name: getattr(settings, name) for name in KEPT}
         bare = [case._replace(views=()) for case in references]
-        models.write(out, Model(bare, kept, known))
+        models.write(out, Model(bare, scoring, known))
         shutil.rmtree(out / running.SCORES, ignore_errors=True)
     lost = [*unread, *renamed, *unpaired]
     for each in lost:

@@ -39,7 +39,7 @@ class Model(NamedTuple):
     """What new cases need."""
 
     references: list[Case]  # their labels as in the files
-    kept: dict[str, Any]  # settings
+    settings: dict[str, Any]  # those of KEPT
     past: Past
 
 
@@ -65,7 +65,7 @@ def write(folder: Path, model: Model) -> None:
     content = {
         "format": 1,
         "code": _code(),
-        "settings": model.kept,
+        "settings": model.settings,
         "references": [
             {name: getattr(case, name) for name in TEXTS}
             | {"names": {str(number): name for number, name in case.names.items()}}
@@ -178,14 +178,14 @@ def with_settings(settings: Settings, model: Model, folder: Path) -> Settings:
         If one is given that is not the model's.
     """
     for name in KEPT:
-        given, ours = (_plain(each) for each in (getattr(settings, name), model.kept[name]))
+        given, ours = (_plain(each) for each in (getattr(settings, name), model.settings[name]))
         if given not in (ours, _plain(DEFAULTS[name])):
             raise UserError(
                 f"--params.{name} is {_said(given)} and the model {folder} was fitted with "
                 f"{_said(ours)}; leave it out, or fit another model"
             )
-    kept = {name: _tuple(value) for name, value in model.kept.items()}
-    return dataclasses.replace(settings, **kept)
+    scoring = {name: _tuple(value) for name, value in model.settings.items()}
+    return dataclasses.replace(settings, **scoring)
 
 
 def _said(value: Any) -> str:

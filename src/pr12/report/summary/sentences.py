@@ -68,16 +68,16 @@ def came_out(record: Record) -> str:
     ...           "verdict": "differs"})
     '“74 errors”: 139.0 [133.2, 144.8] here, 74 in the paper; differs.'
     """
-    said = f"“{statement(record).rstrip('.')}”"
+    quoted = f"“{statement(record).rstrip('.')}”"
     if not record["measured"]:
-        return f"{said}: {record['verdict']}."
+        return f"{quoted}: {record['verdict']}."
     quantity = QUANTITIES.get(record["form"])
     here = f"{quantity + ' ' if quantity else ''}{stats.written(record['measured'])} here"
     if record["form"] == "published":
         other = f"{stats.number(record['published'])} in the paper"
     else:
         other = f"{bound_text(record['bound'])} asked for"
-    return f"{said}: {here}, {other}; {record['verdict']}."
+    return f"{quoted}: {here}, {other}; {record['verdict']}."
 
 
 def cited(records: Sequence[Record], name: str | None) -> Record | None:
@@ -136,15 +136,15 @@ def counted(number: int, singular: str, plural: str | None = None) -> str:
 def _reproduced(judged: Sequence[Record]) -> str:
     """Say how many findings hold, and how many printed numbers are matched."""
     holds = numbers.of_verdict(judged, "reproduced")
-    found = [record for record in judged if not numbers.is_printed(record)]
+    findings = [record for record in judged if not numbers.is_printed(record)]
     phrases = []
-    if found:
+    if findings:
         example = sorted(
-            (record for record in holds if record in found), key=lambda r: not r["headline"]
+            (record for record in holds if record in findings), key=lambda r: not r["headline"]
         )
         such = f" (such as “{statement(example[0]).rstrip('.')}”)" if example else ""
         phrases.append(f"{numbers.findings(judged)} findings hold{such}")
-    if len(found) < len(judged):
+    if len(findings) < len(judged):
         # How many are better stands in the sentence after this
         phrases.append(f"{numbers.printed(judged).partition(',')[0]} printed numbers are matched")
     return f"{' and '.join(phrases)}."
