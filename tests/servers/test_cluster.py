@@ -258,6 +258,9 @@ def test_a_node_that_loses_power_costs_no_result(untrained, trained, cluster):
 def test_a_controller_that_restarts_costs_no_result(untrained, trained, cluster):
     goal = targets(untrained)
     running, _ = start_training(untrained, cluster, *goal)
+    started, state = time.time(), cluster.folder / "state/job_state"
+    # It writes every few seconds what it knows; a job that it never wrote it would forget
+    wait_for(lambda: state.exists() and state.stat().st_mtime > started, running)
     cluster.kill_controller()
     time.sleep(4)
     cluster.start_controller()
